@@ -1,0 +1,53 @@
+# Covey's everyday commands. `make` alone lists them.
+# Everything is built with --workspace and in one profile, so that RocksDB is compiled once.
+
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+COVEY := $(TARGET_DIR)/debug/covey
+export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
+
+# Looked up when a recipe runs, because `prerequisites` may just have installed ccache.
+CCACHE = $(if $(shell command -v ccache),CC="ccache gcc" CXX="ccache g++")
+CARGO = $(CCACHE) cargo
+WORKSPACE := --workspace --locked
+
+.PHONY: help
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
+
+.PHONY: demo
+demo: build ## build Covey and run the flights example on a cluster of one machine
+	@$(COVEY) demo
+
+.PHONY: test
+test: prerequisites ## run every test
+	@$(CARGO) test $(WORKSPACE) --no-fail-fast
+
+.PHONY: check
+check: prerequisites ## check style, docs, licences and deploy files; writes nothing
+	@cargo fmt --all --check
+	@$(CARGO) clippy $(WORKSPACE) --all-targets -- -D warnings
+	@RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(WORKSPACE) --no-deps
+	@$(CARGO) test $(WORKSPACE) --test tidy
+	@if cargo deny --version >/dev/null 2>&1; then cargo deny --offline check licenses bans sources; fi
+	@for script in .ci/run deploy/*.sh; do bash -n "$$script" || exit 1; done
+
+.PHONY: fix
+fix: prerequisites ## format, and apply what clippy can mend by itself
+	@$(CARGO) clippy --workspace --all-targets --fix --allow-dirty --allow-staged
+	@cargo fmt --all
+
+.PHONY: bench
+bench: build ## run every benchmark; prints tables and writes bench-results/*.json
+	@$(COVEY) bench --output-dir bench-results
+
+.PHONY: containers
+containers: ## build the image and try three nodes, where docker or podman is there
+	@deploy/try-containers.sh
+
+.PHONY: build
+build: prerequisites ## build the binary
+	@$(CARGO) build $(WORKSPACE)
+
+.PHONY: prerequisites
+prerequisites: ## install what the build needs (as root), or name it and stop
+	@deploy/prerequisites.sh

@@ -1,0 +1,31 @@
+//! The binary `covey`: parses the command line, does what it says, exits with a code that means something.
+
+mod api;
+mod artifacts;
+mod bench;
+mod catalog;
+mod cli;
+mod config;
+mod context;
+mod demo;
+mod drift;
+mod error;
+mod features;
+mod identity;
+mod ledger;
+mod machine;
+mod membership;
+mod metrics;
+mod node_peer;
+mod peers;
+mod pipelines;
+mod registry;
+mod run;
+mod serving;
+mod training;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}

@@ -1,0 +1,1 @@
+//! Named predicates over a whole map that hold after every request.

@@ -1,0 +1,1 @@
+//! Where the replicas of groups go: a pure, stable, idempotent planner.

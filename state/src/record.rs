@@ -1,0 +1,88 @@
+//! The values of a group's replicated map, one variant per kind of key.
+
+use serde::{Deserialize, Serialize};
+
+use crate::catalog::{Entity, FeatureService, InstalledView};
+use crate::dataset::DatasetManifest;
+use crate::deployment::DeploymentRecord;
+use crate::id::Timestamp;
+use crate::job::Job;
+use crate::monitor::{Alert, DriftReport, DriftWindow, LoggedPrediction, Monitor, Outcome};
+use crate::pipeline::{Pipeline, PipelineRun};
+use crate::registry::{AliasMove, Model, ModelVersion};
+use crate::request::Remembered;
+use crate::row::Row;
+use crate::command::IncomingRow;
+use crate::tile::Tile;
+use crate::topology::{Cluster, Node, Placement};
+
+/// A row that was refused, with the reason.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DeadLetter {
+    /// The row as it came.
+    pub row: IncomingRow,
+    /// Why it was refused, naming field and value.
+    pub reason: String,
+    /// When it was refused, by the group's clock.
+    pub at: Timestamp,
+}
+
+/// A value of a group's replicated map.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[allow(clippy::large_enum_variant)]
+pub enum Record {
+    /// The key says it all.
+    Marker,
+    /// A number: a schema version, a sequence number.
+    Number(u64),
+    /// A moment.
+    Time(Timestamp),
+    /// See [`crate::Key::Request`].
+    Request(Remembered),
+    /// See [`crate::Key::Cluster`].
+    Cluster(Cluster),
+    /// See [`crate::Key::Node`].
+    Node(Node),
+    /// See [`crate::Key::Placement`].
+    Placement(Placement),
+    /// See [`crate::Key::Entity`].
+    Entity(Entity),
+    /// See [`crate::Key::View`] and [`crate::Key::Schema`].
+    View(InstalledView),
+    /// See [`crate::Key::Service`].
+    Service(FeatureService),
+    /// See [`crate::Key::Deployment`].
+    Deployment(DeploymentRecord),
+    /// See [`crate::Key::Monitor`].
+    Monitor(Monitor),
+    /// See [`crate::Key::Pipeline`].
+    Pipeline(Pipeline),
+    /// See [`crate::Key::DeadLetter`].
+    DeadLetter(DeadLetter),
+    /// See [`crate::Key::Model`].
+    Model(Model),
+    /// See [`crate::Key::ModelVersion`].
+    ModelVersion(ModelVersion),
+    /// See [`crate::Key::Alias`] and [`crate::Key::AliasMove`].
+    AliasMove(AliasMove),
+    /// See [`crate::Key::Dataset`].
+    Dataset(DatasetManifest),
+    /// See [`crate::Key::Job`].
+    Job(Job),
+    /// See [`crate::Key::DriftWindow`].
+    DriftWindow(DriftWindow),
+    /// See [`crate::Key::DriftReport`].
+    DriftReport(DriftReport),
+    /// See [`crate::Key::Alert`].
+    Alert(Alert),
+    /// See [`crate::Key::Prediction`].
+    Prediction(LoggedPrediction),
+    /// See [`crate::Key::Outcome`].
+    Outcome(Outcome),
+    /// See [`crate::Key::PipelineRun`].
+    PipelineRun(PipelineRun),
+    /// See [`crate::Key::Latest`] and [`crate::Key::History`].
+    Row(Row),
+    /// See [`crate::Key::Tile`].
+    Tile(Tile),
+}

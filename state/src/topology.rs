@@ -1,0 +1,76 @@
+//! The cluster's own description: its identity, its nodes and the desired placement of its groups.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{NodeId, Timestamp};
+
+/// The cluster as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cluster {
+    /// Random identity, 128 bits.
+    pub id: u128,
+    /// A name for people.
+    pub name: String,
+    /// Data groups, a power of two, fixed for ever.
+    pub groups: u64,
+    /// Voters per group when there are enough nodes.
+    pub replication_factor: u32,
+    /// The feature level that every node understands; newer commands wait for it.
+    pub version: u32,
+    /// The id that the next node gets.
+    pub next_node: u64,
+    /// The id that the next view gets.
+    pub next_view: u32,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// Whether a node takes part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NodeState {
+    /// Holds replicas and leads.
+    Active,
+    /// Holds replicas but leads nothing and serves no models.
+    Draining,
+    /// Gives up its replicas.
+    Decommissioning,
+    /// Gone for good; its id is never used again.
+    Removed,
+}
+
+/// A node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Node {
+    /// Its id.
+    pub id: NodeId,
+    /// Where peers reach it, `host:port`.
+    pub peer_addr: String,
+    /// Where clients reach it, `host:port`.
+    pub api_addr: String,
+    /// Region label.
+    pub region: String,
+    /// Zone label.
+    pub zone: String,
+    /// The binary's version.
+    pub binary: String,
+    /// Whether it takes part.
+    pub state: NodeState,
+    /// When it joined.
+    pub joined_at: Timestamp,
+}
+
+/// The desired members of a group.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Placement {
+    /// Counts up with every change.
+    pub revision: u64,
+    /// Who votes.
+    pub voters: BTreeSet<NodeId>,
+    /// Who only follows.
+    pub learners: BTreeSet<NodeId>,
+    /// Who should lead, if it can.
+    pub preferred_leader: Option<NodeId>,
+}
