@@ -28,7 +28,7 @@ check: prerequisites ## check style, docs, licences and deploy files; writes not
 	@$(CARGO) clippy $(WORKSPACE) --all-targets -- -D warnings
 	@RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(WORKSPACE) --no-deps
 	@$(CARGO) test $(WORKSPACE) --test tidy
-	@if cargo deny --version >/dev/null 2>&1; then cargo deny --offline check licenses bans sources; fi
+	@if cargo deny --version >/dev/null 2>&1; then cargo deny check licenses bans sources; fi
 	@for script in .ci/run deploy/*.sh; do bash -n "$$script" || exit 1; done
 
 .PHONY: fix

@@ -5,23 +5,26 @@ set -euo pipefail
 
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 rust_wanted="$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' "$here/Cargo.toml")"
-rustup_url="https://sh.rustup.rs"
+rustup_url="https://static.rust-lang.org/rustup/rustup-init.sh"
 export PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
 
 has() { command -v "$1" >/dev/null 2>&1; }
 
 say() { printf '%s\n' "$*" >&2; }
 
-# RocksDB's bindings are generated at build time, which loads libclang.
+any_file() { compgen -G "$1" >/dev/null; }
+
+# RocksDB's bindings are generated at build time, which loads libclang and reads the compiler's own headers.
 has_libclang() {
-    [ -n "${LIBCLANG_PATH:-}" ] || compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null ||
-        compgen -G '/usr/lib*/libclang*.so*' >/dev/null
+    [ -z "${LIBCLANG_PATH:-}" ] || return 0
+    { any_file '/usr/lib/llvm-*/lib/libclang[-.]*so*' || any_file '/usr/lib*/libclang[-.]*so*'; } &&
+        { any_file '/usr/lib/llvm-*/lib/clang/*/include/stddef.h' || any_file '/usr/lib*/clang/*/include/stddef.h'; }
 }
 
 # True when version $1 is at least version $2.
 at_least() { [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]; }
 
-rust_found() { if has cargo; then cargo --version 2>/dev/null | cut -d ' ' -f 2; fi; }
+rust_found() { if has cargo; then cargo --version 2>/dev/null | cut -d ' ' -f 2 || true; fi; }
 
 rust_is_ready() {
     local found
@@ -58,15 +61,16 @@ install_packages() {
     apt-get install -y -qq --no-install-recommends "${packages[@]}" </dev/null >&2
 }
 
+# Whether it worked is judged by what is there afterwards.
 install_rust() {
     rust_is_ready && return 0
     if has rustup; then
         say "updating Rust to $rust_wanted or newer"
-        rustup update stable </dev/null
+        rustup update stable </dev/null || true
     else
         say "installing Rust $rust_wanted with rustup"
         curl --proto '=https' --tlsv1.2 -fsSL "$rustup_url" |
-            sh -s -- -y --quiet --no-modify-path --profile minimal --component clippy,rustfmt --default-toolchain "$rust_wanted"
+            sh -s -- -y --quiet --no-modify-path --profile minimal --component clippy,rustfmt --default-toolchain "$rust_wanted" || true
     fi
     hash -r
     rust_is_ready || stop_and_name_what_is_missing

@@ -1,25 +1,38 @@
-//! Generates the wire types from the `.proto` files, without protoc.
+//! Generates the wire types from every `.proto` file under `proto/`, without protoc.
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Where the `.proto` files are, and what their imports are relative to.
+const ROOT: &str = "proto";
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let files = [
-        "proto/covey/v1/common.proto",
-        "proto/covey/v1/features.proto",
-        "proto/covey/v1/registry.proto",
-        "proto/covey/v1/training.proto",
-        "proto/covey/v1/serving.proto",
-        "proto/covey/v1/monitoring.proto",
-        "proto/covey/v1/cluster.proto",
-        "proto/covey/node/v1/node.proto",
-        "proto/covey/peer/v1/peer.proto",
-    ];
-    println!("cargo::rerun-if-changed=proto");
-    let descriptors = protox::compile(files, ["proto"])?;
+    println!("cargo::rerun-if-changed={ROOT}");
+    let mut files = Vec::new();
+    collect(Path::new(ROOT), &mut files)?;
+    files.sort();
+    let descriptors = protox::compile(files, [ROOT])?;
     let bytes = prost::Message::encode_to_vec(&descriptors);
     let out = PathBuf::from(std::env::var("OUT_DIR")?).join("covey_descriptor.bin");
-    std::fs::write(out, bytes)?;
-    tonic_prost_build::configure().bytes(".").compile_fds(descriptors)?;
+    fs::write(out, bytes)?;
+    tonic_prost_build::configure()
+        .bytes(".")
+        .btree_map(".")
+        .compile_fds(descriptors)?;
+    Ok(())
+}
+
+/// Adds the `.proto` files below `folder`, and tells cargo to watch each folder on the way.
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), Box<dyn Error>> {
+    println!("cargo::rerun-if-changed={}", folder.display());
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            collect(&path, files)?;
+        } else if path.extension().is_some_and(|extension| extension == "proto") {
+            files.push(path);
+        }
+    }
     Ok(())
 }

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use covey_state::Rejection;
+use covey_state::{Fault, NodeId, Rejection};
 use tonic::{Code, Status};
+
+/// When to try again after a queue of the consensus layer was full.
+const OVERLOAD_PAUSE: Duration = Duration::from_millis(100);
 
 /// An error of any type that can be sent between threads.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -56,6 +59,17 @@ pub enum Failure {
     /// The local store failed.
     #[error("local storage failed")]
     Storage(#[from] covey_storage::Error),
+    /// The Raft host failed in a way that trying again does not mend.
+    #[error("the consensus layer failed")]
+    Cluster(#[source] covey_cluster::Error),
+    /// Another node refused, in its own words.
+    #[error("node {node} answered: {}", status.message())]
+    Peer {
+        /// The node.
+        node: NodeId,
+        /// Its answer; the code is passed on.
+        status: Box<Status>,
+    },
     /// A state of the program that must not be.
     #[error("{what} failed")]
     Internal {
@@ -88,6 +102,18 @@ impl Failure {
         Self::Internal { what: what.into(), source: source.into() }
     }
 
+    /// The answer of another node that was not what was asked for.
+    pub fn from_peer(node: NodeId, status: Status) -> Self {
+        match status.code() {
+            Code::Unavailable | Code::Cancelled | Code::Unknown => {
+                let source = Some(status.into());
+                Self::Unavailable { what: format!("node {node}"), source }
+            }
+            Code::DeadlineExceeded => Self::DeadlineExceeded { what: format!("node {node}") },
+            _ => Self::Peer { node, status: Box::new(status) },
+        }
+    }
+
     /// The gRPC code and the stable name that programs match on.
     fn code(&self) -> (Code, &'static str) {
         match self {
@@ -107,13 +133,62 @@ impl Failure {
             Self::Busy { .. } => (Code::ResourceExhausted, "busy"),
             Self::DeadlineExceeded { .. } => (Code::DeadlineExceeded, "deadline_exceeded"),
             Self::Storage(_) => (Code::DataLoss, "storage"),
-            Self::Internal { .. } => (Code::Internal, "internal"),
+            Self::Peer { status, .. } => (status.code(), peer_name(status)),
+            Self::Cluster(_) | Self::Internal { .. } => (Code::Internal, "internal"),
         }
     }
 }
 
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        match fault.0.downcast::<covey_storage::Error>() {
+            Ok(error) => Self::Storage(*error),
+            Err(other) => Self::Internal { what: "reading the state of a group".to_owned(), source: other },
+        }
+    }
+}
+
+impl From<covey_cluster::Error> for Failure {
+    fn from(error: covey_cluster::Error) -> Self {
+        use covey_cluster::Error;
+        match error {
+            Error::NotHosted { group } | Error::Stopped { group, .. } => {
+                Self::Unavailable { what: format!("group {group}"), source: Some(error.into()) }
+            }
+            Error::Deadline { operation, group, obstacle } => {
+                Self::DeadlineExceeded { what: format!("{operation} on group {group} ({obstacle})") }
+            }
+            Error::Overloaded { queue, .. } => {
+                Self::Busy { what: queue.to_owned(), retry_after: OVERLOAD_PAUSE }
+            }
+            Error::Refused { .. } => Self::Unavailable { what: "the change of members".to_owned(), source: Some(error.into()) },
+            Error::UnknownNode { node } | Error::Address { node, .. } => {
+                Self::Unavailable { what: format!("node {node}"), source: Some(error.into()) }
+            }
+            Error::Storage { source, .. } => Self::Storage(source),
+            Error::Config { .. } | Error::File { .. } | Error::Decode { .. } | Error::Metrics { .. } => {
+                Self::Cluster(error)
+            }
+        }
+    }
+}
+
+/// The stable name in another node's answer, passed on.
+fn peer_name(status: &Status) -> &'static str {
+    match status.code() {
+        Code::InvalidArgument => "invalid",
+        Code::NotFound => "not_found",
+        Code::AlreadyExists => "exists",
+        Code::Aborted => "conflict",
+        Code::FailedPrecondition => "wrong_state",
+        Code::ResourceExhausted => "busy",
+        Code::DataLoss => "storage",
+        _ => "internal",
+    }
+}
+
 /// The text of an error and of everything beneath it.
-fn chain(error: &dyn std::error::Error) -> String {
+pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -60,7 +60,7 @@ pub const NAMED_MAX: usize = 1_000;
 impl WindowCounts {
     /// Adds every counter of `delta`.
     pub fn merge(&mut self, delta: &Self) {
-        self.rows += delta.rows;
+        self.rows = self.rows.saturating_add(delta.rows);
         if self.features.len() < delta.features.len() {
             self.features.resize(delta.features.len(), FeatureCounts::default());
         }
@@ -76,19 +76,19 @@ impl FeatureCounts {
             self.bins.resize(delta.bins.len(), 0);
         }
         for (mine, theirs) in self.bins.iter_mut().zip(&delta.bins) {
-            *mine += theirs;
+            *mine = mine.saturating_add(*theirs);
         }
         for (name, count) in &delta.named {
             if let Some(known) = self.named.get_mut(name) {
-                *known += count;
+                *known = known.saturating_add(*count);
             } else if self.named.len() < NAMED_MAX {
                 self.named.insert(name.clone(), *count);
             } else {
-                self.other += count;
+                self.other = self.other.saturating_add(*count);
             }
         }
-        self.missing += delta.missing;
-        self.other += delta.other;
+        self.missing = self.missing.saturating_add(delta.missing);
+        self.other = self.other.saturating_add(delta.other);
     }
 }
 

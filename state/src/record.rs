@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::{Entity, FeatureService, InstalledView};
+use crate::command::IncomingRow;
 use crate::dataset::DatasetManifest;
 use crate::deployment::DeploymentRecord;
 use crate::id::Timestamp;
@@ -12,7 +13,6 @@ use crate::pipeline::{Pipeline, PipelineRun};
 use crate::registry::{AliasMove, Model, ModelVersion};
 use crate::request::Remembered;
 use crate::row::Row;
-use crate::command::IncomingRow;
 use crate::tile::Tile;
 use crate::topology::{Cluster, Node, Placement};
 
@@ -85,4 +85,63 @@ pub enum Record {
     Row(Row),
     /// See [`crate::Key::Tile`].
     Tile(Tile),
+}
+
+/// A record of another kind than its key calls for: the map is damaged.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the map holds another kind of record where it should hold a {expected}")]
+pub struct WrongKind {
+    /// The kind that was called for.
+    pub expected: &'static str,
+}
+
+macro_rules! kinds {
+    ($($variant:ident($inner:ty);)*) => {$(
+        impl From<$inner> for Record {
+            fn from(inner: $inner) -> Self {
+                Self::$variant(inner)
+            }
+        }
+
+        impl TryFrom<Record> for $inner {
+            type Error = WrongKind;
+
+            fn try_from(record: Record) -> Result<Self, WrongKind> {
+                if let Record::$variant(inner) = record {
+                    Ok(inner)
+                } else {
+                    Err(WrongKind { expected: stringify!($variant) })
+                }
+            }
+        }
+    )*};
+}
+
+kinds! {
+    Number(u64);
+    Time(Timestamp);
+    Request(Remembered);
+    Cluster(Cluster);
+    Node(Node);
+    Placement(Placement);
+    Entity(Entity);
+    View(InstalledView);
+    Service(FeatureService);
+    Deployment(DeploymentRecord);
+    Monitor(Monitor);
+    Pipeline(Pipeline);
+    DeadLetter(DeadLetter);
+    Model(Model);
+    ModelVersion(ModelVersion);
+    AliasMove(AliasMove);
+    Dataset(DatasetManifest);
+    Job(Job);
+    DriftWindow(DriftWindow);
+    DriftReport(DriftReport);
+    Alert(Alert);
+    Prediction(LoggedPrediction);
+    Outcome(Outcome);
+    PipelineRun(PipelineRun);
+    Row(Row);
+    Tile(Tile);
 }

@@ -1,10 +1,14 @@
 //! The cluster's own description: its identity, its nodes and the desired placement of its groups.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use crate::id::{NodeId, Timestamp};
+
+/// The feature level that a cluster made by this binary begins at.
+pub const CLUSTER_VERSION: u32 = 1;
 
 /// The cluster as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +43,17 @@ pub enum NodeState {
     Decommissioning,
     /// Gone for good; its id is never used again.
     Removed,
+}
+
+impl fmt::Display for NodeState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Active => "active",
+            Self::Draining => "draining",
+            Self::Decommissioning => "decommissioning",
+            Self::Removed => "removed",
+        })
+    }
 }
 
 /// A node.

@@ -42,7 +42,11 @@ impl ArtifactStore {
         files::remove_dir(&unfinished)?;
         files::create_dir(&unfinished)?;
         files::sync_dir(path)?;
-        Ok(Self(Arc::new(Directory { root: path.to_owned(), unfinished, writes: AtomicU64::new(0) })))
+        Ok(Self(Arc::new(Directory {
+            root: path.to_owned(),
+            unfinished,
+            writes: AtomicU64::new(0),
+        })))
     }
 
     /// Stores a chunk durably. Storing it again changes nothing, but replaces a copy that has gone bad.
@@ -78,7 +82,9 @@ impl ArtifactStore {
         let (_, path) = self.place(digest);
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Err(Error::ArtifactMissing { digest }),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return Err(Error::ArtifactMissing { digest });
+            }
             Err(error) => return Err(Error::file("read", &path)(error)),
         };
         let found = Digest::of(&bytes);
@@ -86,7 +92,10 @@ impl ArtifactStore {
             Ok(Bytes::from(bytes))
         } else {
             let reason = format!("its {} bytes hash to {found}", bytes.len());
-            Err(Error::Corrupt { place: Place::Artifact { digest, path }, reason })
+            Err(Error::Corrupt {
+                place: Place::Artifact { digest, path },
+                reason,
+            })
         }
     }
 

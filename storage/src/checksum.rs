@@ -25,7 +25,9 @@ pub(crate) fn unseal<'a>(key: &[u8], sealed: &'a [u8]) -> Result<&'a [u8], Strin
         Ok(payload)
     } else {
         let (stored, computed) = (u32::from_le_bytes(*stored), u32::from_le_bytes(computed));
-        Err(format!("stored checksum is {stored:08x}, computed {computed:08x}"))
+        Err(format!(
+            "stored checksum is {stored:08x}, computed {computed:08x}"
+        ))
     }
 }
 

@@ -148,7 +148,9 @@ impl fmt::Display for Place {
             Self::Database { path } => write!(f, "database `{}`", path.display()),
             Self::LogEntry { group, index } => write!(f, "log entry {index} of group {group}"),
             Self::LogMarker { group, kind } => write!(f, "{kind} marker of the log of group {group}"),
-            Self::State { group, table, key } => write!(f, "state of group {group}, table {table}, key {key}"),
+            Self::State { group, table, key } => {
+                write!(f, "state of group {group}, table {table}, key {key}")
+            }
             Self::SnapshotFile { group, path } => {
                 write!(f, "snapshot file `{}` of group {group}", path.display())
             }
@@ -166,14 +168,24 @@ impl Error {
     /// A failure of `action` on the file or directory at `path`.
     pub(crate) fn file(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
-        move |source| Self::File { action, path, source: Arc::new(source) }
+        move |source| Self::File {
+            action,
+            path,
+            source: Arc::new(source),
+        }
     }
 
     /// A RocksDB failure while reading `place`: damage is told apart from other trouble.
     pub(crate) fn reading(place: impl FnOnce() -> Place, source: rocksdb::Error) -> Self {
         match source.kind() {
-            rocksdb::ErrorKind::Corruption => Self::Corrupt { place: place(), reason: source.into_string() },
-            _ => Self::Database { action: "read from the database", source },
+            rocksdb::ErrorKind::Corruption => Self::Corrupt {
+                place: place(),
+                reason: source.into_string(),
+            },
+            _ => Self::Database {
+                action: "read from the database",
+                source,
+            },
         }
     }
 

@@ -18,7 +18,9 @@ pub(crate) fn create_dir(path: &Path) -> Result<(), Error> {
 
 /// Makes the names in a directory durable.
 pub(crate) fn sync_dir(path: &Path) -> Result<(), Error> {
-    File::open(path).and_then(|dir| dir.sync_all()).map_err(Error::file("sync directory", path))
+    File::open(path)
+        .and_then(|dir| dir.sync_all())
+        .map_err(Error::file("sync directory", path))
 }
 
 /// Removes a directory with all it holds; one that is not there is fine.

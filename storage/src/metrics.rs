@@ -34,31 +34,53 @@ impl RaftDbMetrics {
             batch_jobs: histogram("covey_raftdb_batch_jobs", "jobs per batch", 1.0, 2.0, 14),
             batch_groups: histogram("covey_raftdb_batch_groups", "groups per batch", 1.0, 2.0, 10),
             batch_bytes: histogram("covey_raftdb_batch_bytes", "bytes per batch", 64.0, 4.0, 12),
-            write_seconds: histogram("covey_raftdb_write_seconds", "seconds per batch write", 1e-5, 2.0, 16),
+            write_seconds: histogram(
+                "covey_raftdb_write_seconds",
+                "seconds per batch write",
+                1e-5,
+                2.0,
+                16,
+            ),
             sync_seconds: histogram("covey_raftdb_sync_seconds", "seconds per fsync", 1e-4, 2.0, 16),
             jobs: counter("covey_raftdb_jobs_total", "log jobs made durable"),
             syncs: counter("covey_raftdb_syncs_total", "fsyncs of the log"),
-            refused: counter("covey_raftdb_refused_total", "log jobs refused because the queue was full"),
+            refused: counter(
+                "covey_raftdb_refused_total",
+                "log jobs refused because the queue was full",
+            ),
         }
     }
 
     /// Offers the metrics for collection.
     pub fn register(&self, registry: &Registry) -> Result<(), Error> {
-        let histograms =
-            [&self.batch_jobs, &self.batch_groups, &self.batch_bytes, &self.write_seconds, &self.sync_seconds];
+        let histograms = [
+            &self.batch_jobs,
+            &self.batch_groups,
+            &self.batch_bytes,
+            &self.write_seconds,
+            &self.sync_seconds,
+        ];
         let counters = [&self.jobs, &self.syncs, &self.refused];
         histograms
             .into_iter()
             .map(|histogram| registry.register(Box::new(histogram.clone())))
-            .chain(counters.into_iter().map(|counter| registry.register(Box::new(counter.clone()))))
+            .chain(
+                counters
+                    .into_iter()
+                    .map(|counter| registry.register(Box::new(counter.clone()))),
+            )
             .collect::<Result<(), _>>()
-            .map_err(|source| Error::Metrics { source: Arc::new(source) })
+            .map_err(|source| Error::Metrics {
+                source: Arc::new(source),
+            })
     }
 }
 
 fn histogram(name: &str, help: &str, start: f64, factor: f64, count: usize) -> Histogram {
-    let buckets = exponential_buckets(start, factor, count).expect("start, factor and count are valid constants");
-    Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets)).expect("the name is a valid constant")
+    let buckets =
+        exponential_buckets(start, factor, count).expect("start, factor and count are valid constants");
+    Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets))
+        .expect("the name is a valid constant")
 }
 
 fn counter(name: &str, help: &str) -> IntCounter {

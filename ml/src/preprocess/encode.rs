@@ -6,7 +6,6 @@
 //! rows around it.
 
 use crate::error::Result;
-use crate::feature::FeatureKind;
 use crate::frame::Frame;
 
 use super::{FittedFeature, Preprocessor};
@@ -204,11 +203,6 @@ impl CategoricalSlot {
             Err(_) => self.other,
         }
     }
-}
-
-/// The kinds the encoder reads, for a signature check without encoding.
-pub(crate) fn kinds(preprocessor: &Preprocessor) -> impl Iterator<Item = (&str, FeatureKind)> {
-    preprocessor.features.iter().map(|feature| (feature.name(), feature.kind()))
 }
 
 #[cfg(test)]

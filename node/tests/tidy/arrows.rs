@@ -1,7 +1,7 @@
 //! Crates depend on each other as ARCHITECTURE.md draws it, and the libraries that shape a crate stay inside it.
 //!
-//! The drawing is the table: the code block under the heading "Arrows", one line for each crate, such as
-//! `node -> cluster, storage, state, ml, proto`, and `state ->` for a crate that depends on none of ours.
+//! The drawing is the table: the code block that opens with "```arrows", with lines such as `cluster -> storage, state`. A
+//! crate without a line of its own depends on none of ours.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,6 +10,7 @@ use crate::tree::{SourceFile, Tree};
 use crate::violation::Violation;
 
 const DRAWING: &str = "ARCHITECTURE.md";
+const FENCE: &str = "```arrows";
 const PREFIX: &str = "covey-";
 
 /// Libraries that only these crates may name, so that replacing one is a change in one place.
@@ -30,30 +31,34 @@ pub(crate) fn check(tree: &Tree, metadata: &Metadata) -> Vec<Violation> {
     let mut violations: Vec<Violation> = metadata.members().flat_map(check_confined).collect();
     match tree.file(DRAWING).map(drawn_arrows) {
         Some(arrows) if !arrows.is_empty() => {
-            violations.extend(metadata.members().flat_map(|package| check_drawn(package, &arrows)));
+            violations.extend(
+                metadata
+                    .members()
+                    .flat_map(|package| check_drawn(package, &arrows)),
+            );
             violations.extend(check_crates_exist(metadata, &arrows));
         }
         _ => {
-            let advice = "draw the crates: a heading \"Arrows\", then a code block with lines like `storage -> state`";
+            let advice =
+                "draw the crates: a heading \"Arrows\", then a code block with lines like `storage -> state`";
             violations.push(Violation::new(DRAWING, 1, "arrows", advice));
         }
     }
     violations
 }
 
-/// Reads the first code block under a heading that contains "Arrows".
 fn drawn_arrows(file: &SourceFile) -> Arrows {
-    let is_heading = |line: &str| line.starts_with('#') && line.contains("Arrows");
-    file.text
-        .lines()
-        .enumerate()
-        .skip_while(|(_, line)| !is_heading(line))
-        .skip_while(|(_, line)| !line.starts_with("```"))
+    let lines = file.text.lines().enumerate();
+    lines
+        .skip_while(|(_, line)| *line != FENCE)
         .skip(1)
         .take_while(|(_, line)| !line.starts_with("```"))
         .filter_map(|(index, line)| {
-            let (from, to) = line.split_once("->").or_else(|| line.split_once('→'))?;
-            let reached = to.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
+            let (from, to) = line.split_once("->")?;
+            let reached = to
+                .split(',')
+                .map(|name| name.trim().to_owned())
+                .filter(|name| !name.is_empty());
             Some((from.trim().to_owned(), (index + 1, reached.collect())))
         })
         .collect()
@@ -61,14 +66,13 @@ fn drawn_arrows(file: &SourceFile) -> Arrows {
 
 fn check_drawn(package: &Package, arrows: &Arrows) -> Vec<Violation> {
     let name = short_name(&package.name);
-    let Some((line, drawn)) = arrows.get(name) else {
-        let advice = format!("crate {name} is not drawn; add its line to the block \"Arrows\"");
-        return vec![Violation::new(DRAWING, 1, "arrows", advice)];
-    };
+    let nothing = (1, BTreeSet::new());
+    let (line, drawn) = arrows.get(name).unwrap_or(&nothing);
     let ordinary = ours(package, |dependency| dependency.kind.as_deref() != Some("dev"));
     let all = ours(package, |_| true);
     let missing_from_drawing = all.difference(drawn).map(|to| {
-        let advice = format!("{name} depends on {to}, an arrow that {DRAWING} does not draw; see docs/adr to add one");
+        let advice =
+            format!("{name} depends on {to}, an arrow that {DRAWING} does not draw; see docs/adr to add one");
         Violation::new(&manifest(package), 1, "arrows", advice)
     });
     let missing_from_manifest = drawn.difference(&ordinary).map(|to| {
@@ -78,19 +82,41 @@ fn check_drawn(package: &Package, arrows: &Arrows) -> Vec<Violation> {
     missing_from_drawing.chain(missing_from_manifest).collect()
 }
 
+/// Everything in the drawing is a crate, and every crate is in the drawing.
 fn check_crates_exist(metadata: &Metadata, arrows: &Arrows) -> Vec<Violation> {
-    let members: BTreeSet<&str> = metadata.members().map(|package| short_name(&package.name)).collect();
-    let gone = arrows.iter().filter(|(name, _)| !members.contains(name.as_str()));
-    gone.map(|(name, (line, _))| {
-        Violation::new(DRAWING, *line, "arrows", format!("{name} is drawn, but is no crate of the workspace"))
-    })
-    .collect()
+    let members: BTreeSet<&str> = metadata
+        .members()
+        .map(|package| short_name(&package.name))
+        .collect();
+    let ends = arrows.iter().flat_map(|(from, (_, to))| to.iter().chain([from]));
+    let drawn: BTreeSet<&str> = ends.map(String::as_str).collect();
+    let line_of = |name: &str| arrows.get(name).map_or(1, |(line, _)| *line);
+    let gone = drawn.difference(&members).map(|name| {
+        Violation::new(
+            DRAWING,
+            line_of(name),
+            "arrows",
+            format!("{name} is drawn, but is no crate of the workspace"),
+        )
+    });
+    let missing = members.difference(&drawn).map(|name| {
+        Violation::new(
+            DRAWING,
+            1,
+            "arrows",
+            format!("crate {name} is not drawn; add it to the block \"arrows\""),
+        )
+    });
+    gone.chain(missing).collect()
 }
 
 fn check_confined(package: &Package) -> Vec<Violation> {
     let name = short_name(&package.name);
     let strays = CONFINED.iter().filter(|(library, crates)| {
-        let named = package.dependencies.iter().any(|dependency| dependency.name == *library);
+        let named = package
+            .dependencies
+            .iter()
+            .any(|dependency| dependency.name == *library);
         named && !crates.contains(&name)
     });
     strays
@@ -103,8 +129,14 @@ fn check_confined(package: &Package) -> Vec<Violation> {
 
 /// The crates of the workspace among the dependencies that `wanted` picks.
 fn ours(package: &Package, wanted: impl Fn(&Dependency) -> bool) -> BTreeSet<String> {
-    let picked = package.dependencies.iter().filter(|dependency| wanted(dependency));
-    picked.filter_map(|dependency| dependency.name.strip_prefix(PREFIX)).map(str::to_owned).collect()
+    let picked = package
+        .dependencies
+        .iter()
+        .filter(|dependency| wanted(dependency));
+    picked
+        .filter_map(|dependency| dependency.name.strip_prefix(PREFIX))
+        .map(str::to_owned)
+        .collect()
 }
 
 fn short_name(package: &str) -> &str {
@@ -119,14 +151,17 @@ fn manifest(package: &Package) -> String {
 mod tests {
     use super::*;
 
-    const DRAWN: &str = "# Covey\n\n## Arrows\n\nWords.\n\n```text\nstorage -> state\nstate ->\n```\n";
+    const DRAWN: &str = "# Covey\n\nWords.\n\n```arrows\nstorage -> state\n```\n";
 
     fn arrows() -> Arrows {
         drawn_arrows(&SourceFile::sample(DRAWING, DRAWN))
     }
 
     fn package(name: &str, dependencies: &[&str]) -> Package {
-        let dependencies = dependencies.iter().map(|name| Dependency { name: (*name).to_owned(), kind: None });
+        let dependencies = dependencies.iter().map(|name| Dependency {
+            name: (*name).to_owned(),
+            kind: None,
+        });
         Package {
             id: name.to_owned(),
             name: name.to_owned(),
@@ -137,36 +172,57 @@ mod tests {
     }
 
     fn advice(violations: &[Violation]) -> Vec<&str> {
-        violations.iter().map(|violation| violation.advice.as_str()).collect()
+        violations
+            .iter()
+            .map(|violation| violation.advice.as_str())
+            .collect()
     }
 
     #[test]
     fn the_drawing_is_read_with_its_lines() {
         let state = BTreeSet::from(["state".to_owned()]);
-        let expected = [("state".to_owned(), (9, BTreeSet::new())), ("storage".to_owned(), (8, state))];
-        assert_eq!(arrows(), BTreeMap::from(expected));
+        assert_eq!(arrows(), BTreeMap::from([("storage".to_owned(), (6, state))]));
         assert!(drawn_arrows(&SourceFile::sample(DRAWING, "# Covey\n")).is_empty());
     }
 
     #[test]
     fn an_arrow_that_is_not_drawn_is_reported() {
-        assert_eq!(check_drawn(&package("covey-storage", &["covey-state", "bytes"]), &arrows()), []);
+        assert_eq!(
+            check_drawn(&package("covey-storage", &["covey-state", "bytes"]), &arrows()),
+            []
+        );
         let found = check_drawn(&package("covey-state", &["covey-storage"]), &arrows());
-        assert!(advice(&found)[0].starts_with("state depends on storage"), "{found:?}");
+        assert!(
+            advice(&found)[0].starts_with("state depends on storage"),
+            "{found:?}"
+        );
     }
 
     #[test]
     fn an_arrow_that_is_only_drawn_is_reported() {
         let found = check_drawn(&package("covey-storage", &[]), &arrows());
-        assert_eq!(advice(&found), ["storage -> state is drawn, but storage does not depend on state"]);
+        assert_eq!(
+            advice(&found),
+            ["storage -> state is drawn, but storage does not depend on state"]
+        );
     }
 
     #[test]
     fn every_crate_is_drawn_and_everything_drawn_is_a_crate() {
-        assert_eq!(check_drawn(&package("covey-ml", &[]), &arrows()).len(), 1);
-        let packages = vec![package("covey-state", &[])];
-        let metadata = Metadata { packages, workspace_members: vec!["covey-state".to_owned()] };
-        assert_eq!(advice(&check_crates_exist(&metadata, &arrows())), ["storage is drawn, but is no crate of the workspace"]);
+        let packages = vec![package("covey-state", &[]), package("covey-ml", &[])];
+        let workspace_members = vec!["covey-state".to_owned(), "covey-ml".to_owned()];
+        let found = check_crates_exist(
+            &Metadata {
+                packages,
+                workspace_members,
+            },
+            &arrows(),
+        );
+        let expected = [
+            "storage is drawn, but is no crate of the workspace",
+            "crate ml is not drawn; add it to the block \"arrows\"",
+        ];
+        assert_eq!(advice(&found), expected);
     }
 
     #[test]

@@ -20,32 +20,35 @@ const COMPOSE: &str = "deploy/compose.yaml";
 pub(crate) fn check(tree: &Tree) -> Vec<Violation> {
     let mut violations = Vec::new();
     let mut calls = Vec::new();
-    for (path, check_one) in [
-        (UNIT, check_unit as Check),
-        (ENVIRONMENT, |file, _| (Vec::new(), commands::in_environment(file))),
-        (CONTAINERFILE, |file, tree| (containerfile::check(file, tree), commands::in_containerfile(file))),
-        (COMPOSE, |file, tree| (compose::check(file, tree), commands::in_compose(file))),
-    ] {
-        match tree.file(path) {
-            Some(file) => {
-                let (wrong, called) = check_one(file, tree);
-                violations.extend(wrong);
-                calls.extend(called);
-            }
-            None => violations.push(violation(path, 1, "the file is missing")),
-        }
+    for path in [UNIT, ENVIRONMENT, CONTAINERFILE, COMPOSE] {
+        let Some(file) = tree.file(path) else {
+            violations.push(violation(path, 1, "the file is missing"));
+            continue;
+        };
+        violations.extend(check_form(file, tree));
+        calls.extend(calls_in(file));
     }
     violations.extend(commands::check(&calls));
     violations
 }
 
-/// What is wrong with a file, and the calls of the CLI it makes.
-type Check = fn(&SourceFile, &Tree) -> (Vec<Violation>, Vec<commands::Call>);
+fn check_form(file: &SourceFile, tree: &Tree) -> Vec<Violation> {
+    match file.path.as_str() {
+        UNIT => [unit::check(file), unit::ask_systemd(file)].concat(),
+        CONTAINERFILE => containerfile::check(file, tree),
+        COMPOSE => compose::check(file, tree),
+        _ => Vec::new(),
+    }
+}
 
-fn check_unit(file: &SourceFile, _: &Tree) -> (Vec<Violation>, Vec<commands::Call>) {
-    let mut violations = unit::check(file);
-    violations.extend(unit::ask_systemd(file));
-    (violations, commands::in_unit(file))
+fn calls_in(file: &SourceFile) -> Vec<commands::Call> {
+    match file.path.as_str() {
+        UNIT => commands::in_unit(file),
+        ENVIRONMENT => commands::in_environment(file),
+        CONTAINERFILE => commands::in_containerfile(file),
+        COMPOSE => commands::in_compose(file),
+        _ => Vec::new(),
+    }
 }
 
 fn violation(path: &str, line: usize, advice: impl Into<String>) -> Violation {

@@ -6,7 +6,9 @@ use crate::violation::Violation;
 /// One violation for a file whose first line is not `//!` and some words.
 pub(crate) fn check(file: &SourceFile) -> Option<Violation> {
     let first = file.text.lines().next().unwrap_or_default();
-    let says_something = first.strip_prefix("//!").is_some_and(|words| !words.trim().is_empty());
+    let says_something = first
+        .strip_prefix("//!")
+        .is_some_and(|words| !words.trim().is_empty());
     let advice = "begin with `//!`: what this file is, what it is not, which invariant it keeps";
     (!says_something).then(|| Violation::new(&file.path, 1, "header", advice))
 }

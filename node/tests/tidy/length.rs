@@ -11,7 +11,8 @@ const FUNCTION_LINES_MAX: usize = 70;
 pub(crate) fn check_file(file: &SourceFile) -> Option<Violation> {
     let lines = file.text.lines().count();
     (lines > FILE_LINES_MAX).then(|| {
-        let advice = format!("{lines} lines, at most {FILE_LINES_MAX}; give one of its nouns a file of its own");
+        let advice =
+            format!("{lines} lines, at most {FILE_LINES_MAX}; give one of its nouns a file of its own");
         Violation::new(&file.path, lines, "file-length", advice)
     })
 }
@@ -22,7 +23,9 @@ pub(crate) fn check_functions(file: &SourceFile, masked: &Masked) -> Vec<Violati
         .filter(|function| function.lines > FUNCTION_LINES_MAX)
         .map(|function| {
             let Function { name, line, lines } = function;
-            let advice = format!("fn {name} has {lines} lines, at most {FUNCTION_LINES_MAX}; keep the branches, move the work");
+            let advice = format!(
+                "fn {name} has {lines} lines, at most {FUNCTION_LINES_MAX}; keep the branches, move the work"
+            );
             Violation::new(&file.path, line, "function-length", advice)
         })
         .collect()
@@ -44,7 +47,11 @@ fn functions(code: &str) -> impl Iterator<Item = Function<'_>> {
         let opening = body_opening(rest)?;
         let body = &rest[opening..opening + body_length(&rest[opening..])];
         let lines = rest[..opening].matches('\n').count() + body.matches('\n').count() + 1;
-        Some(Function { name: &rest[..name_length], line: before.matches('\n').count() + 1, lines })
+        Some(Function {
+            name: &rest[..name_length],
+            line: before.matches('\n').count() + 1,
+            lines,
+        })
     })
 }
 
@@ -85,7 +92,10 @@ mod tests {
     use crate::mask::mask;
 
     fn long_function(lines: usize) -> String {
-        format!("impl A {{\n    fn long(a: [u8; 2]) -> u8 {{\n{}    }}\n}}\n", "        f(\"}\"); // }\n".repeat(lines - 2))
+        format!(
+            "impl A {{\n    fn long(a: [u8; 2]) -> u8 {{\n{}    }}\n}}\n",
+            "        f(\"}\"); // }\n".repeat(lines - 2)
+        )
     }
 
     fn check(text: &str) -> Vec<Violation> {
@@ -103,12 +113,19 @@ mod tests {
         assert_eq!(check(&long_function(70)), []);
         let found = check(&long_function(71));
         assert_eq!((found.len(), found[0].line), (1, 2));
-        assert!(found[0].advice.starts_with("fn long has 71 lines"), "{}", found[0].advice);
+        assert!(
+            found[0].advice.starts_with("fn long has 71 lines"),
+            "{}",
+            found[0].advice
+        );
     }
 
     #[test]
     fn functions_without_a_body_have_no_length() {
-        let text = format!("trait A {{ fn f(&self); }}\nstruct B {{ g: fn (u8) }}\n{}", "\n".repeat(100));
+        let text = format!(
+            "trait A {{ fn f(&self); }}\nstruct B {{ g: fn (u8) }}\n{}",
+            "\n".repeat(100)
+        );
         assert_eq!(check(&text), []);
     }
 }

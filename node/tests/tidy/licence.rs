@@ -17,7 +17,10 @@ pub(crate) fn check(tree: &Tree, metadata: &Metadata) -> Vec<Violation> {
         let advice = "list the licences that dependencies may have: [licenses], then allow = [\"…\"]";
         return vec![Violation::new(LIST, 1, "licence", advice)];
     }
-    let refused = metadata.packages.iter().filter_map(|package| Some((package, refusal(package, &allowed)?)));
+    let refused = metadata
+        .packages
+        .iter()
+        .filter_map(|package| Some((package, refusal(package, &allowed)?)));
     refused
         .map(|(package, advice)| {
             let entry = format!("name = \"{}\"", package.name);
@@ -29,7 +32,12 @@ pub(crate) fn check(tree: &Tree, metadata: &Metadata) -> Vec<Violation> {
 
 /// The quoted strings of `allow = [ … ]` under `[licenses]`.
 fn allowed_licences(file: &SourceFile) -> Vec<String> {
-    let lines = file.text.lines().map(str::trim).skip_while(|line| *line != "[licenses]").skip(1);
+    let lines = file
+        .text
+        .lines()
+        .map(str::trim)
+        .skip_while(|line| *line != "[licenses]")
+        .skip(1);
     lines
         .take_while(|line| !line.starts_with('[') || line.starts_with("[\""))
         .skip_while(|line| !line.starts_with("allow = ["))
@@ -40,7 +48,12 @@ fn allowed_licences(file: &SourceFile) -> Vec<String> {
 }
 
 fn refusal(package: &Package, allowed: &[String]) -> Option<String> {
-    let Package { name, version, license, .. } = package;
+    let Package {
+        name,
+        version,
+        license,
+        ..
+    } = package;
     let Some(expression) = license else {
         return Some(format!("{name} {version} names no licence"));
     };
@@ -58,8 +71,15 @@ struct Expression<'a> {
 impl<'a> Expression<'a> {
     /// Older manifests write `MIT/Apache-2.0` for `MIT OR Apache-2.0`.
     fn new(expression: &str, allowed: &'a [String]) -> Self {
-        let spaced = expression.replace('/', " OR ").replace('(', " ( ").replace(')', " ) ");
-        Self { tokens: spaced.split_whitespace().map(str::to_owned).collect(), at: 0, allowed }
+        let spaced = expression
+            .replace('/', " OR ")
+            .replace('(', " ( ")
+            .replace(')', " ) ");
+        Self {
+            tokens: spaced.split_whitespace().map(str::to_owned).collect(),
+            at: 0,
+            allowed,
+        }
     }
 
     /// True when the whole expression is well formed and the list satisfies it.
@@ -119,10 +139,21 @@ mod tests {
 
     #[test]
     fn one_side_of_or_and_both_of_and() {
-        for expression in ["MIT", "MIT/GPL-3.0", "GPL-3.0 OR MIT", "(MIT OR Apache-2.0) AND Apache-2.0"] {
+        for expression in [
+            "MIT",
+            "MIT/GPL-3.0",
+            "GPL-3.0 OR MIT",
+            "(MIT OR Apache-2.0) AND Apache-2.0",
+        ] {
             assert!(follows(expression), "{expression}");
         }
-        for expression in ["GPL-3.0", "MIT AND GPL-3.0", "(MIT OR GPL-3.0) AND ISC", "ISC/GPL-3.0", ""] {
+        for expression in [
+            "GPL-3.0",
+            "MIT AND GPL-3.0",
+            "(MIT OR GPL-3.0) AND ISC",
+            "ISC/GPL-3.0",
+            "",
+        ] {
             assert!(!follows(expression), "{expression}");
         }
     }
@@ -150,6 +181,9 @@ mod tests {
     fn a_crate_without_a_licence_is_refused() {
         let text = r#"{"id": "a", "name": "a", "version": "1.0.0", "license": null, "dependencies": []}"#;
         let package: Package = serde_json::from_str(text).expect("a package as cargo prints it");
-        assert_eq!(refusal(&package, &["MIT".to_owned()]).as_deref(), Some("a 1.0.0 names no licence"));
+        assert_eq!(
+            refusal(&package, &["MIT".to_owned()]).as_deref(),
+            Some("a 1.0.0 names no licence")
+        );
     }
 }

@@ -31,8 +31,16 @@ fn the_tree_keeps_its_style() {
     violations.extend(licence::check(&tree, &metadata));
     violations.extend(deploy::check(&tree));
     violations.sort();
-    let report: String = violations.iter().map(|violation| format!("{violation}\n")).collect();
-    assert!(violations.is_empty(), "{} violations of STYLE.md:\n\n{report}", violations.len());
+    violations.dedup();
+    let report: String = violations
+        .iter()
+        .map(|violation| format!("{violation}\n"))
+        .collect();
+    assert!(
+        violations.is_empty(),
+        "{} violations of STYLE.md:\n\n{report}",
+        violations.len()
+    );
 }
 
 fn check_file(file: &SourceFile) -> Vec<Violation> {

@@ -38,7 +38,10 @@ enum Kind {
 
 /// Blanks the comments and literals of `source`.
 pub(crate) fn mask(source: &str) -> Masked {
-    let mut masked = Masked { code: String::with_capacity(source.len()), comments: Vec::new() };
+    let mut masked = Masked {
+        code: String::with_capacity(source.len()),
+        comments: Vec::new(),
+    };
     let (mut at, mut line) = (0, 1);
     let mut previous = ' ';
     while at < source.len() {
@@ -104,7 +107,10 @@ fn raw_string_length(rest: &str) -> Option<usize> {
     let body = body.strip_prefix('"')?;
     let closing = format!("\"{}", "#".repeat(hashes));
     let opening = rest.len() - body.len();
-    Some(body.find(&closing).map_or(rest.len(), |end| opening + end + closing.len()))
+    Some(
+        body.find(&closing)
+            .map_or(rest.len(), |end| opening + end + closing.len()),
+    )
 }
 
 fn string_length(rest: &str) -> usize {
@@ -127,7 +133,9 @@ fn character_length(rest: &str) -> Option<usize> {
         return body.get(2..)?.find('\'').map(|end| 1 + 2 + end + 1);
     }
     let character = body.chars().next()?;
-    body[character.len_utf8()..].starts_with('\'').then_some(1 + character.len_utf8() + 1)
+    body[character.len_utf8()..]
+        .starts_with('\'')
+        .then_some(1 + character.len_utf8() + 1)
 }
 
 #[cfg(test)]
@@ -144,7 +152,10 @@ mod tests {
     fn comments_are_blanked_and_kept_apart() {
         assert_eq!(code("a // b\n/* c /* d */ e */ f"), "a f");
         let masked = mask("let a = 1;\n// why\nlet b = 2; // and why\n");
-        assert_eq!(masked.comments, [(2, "// why".to_owned()), (3, "// and why".to_owned())]);
+        assert_eq!(
+            masked.comments,
+            [(2, "// why".to_owned()), (3, "// and why".to_owned())]
+        );
     }
 
     #[test]
@@ -156,7 +167,10 @@ mod tests {
 
     #[test]
     fn characters_are_blanked_and_lifetimes_stay() {
-        assert_eq!(code("match c { '{' | '\\'' | '\\u{7d}' | 'é' => f::<'a>(&'static r#type) }"), "match c { | | | => f::<'a>(&'static r#type) }");
+        assert_eq!(
+            code("match c { '{' | '\\'' | '\\u{7d}' | 'é' => f::<'a>(&'static r#type) }"),
+            "match c { | | | => f::<'a>(&'static r#type) }"
+        );
     }
 
     #[test]

@@ -4,8 +4,18 @@ use crate::mask::{Masked, is_word_character};
 use crate::tree::SourceFile;
 use crate::violation::Violation;
 
-const ATTICS: [&str; 10] =
-    ["utils", "util", "common", "helpers", "helper", "misc", "types", "stuff", "shared_types", "utilities"];
+const ATTICS: [&str; 10] = [
+    "utils",
+    "util",
+    "common",
+    "helpers",
+    "helper",
+    "misc",
+    "types",
+    "stuff",
+    "shared_types",
+    "utilities",
+];
 
 /// One violation for each name in the path, or of a module inside the file, that says nothing.
 pub(crate) fn check(file: &SourceFile, masked: &Masked) -> Vec<Violation> {
@@ -19,7 +29,11 @@ pub(crate) fn check(file: &SourceFile, masked: &Masked) -> Vec<Violation> {
         violations.push(Violation::new(&file.path, 1, "names", nameless(part)));
     }
     for (line, _, after) in masked.words("mod") {
-        let name = after.trim_start().split(|character| !is_word_character(character)).next().unwrap_or_default();
+        let name = after
+            .trim_start()
+            .split(|character| !is_word_character(character))
+            .next()
+            .unwrap_or_default();
         if is_attic(name) {
             violations.push(Violation::new(&file.path, line, "names", nameless(name)));
         }
@@ -55,6 +69,9 @@ mod tests {
     #[test]
     fn modules_are_held_to_the_same_names() {
         assert_eq!(count("state/src/id.rs", "pub(crate) mod helpers {}\n"), 1);
-        assert_eq!(count("state/src/id.rs", "// mod helpers;\nmod types_of_entity;\n"), 0);
+        assert_eq!(
+            count("state/src/id.rs", "// mod helpers;\nmod types_of_entity;\n"),
+            0
+        );
     }
 }

@@ -22,13 +22,19 @@ impl SourceFile {
 
     /// The first line that contains `needle`, counted from one; one where nothing does.
     pub(crate) fn line_of(&self, needle: &str) -> usize {
-        self.text.lines().position(|line| line.contains(needle)).map_or(1, |index| index + 1)
+        self.text
+            .lines()
+            .position(|line| line.contains(needle))
+            .map_or(1, |index| index + 1)
     }
 
     /// A file that exists only in a test.
     #[cfg(test)]
     pub(crate) fn sample(path: &str, text: &str) -> Self {
-        Self { path: path.to_owned(), text: text.to_owned() }
+        Self {
+            path: path.to_owned(),
+            text: text.to_owned(),
+        }
     }
 }
 
@@ -42,11 +48,19 @@ impl Tree {
     /// Reads the tree this test was built from.
     pub(crate) fn read() -> Self {
         let package = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let root = package.parent().expect("the node package lies one level below the top").to_owned();
+        let root = package
+            .parent()
+            .expect("the node package lies one level below the top")
+            .to_owned();
         let paths = tracked_by_git(&root).unwrap_or_else(|| walk(&root));
         let files = paths
             .into_iter()
-            .filter_map(|path| Some(SourceFile { text: fs::read_to_string(root.join(&path)).ok()?, path }))
+            .filter_map(|path| {
+                Some(SourceFile {
+                    text: fs::read_to_string(root.join(&path)).ok()?,
+                    path,
+                })
+            })
             .collect();
         Self { root, files }
     }

@@ -18,18 +18,30 @@ pub(crate) struct Violation {
 impl Violation {
     /// A violation in `path` at `line`.
     pub(crate) fn new(path: &str, line: usize, rule: &'static str, advice: impl Into<String>) -> Self {
-        Self { path: path.to_owned(), line, rule, advice: advice.into() }
+        Self {
+            path: path.to_owned(),
+            line,
+            rule,
+            advice: advice.into(),
+        }
     }
 }
 
 impl fmt::Display for Violation {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}:{}: {}: {}", self.path, self.line, self.rule, self.advice)
+        write!(
+            formatter,
+            "{}:{}: {}: {}",
+            self.path, self.line, self.rule, self.advice
+        )
     }
 }
 
 #[test]
 fn a_violation_prints_as_a_place_an_editor_can_open() {
     let violation = Violation::new("state/src/id.rs", 7, "header", "say what this file is");
-    assert_eq!(violation.to_string(), "state/src/id.rs:7: header: say what this file is");
+    assert_eq!(
+        violation.to_string(),
+        "state/src/id.rs:7: header: say what this file is"
+    );
 }

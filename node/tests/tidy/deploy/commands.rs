@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::process::Command;
 
+use serde_json::Value;
+
 use super::{compose, containerfile, unit, violation};
 use crate::tree::SourceFile;
 use crate::violation::Violation;
@@ -28,8 +30,15 @@ impl Call {
         let mut words = words.iter().map(AsRef::as_ref);
         let subcommand = words.next().unwrap_or_default().to_owned();
         let options = words.filter(|word| word.starts_with("--"));
-        let names = options.map(|option| option.split('=').next().unwrap_or(option).to_owned()).collect();
-        Self { path: file.path.clone(), line, subcommand, names }
+        let names = options
+            .map(|option| option.split('=').next().unwrap_or(option).to_owned())
+            .collect();
+        Self {
+            path: file.path.clone(),
+            line,
+            subcommand,
+            names,
+        }
     }
 }
 
@@ -47,11 +56,20 @@ pub(super) fn in_unit(file: &SourceFile) -> Vec<Call> {
 
 /// The variables of the environment file.
 pub(super) fn in_environment(file: &SourceFile) -> Vec<Call> {
-    let lines = file.text.lines().enumerate().filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
+    let lines = file
+        .text
+        .lines()
+        .enumerate()
+        .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
     lines
         .map(|(index, line)| {
             let name = line.split('=').next().unwrap_or(line).to_owned();
-            Call { path: file.path.clone(), line: index + 1, subcommand: SERVE.to_owned(), names: vec![name] }
+            Call {
+                path: file.path.clone(),
+                line: index + 1,
+                subcommand: SERVE.to_owned(),
+                names: vec![name],
+            }
         })
         .collect()
 }
@@ -59,7 +77,9 @@ pub(super) fn in_environment(file: &SourceFile) -> Vec<Call> {
 /// The call in `CMD`; the binary is the entry point.
 pub(super) fn in_containerfile(file: &SourceFile) -> Vec<Call> {
     let instructions = containerfile::parse(file);
-    let commands = instructions.iter().filter(|instruction| instruction.name == "CMD");
+    let commands = instructions
+        .iter()
+        .filter(|instruction| instruction.name == "CMD");
     commands
         .filter_map(|instruction| {
             let words = containerfile::words_of(&instruction.arguments)?;
@@ -68,15 +88,21 @@ pub(super) fn in_containerfile(file: &SourceFile) -> Vec<Call> {
         .collect()
 }
 
-/// Each service's command and health check.
+/// Each service's command with its environment, and its health check.
 pub(super) fn in_compose(file: &SourceFile) -> Vec<Call> {
-    let Ok(document) = compose::parse(file) else { return Vec::new() };
-    let mut calls = Vec::new();
+    let Ok(document) = compose::parse(file) else {
+        return Vec::new();
+    };
+    let mut calls: Vec<Call> = Vec::new();
     for (_, service) in compose::services(&document) {
-        for (key, value) in [("command:", &service["command"]), ("test:", &service["healthcheck"]["test"])] {
-            let words: Vec<&str> = value.as_array().into_iter().flatten().filter_map(|word| word.as_str()).collect();
-            let call = Call::new(file, file.line_of(key), words.strip_prefix(&["CMD", BINARY]).unwrap_or(&words));
-            if !words.is_empty() && !calls.contains(&call) {
+        let mut command = call_in(file, "command:", &service["command"]);
+        if let Some(call) = &mut command {
+            let variables = service["environment"].as_object().into_iter().flatten();
+            call.names.extend(variables.map(|(name, _)| name.clone()));
+        }
+        let health = call_in(file, "test:", &service["healthcheck"]["test"]);
+        for call in [command, health].into_iter().flatten() {
+            if !calls.contains(&call) {
                 calls.push(call);
             }
         }
@@ -84,12 +110,21 @@ pub(super) fn in_compose(file: &SourceFile) -> Vec<Call> {
     calls
 }
 
+/// The call that a list of words makes, with or without `CMD, covey` in front.
+fn call_in(file: &SourceFile, anchor: &str, words: &Value) -> Option<Call> {
+    let words: Vec<&str> = words.as_array()?.iter().filter_map(Value::as_str).collect();
+    let words = words.strip_prefix(&["CMD", BINARY]).unwrap_or(&words);
+    Some(Call::new(file, file.line_of(anchor), words))
+}
+
 /// One violation for each call that the binary would refuse.
 pub(super) fn check(calls: &[Call]) -> Vec<Violation> {
     let mut helps: BTreeMap<&str, Option<String>> = BTreeMap::new();
     let mut violations = Vec::new();
     for call in calls {
-        let help = helps.entry(&call.subcommand).or_insert_with(|| help_of(&call.subcommand));
+        let help = helps
+            .entry(&call.subcommand)
+            .or_insert_with(|| help_of(&call.subcommand));
         violations.extend(refusals(call, help.as_deref()));
     }
     violations
@@ -137,13 +172,20 @@ mod tests {
     fn options_that_the_help_does_not_name_are_reported() {
         assert_eq!(refusals(&call(&["serve", "--data-dir=/a"]), Some(HELP)), []);
         let found = refusals(&call(&["serve", "--data", "/a"]), Some(HELP));
-        assert_eq!(found[0].to_string(), "a.service:3: deploy: `covey serve --help` does not know --data");
+        assert_eq!(
+            found[0].to_string(),
+            "a.service:3: deploy: `covey serve --help` does not know --data"
+        );
     }
 
     #[test]
     fn variables_are_held_to_the_same_help() {
         let file = SourceFile::sample("covey.env", "# Words.\nCOVEY_DATA_DIR=/a\nCOVEY_DATA=/a\n");
-        let found: Vec<usize> = in_environment(&file).iter().flat_map(|call| refusals(call, Some(HELP))).map(|v| v.line).collect();
+        let found: Vec<usize> = in_environment(&file)
+            .iter()
+            .flat_map(|call| refusals(call, Some(HELP)))
+            .map(|v| v.line)
+            .collect();
         assert_eq!(found, [3]);
     }
 
@@ -156,11 +198,19 @@ mod tests {
     fn calls_are_found_in_every_kind_of_file() {
         let unit = SourceFile::sample("a", "[Service]\nExecStart=/usr/bin/covey serve --data-dir /a\n");
         let image = SourceFile::sample("a", "FROM b:1\nCMD [\"serve\", \"--data-dir\", \"/a\"]\n");
-        let nodes = SourceFile::sample("a", "services:\n  a: { command: [serve, --data-dir, /a] }\n  b: { healthcheck: { test: [CMD, covey, status] } }\n");
+        let services = [
+            "services:",
+            "  a: { command: [serve, --data-dir, /a], environment: { COVEY_ZONE: a } }",
+            "  b: { healthcheck: { test: [CMD, covey, status] } }",
+        ];
+        let nodes = SourceFile::sample("a", &services.join("\n"));
         let serve = |line| Call::new(&SourceFile::sample("a", ""), line, &["serve", "--data-dir"]);
         assert_eq!(in_unit(&unit), [serve(2)]);
         assert_eq!(in_containerfile(&image), [serve(2)]);
-        let status = Call::new(&nodes, 3, &["status"]);
-        assert_eq!(in_compose(&nodes), [serve(2), status]);
+        let with_zone = Call {
+            names: vec!["--data-dir".to_owned(), "COVEY_ZONE".to_owned()],
+            ..serve(2)
+        };
+        assert_eq!(in_compose(&nodes), [with_zone, Call::new(&nodes, 3, &["status"])]);
     }
 }

@@ -9,14 +9,43 @@ use super::violation;
 use crate::tree::{SourceFile, Tree};
 use crate::violation::Violation;
 
-const TOP_KEYS: [&str; 7] = ["name", "services", "volumes", "networks", "configs", "secrets", "include"];
+const TOP_KEYS: [&str; 7] = [
+    "name", "services", "volumes", "networks", "configs", "secrets", "include",
+];
 const BUILD_KEYS: [&str; 4] = ["context", "dockerfile", "args", "target"];
-const HEALTH_KEYS: [&str; 7] = ["test", "interval", "timeout", "retries", "start_period", "start_interval", "disable"];
+const HEALTH_KEYS: [&str; 7] = [
+    "test",
+    "interval",
+    "timeout",
+    "retries",
+    "start_period",
+    "start_interval",
+    "disable",
+];
 const HEALTH_DURATIONS: [&str; 4] = ["interval", "timeout", "start_period", "start_interval"];
 const SERVICE_KEYS: [&str; 22] = [
-    "build", "cap_drop", "command", "depends_on", "entrypoint", "environment", "expose", "healthcheck", "hostname", "image",
-    "init", "labels", "networks", "ports", "profiles", "read_only", "restart", "security_opt", "stop_grace_period", "tmpfs",
-    "ulimits", "volumes",
+    "build",
+    "cap_drop",
+    "command",
+    "depends_on",
+    "entrypoint",
+    "environment",
+    "expose",
+    "healthcheck",
+    "hostname",
+    "image",
+    "init",
+    "labels",
+    "networks",
+    "ports",
+    "profiles",
+    "read_only",
+    "restart",
+    "security_opt",
+    "stop_grace_period",
+    "tmpfs",
+    "ulimits",
+    "volumes",
 ];
 
 /// Everything wrong with the file.
@@ -26,7 +55,10 @@ pub(super) fn check(file: &SourceFile, tree: &Tree) -> Vec<Violation> {
         Err(problem) => vec![("".to_owned(), problem)],
     };
     problems.extend(check_dockerfiles(file, tree));
-    problems.into_iter().map(|(anchor, advice)| violation(&file.path, file.line_of(&anchor), advice)).collect()
+    problems
+        .into_iter()
+        .map(|(anchor, advice)| violation(&file.path, file.line_of(&anchor), advice))
+        .collect()
 }
 
 /// Words of the file near the fault, and what is wrong there.
@@ -39,13 +71,22 @@ pub(super) fn parse(file: &SourceFile) -> Result<Map<String, Value>, String> {
 
 /// The services by name.
 pub(super) fn services(document: &Map<String, Value>) -> impl Iterator<Item = (&String, &Value)> {
-    document.get("services").and_then(Value::as_object).into_iter().flatten()
+    document
+        .get("services")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
 }
 
 fn check_document(document: &Map<String, Value>) -> Vec<Problem> {
-    let mut problems = unknown_keys(document, "the file", |key| TOP_KEYS.contains(&key) || key.starts_with("x-"));
+    let mut problems = unknown_keys(document, "the file", |key| {
+        TOP_KEYS.contains(&key) || key.starts_with("x-")
+    });
     if services(document).count() < 3 {
-        problems.push(("services:".to_owned(), "three nodes make a cluster that survives one".to_owned()));
+        problems.push((
+            "services:".to_owned(),
+            "three nodes make a cluster that survives one".to_owned(),
+        ));
     }
     let names: BTreeSet<&str> = services(document).map(|(name, _)| name.as_str()).collect();
     let volumes = keys_of(document.get("volumes"));
@@ -64,7 +105,14 @@ fn check_document(document: &Map<String, Value>) -> Vec<Problem> {
 
 fn unknown_keys(map: &Map<String, Value>, owner: &str, known: impl Fn(&str) -> bool) -> Vec<Problem> {
     let unknown = map.keys().filter(|key| !known(key));
-    unknown.map(|key| (format!("{key}:"), format!("{owner}: `{key}` is not a key that tidy knows"))).collect()
+    unknown
+        .map(|key| {
+            (
+                format!("{key}:"),
+                format!("{owner}: `{key}` is not a key that tidy knows"),
+            )
+        })
+        .collect()
 }
 
 fn check_service(name: &str, service: &Map<String, Value>) -> Vec<Problem> {
@@ -75,16 +123,36 @@ fn check_service(name: &str, service: &Map<String, Value>) -> Vec<Problem> {
             problems.push((anchor.to_owned(), format!("{owner}: {advice}")));
         }
     };
-    require(service.contains_key("image") || service.contains_key("build"), name, "needs an image or a build");
-    require(service.get("read_only") == Some(&Value::Bool(true)), name, "needs read_only: true");
-    require(strings(service.get("cap_drop")) == ["ALL"], name, "needs cap_drop: [ALL]");
+    require(
+        service.contains_key("image") || service.contains_key("build"),
+        name,
+        "needs an image or a build",
+    );
+    require(
+        service.get("read_only") == Some(&Value::Bool(true)),
+        name,
+        "needs read_only: true",
+    );
+    require(
+        strings(service.get("cap_drop")) == ["ALL"],
+        name,
+        "needs cap_drop: [ALL]",
+    );
     let grace = service.get("stop_grace_period");
-    require(grace.is_none_or(is_duration), "stop_grace_period", "stop_grace_period is no duration");
+    require(
+        grace.is_none_or(is_duration),
+        "stop_grace_period",
+        "stop_grace_period is no duration",
+    );
     let health = service.get("healthcheck").and_then(Value::as_object);
     require(health.is_some(), name, "needs a healthcheck");
     for (key, value) in health.into_iter().flatten() {
         let known = HEALTH_KEYS.contains(&key.as_str());
-        require(known, key, &format!("healthcheck: `{key}` is not a key that tidy knows"));
+        require(
+            known,
+            key,
+            &format!("healthcheck: `{key}` is not a key that tidy knows"),
+        );
         let is_sound = !HEALTH_DURATIONS.contains(&key.as_str()) || is_duration(value);
         require(is_sound, key, &format!("healthcheck: {key} is no duration"));
     }
@@ -120,14 +188,23 @@ fn check_names(
     let awaited = service.get("depends_on");
     let awaited = strings(awaited).into_iter().chain(keys_of(awaited));
     for other in awaited.filter(|other| !services.contains(other)) {
-        problems.push((other.to_owned(), format!("service {name} depends on {other}, which is not a service")));
+        problems.push((
+            other.to_owned(),
+            format!("service {name} depends on {other}, which is not a service"),
+        ));
     }
     for mount in strings(service.get("volumes")) {
         let (volume, target) = mount.split_once(':').unwrap_or((mount, ""));
         if !target.starts_with('/') {
-            problems.push((mount.to_owned(), format!("service {name}: `{mount}` is not volume:/path")));
+            problems.push((
+                mount.to_owned(),
+                format!("service {name}: `{mount}` is not volume:/path"),
+            ));
         } else if !volume.starts_with(['.', '/']) && !volumes.contains(volume) {
-            problems.push((mount.to_owned(), format!("service {name}: volume {volume} is not defined")));
+            problems.push((
+                mount.to_owned(),
+                format!("service {name}: volume {volume} is not defined"),
+            ));
         }
     }
     problems
@@ -135,27 +212,45 @@ fn check_names(
 
 /// Each `dockerfile:` names a file of the tree (the context is the top).
 fn check_dockerfiles(file: &SourceFile, tree: &Tree) -> Vec<Problem> {
-    let named = file.text.lines().filter_map(|line| line.trim().strip_prefix("dockerfile:")).map(str::trim);
+    let named = file
+        .text
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("dockerfile:"))
+        .map(str::trim);
     let missing = named.filter(|path| tree.file(path).is_none());
-    missing.map(|path| (path.to_owned(), format!("dockerfile {path} is not in the tree"))).collect()
+    missing
+        .map(|path| (path.to_owned(), format!("dockerfile {path} is not in the tree")))
+        .collect()
 }
 
 /// A duration such as `5s` or `1m30s`.
 fn is_duration(value: &Value) -> bool {
     let Some(text) = value.as_str() else { return false };
-    let numbers = text.split_inclusive(|c: char| c.is_ascii_alphabetic()).all(|part| {
-        let digits = part.trim_end_matches(['h', 'm', 's']);
-        digits.len() < part.len() && digits.parse::<u32>().is_ok()
-    });
+    let numbers = text
+        .split_inclusive(|c: char| c.is_ascii_alphabetic())
+        .all(|part| {
+            let digits = part.trim_end_matches(['h', 'm', 's']);
+            digits.len() < part.len() && digits.parse::<u32>().is_ok()
+        });
     !text.is_empty() && numbers
 }
 
 fn strings(value: Option<&Value>) -> Vec<&str> {
-    value.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect()
+    value
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect()
 }
 
 fn keys_of(value: Option<&Value>) -> BTreeSet<&str> {
-    value.and_then(Value::as_object).into_iter().flatten().map(|(key, _)| key.as_str()).collect()
+    value
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+        .map(|(key, _)| key.as_str())
+        .collect()
 }
 
 #[cfg(test)]
@@ -174,7 +269,10 @@ volumes:
 
     fn problems(text: &str) -> Vec<String> {
         let document = parse(&SourceFile::sample("compose.yaml", text)).expect("YAML");
-        check_document(&document).into_iter().map(|(_, advice)| advice).collect()
+        check_document(&document)
+            .into_iter()
+            .map(|(_, advice)| advice)
+            .collect()
     }
 
     #[track_caller]
@@ -191,21 +289,41 @@ volumes:
 
     #[test]
     fn keys_are_checked() {
-        assert_problem("volumes:\n", "volume: {}\nvolumes:\n", "the file: `volume` is not a key that tidy knows");
-        assert_problem("ports: ['7410", "port: ['7410", "service b: `port` is not a key that tidy knows");
+        assert_problem(
+            "volumes:\n",
+            "volume: {}\nvolumes:\n",
+            "the file: `volume` is not a key that tidy knows",
+        );
+        assert_problem(
+            "ports: ['7410",
+            "port: ['7410",
+            "service b: `port` is not a key that tidy knows",
+        );
     }
 
     #[test]
     fn names_are_checked() {
         assert_problem("[a]", "[d]", "service b depends on d, which is not a service");
-        assert_problem("{ a: {", "{ d: {", "service c depends on d, which is not a service");
+        assert_problem(
+            "{ a: {",
+            "{ d: {",
+            "service c depends on d, which is not a service",
+        );
         assert_problem("'data:/", "'date:/", "service a: volume date is not defined");
     }
 
     #[test]
     fn values_are_checked() {
-        assert_problem("7410:7400", "7400:7400", "service b: port 7400 of the host is taken twice");
-        assert_problem("'7410:7400'", "'7410'", "service b: `7410` is not [address:]host:container");
+        assert_problem(
+            "7410:7400",
+            "7400:7400",
+            "service b: port 7400 of the host is taken twice",
+        );
+        assert_problem(
+            "'7410:7400'",
+            "'7410'",
+            "service b: `7410` is not [address:]host:container",
+        );
         assert_problem("60s", "sixty", "service a: stop_grace_period is no duration");
     }
 

@@ -6,8 +6,23 @@ use crate::tree::{SourceFile, Tree};
 use crate::violation::Violation;
 
 const INSTRUCTIONS: [&str; 17] = [
-    "ADD", "ARG", "CMD", "COPY", "ENTRYPOINT", "ENV", "EXPOSE", "FROM", "HEALTHCHECK", "LABEL", "ONBUILD", "RUN", "SHELL",
-    "STOPSIGNAL", "USER", "VOLUME", "WORKDIR",
+    "ADD",
+    "ARG",
+    "CMD",
+    "COPY",
+    "ENTRYPOINT",
+    "ENV",
+    "EXPOSE",
+    "FROM",
+    "HEALTHCHECK",
+    "LABEL",
+    "ONBUILD",
+    "RUN",
+    "SHELL",
+    "STOPSIGNAL",
+    "USER",
+    "VOLUME",
+    "WORKDIR",
 ];
 
 /// One instruction with its continuation lines joined.
@@ -23,7 +38,10 @@ pub(super) fn check(file: &SourceFile, tree: &Tree) -> Vec<Violation> {
     let mut problems = check_each(&instructions);
     problems.extend(check_stages(&instructions));
     problems.extend(check_rust_version(&instructions, tree.file("Cargo.toml")));
-    problems.into_iter().map(|(line, advice)| violation(&file.path, line, advice)).collect()
+    problems
+        .into_iter()
+        .map(|(line, advice)| violation(&file.path, line, advice))
+        .collect()
 }
 
 /// A line and what is wrong there.
@@ -47,7 +65,11 @@ pub(super) fn parse(file: &SourceFile) -> Vec<Instruction> {
             None => {
                 let (name, arguments) = body.split_once(' ').unwrap_or((body, ""));
                 let (name, arguments) = (name.to_owned(), arguments.trim().to_owned());
-                instructions.push(Instruction { line: index + 1, name, arguments });
+                instructions.push(Instruction {
+                    line: index + 1,
+                    name,
+                    arguments,
+                });
             }
         }
         continues = words.ends_with('\\');
@@ -57,7 +79,12 @@ pub(super) fn parse(file: &SourceFile) -> Vec<Instruction> {
 
 fn check_each(instructions: &[Instruction]) -> Vec<Problem> {
     let mut problems = Vec::new();
-    for Instruction { line, name, arguments } in instructions {
+    for Instruction {
+        line,
+        name,
+        arguments,
+    } in instructions
+    {
         if !INSTRUCTIONS.contains(&name.as_str()) {
             problems.push((*line, format!("`{name}` is no instruction")));
         }
@@ -65,9 +92,16 @@ fn check_each(instructions: &[Instruction]) -> Vec<Problem> {
             problems.push((*line, format!("{name} needs arguments")));
         }
         if ["CMD", "ENTRYPOINT"].contains(&name.as_str()) && words_of(arguments).is_none() {
-            problems.push((*line, format!("{name} needs the form [\"program\", \"argument\"]: a shell eats signals")));
+            problems.push((
+                *line,
+                format!("{name} needs the form [\"program\", \"argument\"]: a shell eats signals"),
+            ));
         }
-        if name == "EXPOSE" && arguments.split_whitespace().any(|port| port.parse::<u16>().is_err()) {
+        if name == "EXPOSE"
+            && arguments
+                .split_whitespace()
+                .any(|port| port.parse::<u16>().is_err())
+        {
             problems.push((*line, "EXPOSE needs port numbers".to_owned()));
         }
     }
@@ -78,7 +112,12 @@ fn check_stages(instructions: &[Instruction]) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut stages: Vec<&str> = Vec::new();
     let mut user = "root";
-    for Instruction { line, name, arguments } in instructions {
+    for Instruction {
+        line,
+        name,
+        arguments,
+    } in instructions
+    {
         match name.as_str() {
             "FROM" => {
                 problems.extend(unpinned_base(arguments, &stages).map(|advice| (*line, advice)));
@@ -87,40 +126,73 @@ fn check_stages(instructions: &[Instruction]) -> Vec<Problem> {
             }
             "USER" => user = arguments,
             "COPY" => {
-                let from = arguments.split_whitespace().find_map(|word| word.strip_prefix("--from="));
+                let from = arguments
+                    .split_whitespace()
+                    .find_map(|word| word.strip_prefix("--from="));
                 if let Some(stage) = from.filter(|stage| !stages.contains(stage)) {
-                    problems.push((*line, format!("COPY --from={stage}: no earlier stage has that name")));
+                    problems.push((
+                        *line,
+                        format!("COPY --from={stage}: no earlier stage has that name"),
+                    ));
                 }
             }
-            _ if stages.is_empty() && name != "ARG" => problems.push((*line, format!("{name} before the first FROM"))),
+            _ if stages.is_empty() && name != "ARG" => {
+                problems.push((*line, format!("{name} before the first FROM")))
+            }
             _ => {}
         }
     }
     let last_line = instructions.last().map_or(1, |instruction| instruction.line);
     if stages.len() < 2 {
-        problems.push((last_line, "build in one stage and run in another: the compiler stays out of the image".to_owned()));
+        problems.push((
+            last_line,
+            "build in one stage and run in another: the compiler stays out of the image".to_owned(),
+        ));
     }
     if ["root", "0"].contains(&user.split(':').next().unwrap_or_default()) {
-        problems.push((last_line, "the last stage runs as root; give it a USER".to_owned()));
+        problems.push((
+            last_line,
+            "the last stage runs as root; give it a USER".to_owned(),
+        ));
     }
     problems
 }
 
 /// A base is an earlier stage, or an image with a tag other than `latest`.
 fn unpinned_base(arguments: &str, stages: &[&str]) -> Option<String> {
-    let base = arguments.split_whitespace().find(|word| !word.starts_with("--")).unwrap_or_default();
-    let tag = base.rsplit('/').next().and_then(|name| name.split_once(':')).map(|(_, tag)| tag);
+    let base = arguments
+        .split_whitespace()
+        .find(|word| !word.starts_with("--"))
+        .unwrap_or_default();
+    let tag = base
+        .rsplit('/')
+        .next()
+        .and_then(|name| name.split_once(':'))
+        .map(|(_, tag)| tag);
     let pinned = tag.is_some_and(|tag| tag != "latest") || (!base.is_empty() && stages.contains(&base));
     (!pinned).then(|| format!("FROM {base}: pin the base with a tag"))
 }
 
 /// The image builds with the Rust that Cargo.toml asks for.
 fn check_rust_version(instructions: &[Instruction], manifest: Option<&SourceFile>) -> Option<Problem> {
-    let wanted = manifest?.text.lines().find_map(|line| line.strip_prefix("rust-version = "))?.trim_matches('"');
-    let from = instructions.iter().find(|each| each.name == "FROM" && each.arguments.contains("/rust:"))?;
+    let wanted = manifest?
+        .text
+        .lines()
+        .find_map(|line| line.strip_prefix("rust-version = "))?
+        .trim_matches('"');
+    let from = instructions
+        .iter()
+        .find(|each| each.name == "FROM" && each.arguments.contains("/rust:"))?;
     let tag = from.arguments.split("/rust:").nth(1)?;
-    let is_wanted = tag.strip_prefix(wanted).is_some_and(|rest| rest.starts_with(['-', '.', ' ']) || rest.is_empty());
-    (!is_wanted).then(|| (from.line, format!("Cargo.toml says rust-version {wanted}; use rust:{wanted}")))
+    let is_wanted = tag
+        .strip_prefix(wanted)
+        .is_some_and(|rest| rest.starts_with(['-', '.', ' ']) || rest.is_empty());
+    (!is_wanted).then(|| {
+        (
+            from.line,
+            format!("Cargo.toml says rust-version {wanted}; use rust:{wanted}"),
+        )
+    })
 }
 
 /// The words of `["a", "b"]`.
@@ -140,7 +212,10 @@ mod tests {
         let mut problems = check_each(&instructions);
         problems.extend(check_stages(&instructions));
         problems.extend(check_rust_version(&instructions, Some(&manifest)));
-        problems.into_iter().map(|(line, advice)| format!("{line}: {advice}")).collect()
+        problems
+            .into_iter()
+            .map(|(line, advice)| format!("{line}: {advice}"))
+            .collect()
     }
 
     /// What is wrong once `from` in the good file has become `to`.
@@ -152,7 +227,10 @@ mod tests {
     #[test]
     fn a_good_file_has_no_problems_and_its_lines_are_joined() {
         assert_eq!(problems(GOOD), Vec::<String>::new());
-        assert_eq!(parse(&SourceFile::sample("Containerfile", GOOD))[1].arguments, "a && b");
+        assert_eq!(
+            parse(&SourceFile::sample("Containerfile", GOOD))[1].arguments,
+            "a && b"
+        );
     }
 
     #[test]

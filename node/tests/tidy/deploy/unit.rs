@@ -9,7 +9,17 @@ use crate::violation::Violation;
 
 /// The keys of each section that the unit may use. Not all that systemd has: all that we have read about.
 const KEYS: [(&str, &[&str]); 3] = [
-    ("Unit", &["Description", "Documentation", "After", "Wants", "StartLimitIntervalSec", "StartLimitBurst"]),
+    (
+        "Unit",
+        &[
+            "Description",
+            "Documentation",
+            "After",
+            "Wants",
+            "StartLimitIntervalSec",
+            "StartLimitBurst",
+        ],
+    ),
     ("Service", &SERVICE_KEYS),
     ("Install", &["WantedBy"]),
 ];
@@ -85,17 +95,32 @@ pub(super) fn check(file: &SourceFile) -> Vec<Violation> {
     for setting in &settings {
         let known = KEYS.iter().find(|(section, _)| *section == setting.section);
         if !known.is_some_and(|(_, keys)| keys.contains(&setting.key)) {
-            let advice = format!("[{}] {}: not a key that tidy knows; check systemd's manual, then add it", setting.section, setting.key);
+            let advice = format!(
+                "[{}] {}: not a key that tidy knows; check systemd's manual, then add it",
+                setting.section, setting.key
+            );
             violations.push(violation(&file.path, setting.line, advice));
         }
     }
-    let service = |key: &str| settings.iter().find(|setting| setting.section == "Service" && setting.key == key);
+    let service = |key: &str| {
+        settings
+            .iter()
+            .find(|setting| setting.section == "Service" && setting.key == key)
+    };
     if !service("ExecStart").is_some_and(|setting| setting.value.starts_with('/')) {
-        violations.push(violation(&file.path, 1, "[Service] needs ExecStart with an absolute path"));
+        violations.push(violation(
+            &file.path,
+            1,
+            "[Service] needs ExecStart with an absolute path",
+        ));
     }
     for (key, value) in HARDENING {
         if service(key).is_none_or(|setting| setting.value != value) {
-            violations.push(violation(&file.path, 1, format!("hardening: [Service] needs {key}={value}")));
+            violations.push(violation(
+                &file.path,
+                1,
+                format!("hardening: [Service] needs {key}={value}"),
+            ));
         }
     }
     violations
@@ -113,9 +138,18 @@ pub(super) fn parse(file: &SourceFile) -> (Vec<Setting<'_>>, Vec<Violation>) {
         if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
             section = name;
         } else if let Some((key, value)) = line.split_once('=') {
-            settings.push(Setting { line: line_number, section, key: key.trim(), value: value.trim() });
+            settings.push(Setting {
+                line: line_number,
+                section,
+                key: key.trim(),
+                value: value.trim(),
+            });
         } else {
-            violations.push(violation(&file.path, line_number, "neither a section, a setting nor a comment"));
+            violations.push(violation(
+                &file.path,
+                line_number,
+                "neither a section, a setting nor a comment",
+            ));
         }
     }
     (settings, violations)
@@ -126,7 +160,11 @@ pub(super) fn ask_systemd(file: &SourceFile) -> Vec<Violation> {
     let directory = tempfile::tempdir().expect("a temporary directory can be made");
     let copy = directory.path().join("covey.service");
     fs::write(&copy, file.text.replace("/usr/bin/covey", "/bin/true")).expect("the copy can be written");
-    let Ok(output) = Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&copy).output() else {
+    let Ok(output) = Command::new("systemd-analyze")
+        .args(["verify", "--man=no"])
+        .arg(&copy)
+        .output()
+    else {
         return Vec::new();
     };
     if output.status.success() {
@@ -134,7 +172,8 @@ pub(super) fn ask_systemd(file: &SourceFile) -> Vec<Violation> {
     }
     let words = String::from_utf8_lossy(&output.stderr).into_owned();
     let said = words.lines().filter(|line| line.contains("covey.service"));
-    said.map(|line| violation(&file.path, 1, format!("systemd-analyze: {line}"))).collect()
+    said.map(|line| violation(&file.path, 1, format!("systemd-analyze: {line}")))
+        .collect()
 }
 
 #[cfg(test)]
@@ -143,15 +182,26 @@ mod tests {
 
     fn advice(text: &str) -> String {
         let violations = check(&SourceFile::sample("covey.service", text));
-        violations.iter().map(|violation| format!("{violation}\n")).collect()
+        violations
+            .iter()
+            .map(|violation| format!("{violation}\n"))
+            .collect()
     }
 
     #[test]
     fn lines_and_keys_are_checked() {
-        let advice = advice("[Service]\nExecStart=/usr/bin/covey serve\nExecSart=/bin/true\nwords\n[Servce]\nType=exec\n");
-        assert!(advice.contains("covey.service:3: deploy: [Service] ExecSart"), "{advice}");
+        let advice = advice(
+            "[Service]\nExecStart=/usr/bin/covey serve\nExecSart=/bin/true\nwords\n[Servce]\nType=exec\n",
+        );
+        assert!(
+            advice.contains("covey.service:3: deploy: [Service] ExecSart"),
+            "{advice}"
+        );
         assert!(advice.contains("covey.service:4: deploy: neither"), "{advice}");
-        assert!(advice.contains("covey.service:6: deploy: [Servce] Type"), "{advice}");
+        assert!(
+            advice.contains("covey.service:6: deploy: [Servce] Type"),
+            "{advice}"
+        );
     }
 
     #[test]
@@ -159,6 +209,9 @@ mod tests {
         let advice = advice("[Service]\nExecStart=covey\nProtectSystem=full\n");
         assert!(advice.contains("needs ProtectSystem=strict"), "{advice}");
         assert!(advice.contains("needs NoNewPrivileges=yes"), "{advice}");
-        assert!(advice.contains("needs ExecStart with an absolute path"), "{advice}");
+        assert!(
+            advice.contains("needs ExecStart with an absolute path"),
+            "{advice}"
+        );
     }
 }

@@ -1,0 +1,53 @@
+//! The consensus library's type parameters, pinned once. Everything else in this crate names these aliases.
+
+use std::fmt;
+
+use bytes::Bytes;
+use openraft::type_config::alias;
+use serde::{Deserialize, Serialize};
+
+use crate::identity::Peer;
+use crate::state_store::StateStore;
+
+/// A proposed entry: opaque bytes.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Request(pub(crate) Bytes);
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.0.len())
+    }
+}
+
+openraft::declare_raft_types!(
+    /// The types of every group.
+    pub(crate) TypeConfig:
+        D = Request,
+        R = Bytes,
+        NodeId = u64,
+        Node = Peer,
+);
+
+pub(crate) type Raft = openraft::Raft<TypeConfig, StateStore>;
+pub(crate) type RaftMetrics = openraft::RaftMetrics<TypeConfig>;
+pub(crate) type LeaderId = alias::LeaderIdOf<TypeConfig>;
+pub(crate) type LogId = alias::LogIdOf<TypeConfig>;
+pub(crate) type Vote = alias::VoteOf<TypeConfig>;
+pub(crate) type Entry = alias::EntryOf<TypeConfig>;
+pub(crate) type Membership = openraft::Membership<u64, Peer>;
+pub(crate) type StoredMembership = alias::StoredMembershipOf<TypeConfig>;
+pub(crate) type SnapshotMeta = alias::SnapshotMetaOf<TypeConfig>;
+pub(crate) type AppendRequest = openraft::raft::AppendEntriesRequest<TypeConfig>;
+pub(crate) type AppendReply = openraft::raft::AppendEntriesResponse<TypeConfig>;
+pub(crate) type VoteRequest = openraft::raft::VoteRequest<TypeConfig>;
+pub(crate) type VoteReply = openraft::raft::VoteResponse<TypeConfig>;
+pub(crate) type TransferRequest = openraft::raft::TransferLeaderRequest<TypeConfig>;
+pub(crate) type TransferReply = openraft::raft::TransferLeaderResponse<TypeConfig>;
+pub(crate) type TransferError = openraft::raft::TransferLeaderError<TypeConfig>;
+pub(crate) type Fatal = openraft::errors::Fatal<TypeConfig>;

@@ -1,0 +1,143 @@
+//! Names, units and help of everything that this crate measures.
+
+use std::sync::Arc;
+
+use prometheus::core::Collector;
+use prometheus::{IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry};
+
+use crate::error::Error;
+use crate::status::{GroupStatus, Role};
+
+/// What a host measures.
+#[derive(Debug, Clone)]
+pub struct HostMetrics {
+    /// Frames sent to a peer.
+    pub frames_sent: IntCounterVec,
+    /// Consensus messages sent to a peer.
+    pub messages_sent: IntCounterVec,
+    /// Consensus messages that did not find room in a peer's outbox.
+    pub messages_refused: IntCounterVec,
+    /// Connections to a peer that came up.
+    pub connections: IntCounterVec,
+    /// Snapshots sent.
+    pub snapshots_sent: IntCounter,
+    /// Snapshots received.
+    pub snapshots_received: IntCounter,
+    /// Bytes of snapshots sent.
+    pub snapshot_bytes_sent: IntCounter,
+    /// Entries applied.
+    pub entries_applied: IntCounter,
+    /// Batches in which they were applied.
+    pub batches_applied: IntCounter,
+    /// Rounds that confirmed leadership for reads.
+    pub read_rounds: IntCounter,
+    /// Groups that stopped after a fault.
+    pub faults: IntCounter,
+    group_role: IntGaugeVec,
+    group_term: IntGaugeVec,
+    group_committed: IntGaugeVec,
+    group_applied: IntGaugeVec,
+}
+
+impl HostMetrics {
+    /// Makes the metrics and registers them, if there is a registry.
+    ///
+    /// # Errors
+    /// [`Error::Metrics`] when a name is taken.
+    pub fn new(registry: Option<&Registry>) -> Result<Self, Error> {
+        let metrics = Self {
+            frames_sent: counters("covey_raft_frames_sent_total", "Frames sent to a peer.", &["peer"])?,
+            messages_sent: counters(
+                "covey_raft_messages_sent_total",
+                "Consensus messages sent to a peer.",
+                &["peer"],
+            )?,
+            messages_refused: counters(
+                "covey_raft_messages_refused_total",
+                "Consensus messages that found a peer's outbox full.",
+                &["peer"],
+            )?,
+            connections: counters("covey_raft_connections_total", "Connections to a peer that came up.", &["peer"])?,
+            snapshots_sent: counter("covey_raft_snapshots_sent_total", "Snapshots sent.")?,
+            snapshots_received: counter("covey_raft_snapshots_received_total", "Snapshots received.")?,
+            snapshot_bytes_sent: counter("covey_raft_snapshot_sent_bytes_total", "Bytes of snapshots sent.")?,
+            entries_applied: counter("covey_raft_entries_applied_total", "Entries applied.")?,
+            batches_applied: counter("covey_raft_batches_applied_total", "Batches in which entries were applied.")?,
+            read_rounds: counter(
+                "covey_raft_read_rounds_total",
+                "Rounds that confirmed leadership for one or more reads.",
+            )?,
+            faults: counter("covey_raft_faults_total", "Groups that stopped on this node after a fault.")?,
+            group_role: gauges("covey_raft_group_role", "1 for the role of this node's replica.", &["group", "role"])?,
+            group_term: gauges("covey_raft_group_term", "Term of this node's replica.", &["group"])?,
+            group_committed: gauges("covey_raft_group_committed_index", "Last entry known committed.", &["group"])?,
+            group_applied: gauges("covey_raft_group_applied_index", "Last entry applied.", &["group"])?,
+        };
+        if let Some(registry) = registry {
+            for collector in metrics.collectors() {
+                registry.register(collector).map_err(wrap)?;
+            }
+        }
+        Ok(metrics)
+    }
+
+    /// Brings the gauges of the groups up to date; called before the metrics are read.
+    pub(crate) fn observe(&self, groups: &[GroupStatus]) {
+        self.group_role.reset();
+        for status in groups {
+            let group = status.group.to_string();
+            let role = match status.role {
+                Role::Leader => "leader",
+                Role::Follower => "follower",
+                Role::Learner => "learner",
+                Role::Candidate => "candidate",
+                Role::Stopped => "stopped",
+            };
+            self.group_role.with_label_values(&[group.as_str(), role]).set(1);
+            self.group_term.with_label_values(&[&group]).set(gauge(Some(status.term)));
+            self.group_committed.with_label_values(&[&group]).set(gauge(status.committed_index));
+            self.group_applied.with_label_values(&[&group]).set(gauge(status.applied_index));
+        }
+    }
+
+    fn collectors(&self) -> Vec<Box<dyn Collector>> {
+        vec![
+            Box::new(self.frames_sent.clone()),
+            Box::new(self.messages_sent.clone()),
+            Box::new(self.messages_refused.clone()),
+            Box::new(self.connections.clone()),
+            Box::new(self.snapshots_sent.clone()),
+            Box::new(self.snapshots_received.clone()),
+            Box::new(self.snapshot_bytes_sent.clone()),
+            Box::new(self.entries_applied.clone()),
+            Box::new(self.batches_applied.clone()),
+            Box::new(self.read_rounds.clone()),
+            Box::new(self.faults.clone()),
+            Box::new(self.group_role.clone()),
+            Box::new(self.group_term.clone()),
+            Box::new(self.group_committed.clone()),
+            Box::new(self.group_applied.clone()),
+        ]
+    }
+}
+
+/// An index as a gauge; none is -1, because 0 is an index.
+fn gauge(index: Option<u64>) -> i64 {
+    index.map_or(-1, |index| i64::try_from(index).unwrap_or(i64::MAX))
+}
+
+fn counter(name: &str, help: &str) -> Result<IntCounter, Error> {
+    IntCounter::new(name, help).map_err(wrap)
+}
+
+fn counters(name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, Error> {
+    IntCounterVec::new(Opts::new(name, help), labels).map_err(wrap)
+}
+
+fn gauges(name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, Error> {
+    IntGaugeVec::new(Opts::new(name, help), labels).map_err(wrap)
+}
+
+fn wrap(source: prometheus::Error) -> Error {
+    Error::Metrics { source: Arc::new(source) }
+}

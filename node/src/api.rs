@@ -1,0 +1,15 @@
+//! The two ports: one for clients (gRPC and HTTP), one for peers. Here requests get their caller, span and metrics.
+
+mod caller;
+mod front;
+mod server;
+
+pub mod cluster;
+pub mod features;
+pub mod monitoring;
+pub mod registry;
+pub mod serving;
+pub mod training;
+
+pub use caller::Caller;
+pub use server::{Ports, behind_front, public_routes, serve};

@@ -1,0 +1,85 @@
+//! The ports themselves: bound early so that a taken port fails the start, served until the node stops.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+
+use super::front;
+use crate::context::Context;
+use crate::error::chain;
+use crate::metrics::Metrics;
+
+/// How often an idle connection is asked whether its other end still lives.
+const KEEPALIVE_EVERY: std::time::Duration = std::time::Duration::from_secs(15);
+
+/// The bound ports of a node.
+#[derive(Debug)]
+pub struct Ports {
+    /// For clients.
+    pub api: TcpListener,
+    /// For peers.
+    pub peer: TcpListener,
+}
+
+impl Ports {
+    /// Binds both ports.
+    pub async fn bind(api: SocketAddr, peer: SocketAddr) -> anyhow::Result<Self> {
+        Ok(Self { api: listen(api, "clients").await?, peer: listen(peer, "peers").await? })
+    }
+}
+
+async fn listen(address: SocketAddr, whom: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("cannot listen for {whom} on {address}"))
+}
+
+/// Serves `routes` on `listener` until `stopping`, then finishes what was begun.
+pub async fn serve(listener: TcpListener, routes: Routes, stopping: CancellationToken) -> anyhow::Result<()> {
+    let address = listener.local_addr()?;
+    Server::builder()
+        .accept_http1(true)
+        .http2_keepalive_interval(Some(KEEPALIVE_EVERY))
+        .http2_adaptive_window(Some(true))
+        .add_routes(routes)
+        .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), async move {
+            stopping.cancelled().await;
+        })
+        .await
+        .with_context(|| format!("serving {address} failed"))
+}
+
+/// The clients' routes: `services`, gRPC health and reflection, and the metrics page, behind the common front.
+pub fn public_routes(services: Routes, context: &Context) -> anyhow::Result<Routes> {
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(covey_proto::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()?;
+    let services = services.add_service(reflection);
+    Ok(behind_front(services, context))
+}
+
+/// Routes of which every request gets a caller, a deadline, a span, and is counted.
+pub fn behind_front(services: Routes, context: &Context) -> Routes {
+    let metrics = Arc::clone(&context.metrics);
+    let pages = axum::Router::new().route("/metrics", get(metrics_page)).with_state(Arc::clone(&metrics));
+    let gate = front::Gate { metrics, catalog: context.catalog.clone(), node: context.ledger.node() };
+    let router = services.into_axum_router().layer(from_fn_with_state(gate, front::admit));
+    Routes::from(router.merge(pages))
+}
+
+async fn metrics_page(State(metrics): State<Arc<Metrics>>) -> Response {
+    match metrics.text() {
+        Ok(text) => text.into_response(),
+        Err(failure) => (StatusCode::INTERNAL_SERVER_ERROR, chain(&failure)).into_response(),
+    }
+}

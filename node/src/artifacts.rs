@@ -1,0 +1,157 @@
+//! Files of the registry and of datasets: content-addressed chunks, on a majority of the nodes before anybody may name
+//! them, fetched by hash wherever they are missing.
+//!
+//! Invariant: a manifest whose chunks were stored through [`Artifacts::store`] can be read as long as a majority of the
+//! nodes that were active then survives, and what is read hashes to what the manifest says.
+
+mod repair;
+mod upload;
+
+use std::collections::BTreeSet;
+
+use bytes::{Bytes, BytesMut};
+use covey_proto::node::v1 as node_v1;
+use covey_state::registry::Artifact;
+use covey_state::topology::NodeState;
+use covey_state::{Digest, NodeId};
+use covey_storage::ArtifactStore;
+use covey_storage::artifacts::CHUNK_BYTES;
+use futures::stream::{FuturesUnordered, StreamExt};
+
+use crate::catalog::CatalogWatch;
+use crate::error::Failure;
+use crate::peers::Peers;
+
+pub(crate) use repair::keep_repaired;
+pub(crate) use upload::Upload;
+
+/// The largest file that can be stored, in bytes.
+pub const ARTIFACT_BYTES_MAX: u64 = 1 << 30;
+
+/// The files of the cluster. Clones share everything.
+#[derive(Clone)]
+pub struct Artifacts {
+    node: NodeId,
+    store: ArtifactStore,
+    peers: Peers,
+    catalog: CatalogWatch,
+}
+
+impl Artifacts {
+    /// The files as seen from `node`.
+    pub fn new(node: NodeId, store: ArtifactStore, peers: Peers, catalog: CatalogWatch) -> Self {
+        Self { node, store, peers, catalog }
+    }
+
+    /// Stores a file on a majority of the active nodes.
+    pub async fn store(&self, name: &str, bytes: Bytes) -> Result<Artifact, Failure> {
+        let mut upload = Upload::new(self.clone(), name);
+        upload.push(bytes).await?;
+        upload.finish().await
+    }
+
+    /// A whole file, verified against its manifest.
+    pub async fn load(&self, artifact: &Artifact) -> Result<Bytes, Failure> {
+        let capacity = usize::try_from(artifact.bytes.min(ARTIFACT_BYTES_MAX)).unwrap_or(CHUNK_BYTES);
+        let mut whole = BytesMut::with_capacity(capacity);
+        for digest in &artifact.chunks {
+            whole.extend_from_slice(&self.chunk(*digest).await?);
+        }
+        let found = Digest::of(&whole);
+        if found == artifact.digest {
+            Ok(whole.freeze())
+        } else {
+            Err(Failure::invalid("artifact.sha256", format!("the chunks of `{}` hash to {found}", artifact.name)))
+        }
+    }
+
+    /// One chunk: from here, or from any node that has it, and then kept here.
+    pub async fn chunk(&self, digest: Digest) -> Result<Bytes, Failure> {
+        if let Ok(bytes) = self.local(digest).await {
+            return Ok(bytes);
+        }
+        for node in self.others() {
+            if let Some(bytes) = self.fetch(node, digest).await {
+                self.put_local(bytes.clone()).await?;
+                return Ok(bytes);
+            }
+        }
+        Err(Failure::unavailable(format!("artifact chunk {digest}")))
+    }
+
+    /// Whether every chunk of a file can be found somewhere in the cluster.
+    pub async fn is_complete(&self, artifact: &Artifact) -> bool {
+        for digest in &artifact.chunks {
+            if !self.store.contains(*digest) && self.chunk(*digest).await.is_err() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// A chunk that this node has itself.
+    pub async fn local(&self, digest: Digest) -> Result<Bytes, Failure> {
+        let store = self.store.clone();
+        blocking(move || store.get(digest)).await
+    }
+
+    /// Stores a chunk on this node, durably.
+    pub async fn put_local(&self, bytes: Bytes) -> Result<Digest, Failure> {
+        let store = self.store.clone();
+        blocking(move || store.put(&bytes)).await
+    }
+
+    /// Stores a chunk on a majority of the active nodes, this one included.
+    async fn replicate(&self, chunk: Bytes) -> Result<Digest, Failure> {
+        let digest = self.put_local(chunk.clone()).await?;
+        let others = self.others();
+        let needed = others.len().div_ceil(2);
+        let mut pending: FuturesUnordered<_> =
+            others.into_iter().map(|node| self.send(node, chunk.clone(), digest)).collect();
+        let mut stored = 0;
+        while stored < needed {
+            match pending.next().await {
+                Some(true) => stored += 1,
+                Some(false) => {}
+                None => return Err(Failure::unavailable(format!("a majority of nodes for artifact chunk {digest}"))),
+            }
+        }
+        Ok(digest)
+    }
+
+    async fn send(&self, node: NodeId, data: Bytes, digest: Digest) -> bool {
+        let Ok(mut peer) = self.peers.node_peer(node) else { return false };
+        match peer.put_chunk(node_v1::PutChunkRequest { data }).await {
+            Ok(reply) => reply.into_inner().digest.as_ref() == digest.as_bytes(),
+            Err(error) => {
+                tracing::warn!(%node, %digest, %error, "artifact chunk not stored by peer");
+                false
+            }
+        }
+    }
+
+    async fn fetch(&self, node: NodeId, digest: Digest) -> Option<Bytes> {
+        let mut peer = self.peers.node_peer(node).ok()?;
+        let wanted = Bytes::copy_from_slice(digest.as_bytes());
+        let reply = peer.get_chunk(node_v1::GetChunkRequest { digest: wanted }).await.ok()?;
+        let data = reply.into_inner().data;
+        (Digest::of(&data) == digest).then_some(data)
+    }
+
+    /// The other nodes that hold files, by id.
+    fn others(&self) -> BTreeSet<NodeId> {
+        let current = self.catalog.current();
+        let nodes = current.nodes.values().filter(|node| node.state != NodeState::Removed);
+        nodes.map(|node| node.id).filter(|id| *id != self.node).collect()
+    }
+}
+
+/// Runs file work off the async workers.
+async fn blocking<T, F>(work: F) -> Result<T, Failure>
+where
+    T: Send + 'static,
+    F: FnOnce() -> Result<T, covey_storage::Error> + Send + 'static,
+{
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| Failure::internal("artifact store", error))?.map_err(Failure::from)
+}

@@ -1,0 +1,76 @@
+//! The options as the operator gives them: flags first, then the environment, then a YAML file, then the default.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use super::LogFormat;
+use crate::error::Failure;
+
+/// What the operator may choose for a node; every option may also stand in the file that `--config` names.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, clap::Args)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Options {
+    /// Directory of everything durable [default: covey-data]
+    #[arg(long, env = "COVEY_DATA_DIR", value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Address to serve clients on [default: 127.0.0.1:7400]
+    #[arg(long, env = "COVEY_API_LISTEN", value_name = "IP:PORT")]
+    pub api_listen: Option<SocketAddr>,
+    /// Address to serve peers on [default: 127.0.0.1:7401]
+    #[arg(long, env = "COVEY_PEER_LISTEN", value_name = "IP:PORT")]
+    pub peer_listen: Option<SocketAddr>,
+    /// Address at which clients reach this node [default: the one it listens on]
+    #[arg(long, env = "COVEY_API_ADVERTISE", value_name = "HOST:PORT")]
+    pub api_advertise: Option<String>,
+    /// Address at which peers reach this node [default: the one it listens on]
+    #[arg(long, env = "COVEY_PEER_ADVERTISE", value_name = "HOST:PORT")]
+    pub peer_advertise: Option<String>,
+    /// Region label [default: local]
+    #[arg(long, env = "COVEY_REGION")]
+    pub region: Option<String>,
+    /// Zone label; voters of a group are spread over zones [default: a]
+    #[arg(long, env = "COVEY_ZONE")]
+    pub zone: Option<String>,
+    /// Allow listening beyond this machine without TLS and without authentication
+    #[arg(long, env = "COVEY_INSECURE")]
+    pub insecure: bool,
+    /// How log lines look [default: text]
+    #[arg(long, env = "COVEY_LOG_FORMAT", value_enum)]
+    pub log_format: Option<LogFormat>,
+    /// Which log lines are written, for instance `info,covey_cluster=debug` [default: info]
+    #[arg(long, env = "COVEY_LOG", value_name = "FILTER")]
+    pub log_filter: Option<String>,
+    /// YAML file with any of these options, named as here without the dashes in front
+    #[arg(long, env = "COVEY_CONFIG", value_name = "FILE")]
+    #[serde(skip)]
+    pub config: Option<PathBuf>,
+}
+
+impl Options {
+    /// These options, and for those not given what the file says.
+    pub(super) fn with_file(self) -> Result<Self, Failure> {
+        let Some(path) = &self.config else {
+            return Ok(self);
+        };
+        let shown = path.display();
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| Failure::invalid("config", format!("`{shown}` cannot be read: {error}")))?;
+        let file: Self = serde_saphyr::from_str(&text)
+            .map_err(|error| Failure::invalid("config", format!("`{shown}` is not valid: {error}")))?;
+        Ok(Self {
+            data_dir: self.data_dir.or(file.data_dir),
+            api_listen: self.api_listen.or(file.api_listen),
+            peer_listen: self.peer_listen.or(file.peer_listen),
+            api_advertise: self.api_advertise.or(file.api_advertise),
+            peer_advertise: self.peer_advertise.or(file.peer_advertise),
+            region: self.region.or(file.region),
+            zone: self.zone.or(file.zone),
+            insecure: self.insecure || file.insecure,
+            log_format: self.log_format.or(file.log_format),
+            log_filter: self.log_filter.or(file.log_filter),
+            config: self.config,
+        })
+    }
+}

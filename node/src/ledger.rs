@@ -1,0 +1,181 @@
+//! The way to the groups: everything durable that a node does is a request asked of a group through the ledger, and
+//! everything it knows is read from a group through it.
+//!
+//! Invariant: a request keeps its id however often it is tried, so trying again is harmless.
+
+mod read;
+mod remote;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use covey_cluster::{Consistency, Host, ReadPoint};
+use covey_state::answer::Answer;
+use covey_state::entity::EntityKey;
+use covey_state::{Command, GroupId, NodeId, Position, Rejection, Request, RequestId, slot};
+use covey_storage::{GroupView, StateDb};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+pub use read::Same;
+pub use remote::{PAGE_RECORDS_MAX, consistency_of, decode, encode, same_kind};
+
+use crate::api::Caller;
+use crate::catalog::CatalogWatch;
+use crate::context::Clock;
+use crate::error::Failure;
+use crate::peers::Peers;
+
+/// The answer to a request that was carried out, and where it stands in the group's log.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answered {
+    /// What the state machine said.
+    pub answer: Answer,
+    /// The request's entry. A repeat has its own, later one.
+    pub position: Position,
+}
+
+/// The way to the groups. Clones share it.
+#[derive(Clone)]
+pub struct Ledger {
+    parts: Arc<Parts>,
+}
+
+/// What a ledger is made of.
+pub struct Parts {
+    /// This node.
+    pub node: NodeId,
+    /// Data groups of the cluster.
+    pub groups: u64,
+    /// The Raft groups on this node.
+    pub host: Host,
+    /// Their state.
+    pub statedb: StateDb,
+    /// Control's state: tells where groups are that are not on this node.
+    pub catalog: CatalogWatch,
+    /// The other nodes.
+    pub peers: Peers,
+    /// The time that requests carry.
+    pub clock: Clock,
+}
+
+impl Ledger {
+    /// A ledger over a running host.
+    pub fn new(parts: Parts) -> Self {
+        Self { parts: Arc::new(parts) }
+    }
+
+    /// This node.
+    pub fn node(&self) -> NodeId {
+        self.parts.node
+    }
+
+    /// How many data groups the cluster has.
+    pub fn groups(&self) -> u64 {
+        self.parts.groups
+    }
+
+    /// The Raft groups on this node.
+    pub fn host(&self) -> &Host {
+        &self.parts.host
+    }
+
+    /// The state of the groups on this node.
+    pub fn statedb(&self) -> &StateDb {
+        &self.parts.statedb
+    }
+
+    /// The data group that holds everything named `name`.
+    pub fn group_of_name(&self, name: &str) -> GroupId {
+        slot::group_of_name(name, self.parts.groups)
+    }
+
+    /// The data group that holds all rows of an entity.
+    pub fn group_of_entity(&self, entity: &EntityKey) -> GroupId {
+        slot::group_of_entity(entity, self.parts.groups)
+    }
+
+    /// All data groups, in order.
+    pub fn data_groups(&self) -> impl Iterator<Item = GroupId> + use<> {
+        (1..=self.parts.groups).map(GroupId::new)
+    }
+
+    /// Asks a group to carry out a command and waits for the answer; a refusal is [`Failure::Rejected`].
+    ///
+    /// The host finds the leader and tries again, with the same id, until the caller's deadline.
+    pub async fn ask(
+        &self,
+        caller: &Caller,
+        group: GroupId,
+        id: RequestId,
+        command: Command,
+    ) -> Result<Answered, Failure> {
+        let request = Request { id, at: self.parts.clock.now(), by: caller.by.clone(), command };
+        let entry = Bytes::from(request.encode());
+        let committed = self.parts.host.propose(group, entry, caller.deadline).await?;
+        answered(group, &committed)
+    }
+
+    /// Asks with the next free part number of the caller's request id.
+    pub async fn ask_unique(
+        &self,
+        caller: &Caller,
+        group: GroupId,
+        command: Command,
+    ) -> Result<Answered, Failure> {
+        self.ask(caller, group, caller.next_request_id(), command).await
+    }
+
+    /// Waits until the replica on this node is as fresh as asked, and gives a consistent view of it.
+    pub async fn view(
+        &self,
+        group: GroupId,
+        consistency: Consistency,
+        deadline: Instant,
+    ) -> Result<(GroupView, ReadPoint), Failure> {
+        let point = self.parts.host.read(group, consistency, deadline).await?;
+        let view = self.parts.statedb.group(group)?.read();
+        Ok((view, point))
+    }
+
+    /// Whether a replica of the group runs on this node.
+    pub fn hosts(&self, group: GroupId) -> bool {
+        self.parts.host.group(group).is_some()
+    }
+
+    /// The applied index of the replica on this node; wakes on every applied batch.
+    pub fn applied(&self, group: GroupId) -> Option<watch::Receiver<u64>> {
+        self.parts.host.applied(group)
+    }
+
+    /// Whether this node leads the group.
+    pub fn leads(&self, group: GroupId) -> bool {
+        self.leader(group) == Some(self.parts.node)
+    }
+
+    /// The group's leader as the replica on this node knows it.
+    pub fn leader(&self, group: GroupId) -> Option<NodeId> {
+        self.parts.host.group(group).and_then(|status| status.leader)
+    }
+
+    /// The group's voters: as the replica on this node knows them, else as they are desired.
+    pub fn members(&self, group: GroupId) -> Vec<NodeId> {
+        let here = self.parts.host.group(group).map(|status| status.voters).unwrap_or_default();
+        let voters: BTreeSet<NodeId> = match here.is_empty() {
+            false => here.into_iter().collect(),
+            true => {
+                let catalog = self.parts.catalog.current();
+                catalog.placements.get(&group).map(|placement| placement.voters.clone()).unwrap_or_default()
+            }
+        };
+        voters.into_iter().collect()
+    }
+}
+
+fn answered(group: GroupId, committed: &covey_cluster::Committed) -> Result<Answered, Failure> {
+    let outcome: Result<Answer, Rejection> = postcard::from_bytes(&committed.answer)
+        .map_err(|error| Failure::internal("decoding the answer of the state machine", error))?;
+    let position = Position { group, index: committed.position.index };
+    Ok(Answered { answer: outcome?, position })
+}

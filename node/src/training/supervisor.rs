@@ -1,0 +1,134 @@
+//! One actor per node that keeps a coordinator running for every unfinished job in the groups that this node leads.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use covey_cluster::Consistency;
+use covey_state::{GroupId, Key};
+use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
+
+use super::coordinator::{Coordinator, GoOn, Start};
+use super::worker::{self, Worker};
+use super::{LIST_MAX, job_of, same_kind};
+use crate::api::Caller;
+use crate::context::Context;
+use crate::error::Failure;
+
+/// How often the groups are looked at; a group that has not moved costs one comparison.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// Jobs are looked at again after this many looks even if their group has not moved: a coordinator may have failed.
+const LOOKS_PER_FULL_PASS: u64 = 25;
+
+/// The actor.
+struct Supervisor;
+
+/// Look whether there is anything to do.
+struct Look;
+
+/// What the supervisor knows.
+struct State {
+    context: Context,
+    looks: u64,
+    seen: BTreeMap<GroupId, u64>,
+    coordinators: BTreeMap<String, ActorRef<GoOn>>,
+}
+
+/// Starts the worker and the supervisor of this node.
+pub async fn spawn(context: &Context) -> Result<(), Failure> {
+    let failed = |error: ractor::SpawnErr| Failure::internal("starting training", error.to_string());
+    let name = format!("{}-training", context.ledger.node());
+    let (supervisor, _) = Actor::spawn(Some(name), Supervisor, context.clone()).await.map_err(failed)?;
+    supervisor.send_interval(LOOK_EVERY, || Look);
+    Ok(())
+}
+
+impl Actor for Supervisor {
+    type Msg = Look;
+    type State = State;
+    type Arguments = Context;
+
+    async fn pre_start(&self, myself: ActorRef<Look>, context: Context) -> Result<State, ActorProcessingErr> {
+        start_worker(&myself, &context).await?;
+        Ok(State { context, looks: 0, seen: BTreeMap::new(), coordinators: BTreeMap::new() })
+    }
+
+    async fn handle(&self, myself: ActorRef<Look>, _look: Look, state: &mut State) -> Result<(), ActorProcessingErr> {
+        state.looks += 1;
+        if state.looks.is_multiple_of(LOOKS_PER_FULL_PASS) {
+            state.seen.clear();
+        }
+        for group in state.moved_groups() {
+            for job in state.unfinished(group).await {
+                state.coordinate(&myself, job).await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        myself: ActorRef<Look>,
+        event: SupervisionEvent,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        let ended = match event {
+            SupervisionEvent::ActorTerminated(actor, ..) => actor.get_id(),
+            SupervisionEvent::ActorFailed(actor, error) => {
+                tracing::error!(%error, "training actor failed");
+                actor.get_id()
+            }
+            SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => return Ok(()),
+        };
+        state.coordinators.retain(|_, coordinator| coordinator.get_id() != ended);
+        if ActorRef::<worker::Work>::where_is(worker::name(&state.context)).is_none() {
+            start_worker(&myself, &state.context).await?;
+        }
+        Ok(())
+    }
+}
+
+async fn start_worker(myself: &ActorRef<Look>, context: &Context) -> Result<(), ActorProcessingErr> {
+    let name = Some(worker::name(context));
+    Actor::spawn_linked(name, Worker, context.clone(), myself.get_cell()).await?;
+    Ok(())
+}
+
+impl State {
+    /// The groups that this node leads and that have moved since they were last looked at.
+    fn moved_groups(&mut self) -> Vec<GroupId> {
+        let ledger = &self.context.ledger;
+        let mut moved = Vec::new();
+        for group in ledger.data_groups() {
+            if !ledger.leads(group) {
+                self.seen.remove(&group);
+                continue;
+            }
+            let Some(applied) = ledger.applied(group).map(|applied| *applied.borrow()) else { continue };
+            if self.seen.insert(group, applied) != Some(applied) {
+                moved.push(group);
+            }
+        }
+        moved
+    }
+
+    async fn unfinished(&self, group: GroupId) -> Vec<String> {
+        let caller = Caller::internal("training supervisor");
+        let from = Key::Job(String::new());
+        let jobs = self.context.ledger.scan(&caller, group, from, same_kind, LIST_MAX, Consistency::Local).await;
+        let jobs = jobs.unwrap_or_default().into_iter().filter_map(|(_, record)| job_of(record));
+        jobs.filter(|job| !job.state.is_final()).map(|job| job.id).collect()
+    }
+
+    async fn coordinate(&mut self, myself: &ActorRef<Look>, job: String) {
+        if self.coordinators.contains_key(&job) {
+            return;
+        }
+        let start = Start { context: self.context.clone(), job: job.clone() };
+        match Actor::spawn_linked(None, Coordinator, start, myself.get_cell()).await {
+            Ok((coordinator, _)) => {
+                self.coordinators.insert(job, coordinator);
+            }
+            Err(error) => tracing::warn!(job, %error, "training coordinator not started"),
+        }
+    }
+}
