@@ -32,6 +32,9 @@ mod snapshot;
 mod state_store;
 mod transport;
 
+#[cfg(test)]
+mod storage_suite;
+
 pub use config::HostConfig;
 pub use error::Error;
 pub use host::{Host, PeerServer, Stores, Wipe};

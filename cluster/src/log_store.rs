@@ -27,7 +27,7 @@ const READ_BYTES_MAX: usize = 4 << 20;
 const BUSY_PAUSE: Duration = Duration::from_millis(5);
 
 /// The log of one group. Clones share it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct LogStore {
     log: GroupLog,
     state: StateDb,

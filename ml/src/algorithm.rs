@@ -121,11 +121,20 @@ impl Algorithm {
                 within("c", *c, *c > 0.0, "must be above 0")?;
                 count("iterations_max", *iterations_max, ITERATIONS_MAX)
             }
-            Algorithm::DecisionTree { depth_max, leaf_rows_min } => {
+            Algorithm::DecisionTree {
+                depth_max,
+                leaf_rows_min,
+            } => {
                 count("depth_max", *depth_max, TREE_DEPTH_MAX)?;
                 count("leaf_rows_min", *leaf_rows_min, u32::MAX)
             }
-            Algorithm::RandomForest { trees, depth_max, row_share, column_share, seed: _ } => {
+            Algorithm::RandomForest {
+                trees,
+                depth_max,
+                row_share,
+                column_share,
+                seed: _,
+            } => {
                 count("trees", *trees, FOREST_TREES_MAX)?;
                 count("depth_max", *depth_max, TREE_DEPTH_MAX)?;
                 share("row_share", *row_share)?;
@@ -137,7 +146,11 @@ impl Algorithm {
                 *variance_smoothing > 0.0,
                 "must be above 0, so that no variance is 0",
             ),
-            Algorithm::KMeans { clusters, iterations_max, seed: _ } => {
+            Algorithm::KMeans {
+                clusters,
+                iterations_max,
+                seed: _,
+            } => {
                 count("clusters", *clusters, CLUSTERS_MAX)?;
                 count("iterations_max", *iterations_max, ITERATIONS_MAX)
             }
@@ -149,19 +162,36 @@ fn within(name: &'static str, value: f64, allowed: bool, expected: &'static str)
     if allowed && value.is_finite() {
         return Ok(());
     }
-    Err(Error::Setting { name, value: value.to_string(), expected })
+    Err(Error::Setting {
+        name,
+        value: value.to_string(),
+        expected,
+    })
 }
 
 fn share(name: &'static str, value: f64) -> Result<()> {
-    within(name, value, value > 0.0 && value <= 1.0, "must be above 0 and at most 1")
+    within(
+        name,
+        value,
+        value > 0.0 && value <= 1.0,
+        "must be above 0 and at most 1",
+    )
 }
 
 fn count(name: &'static str, value: u32, limit: u32) -> Result<()> {
     if value == 0 {
-        return Err(Error::Setting { name, value: value.to_string(), expected: "must be at least 1" });
+        return Err(Error::Setting {
+            name,
+            value: value.to_string(),
+            expected: "must be at least 1",
+        });
     }
     if value > limit {
-        return Err(Error::Limit { what: name.to_owned(), actual: value.into(), limit: limit.into() });
+        return Err(Error::Limit {
+            what: name.to_owned(),
+            actual: value.into(),
+            limit: limit.into(),
+        });
     }
     Ok(())
 }

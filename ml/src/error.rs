@@ -118,6 +118,14 @@ pub enum Error {
         /// The task answered.
         actual: &'static str,
     },
+    /// A partial was computed at a trial point of another round.
+    #[error("a partial of round {actual} was given where round {expected} is due")]
+    StalePartial {
+        /// The round due.
+        expected: u32,
+        /// The round answered.
+        actual: u32,
+    },
     /// The bytes of an artifact cannot be read.
     #[error("{what} cannot be read: {reason}")]
     Artifact {

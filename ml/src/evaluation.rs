@@ -53,12 +53,21 @@ impl EvaluationSums {
     pub fn of(output: Output, labels: &[f64], predictions: &[f64]) -> Result<EvaluationSums> {
         if output != Output::Cluster && labels.len() != predictions.len() {
             let (expected, actual) = (predictions.len(), labels.len());
-            return Err(Error::Shape { what: "label vector", expected, actual });
+            return Err(Error::Shape {
+                what: "label vector",
+                expected,
+                actual,
+            });
         }
         Ok(match output {
             Output::Probability => EvaluationSums::Probability(ProbabilitySums::of(labels, predictions)),
             Output::Number => {
-                let errors = || labels.iter().zip(predictions).map(|(label, prediction)| label - prediction);
+                let errors = || {
+                    labels
+                        .iter()
+                        .zip(predictions)
+                        .map(|(label, prediction)| label - prediction)
+                };
                 EvaluationSums::Number(NumberSums {
                     squared_error: errors().map(|error| error * error).sum(),
                     absolute_error: errors().map(f64::abs).sum(),
@@ -93,7 +102,10 @@ impl EvaluationSums {
             | (EvaluationSums::Number(_), EvaluationSums::Probability(_) | EvaluationSums::Cluster(_))
             | (EvaluationSums::Cluster(_), EvaluationSums::Probability(_) | EvaluationSums::Number(_)) => {
                 let reason = "partitions report different outputs".to_owned();
-                return Err(Error::Artifact { what: "evaluation sums", reason });
+                return Err(Error::Artifact {
+                    what: "evaluation sums",
+                    reason,
+                });
             }
         }
         Ok(())

@@ -39,23 +39,38 @@ pub struct FeatureSpec {
 impl FeatureSpec {
     /// A numeric feature.
     pub fn numeric(name: impl Into<String>) -> FeatureSpec {
-        FeatureSpec { name: name.into(), kind: FeatureKind::Numeric }
+        FeatureSpec {
+            name: name.into(),
+            kind: FeatureKind::Numeric,
+        }
     }
 
     /// A categorical feature.
     pub fn categorical(name: impl Into<String>) -> FeatureSpec {
-        FeatureSpec { name: name.into(), kind: FeatureKind::Categorical }
+        FeatureSpec {
+            name: name.into(),
+            kind: FeatureKind::Categorical,
+        }
     }
 }
 
 /// Refuses an empty list and repeated names.
 pub(crate) fn check_features(features: &[FeatureSpec]) -> Result<()> {
     if features.is_empty() {
-        return Err(Error::TooFew { what: "features", actual: 0, needed: 1 });
+        return Err(Error::TooFew {
+            what: "features",
+            actual: 0,
+            needed: 1,
+        });
     }
     for (position, feature) in features.iter().enumerate() {
-        if features[..position].iter().any(|earlier| earlier.name == feature.name) {
-            return Err(Error::DuplicateColumn { name: feature.name.clone() });
+        if features[..position]
+            .iter()
+            .any(|earlier| earlier.name == feature.name)
+        {
+            return Err(Error::DuplicateColumn {
+                name: feature.name.clone(),
+            });
         }
     }
     Ok(())

@@ -71,7 +71,12 @@ impl ColumnValues {
 
     fn keep(&self, kept: &[bool]) -> ColumnValues {
         fn pick<T: Clone>(values: &[T], kept: &[bool]) -> Vec<T> {
-            values.iter().zip(kept).filter(|(_, keep)| **keep).map(|(value, _)| value.clone()).collect()
+            values
+                .iter()
+                .zip(kept)
+                .filter(|(_, keep)| **keep)
+                .map(|(value, _)| value.clone())
+                .collect()
         }
         match self {
             ColumnValues::Float(values) => ColumnValues::Float(pick(values, kept)),
@@ -92,20 +97,41 @@ pub struct Column {
 impl Column {
     /// A column of numbers, NaN where missing.
     pub fn float(name: impl Into<String>, values: Vec<f64>) -> Column {
-        Column { name: name.into(), values: ColumnValues::Float(values) }
+        Column {
+            name: name.into(),
+            values: ColumnValues::Float(values),
+        }
     }
 
     /// A column of texts.
     pub fn text(name: impl Into<String>, values: Vec<Option<String>>) -> Column {
-        Column { name: name.into(), values: ColumnValues::Text(values) }
+        Column {
+            name: name.into(),
+            values: ColumnValues::Text(values),
+        }
     }
 }
 
 /// A batch of rows, column by column.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(try_from = "Vec<Column>", into = "Vec<Column>")]
 pub struct Frame {
     columns: Vec<Column>,
     rows: usize,
+}
+
+impl TryFrom<Vec<Column>> for Frame {
+    type Error = Error;
+
+    fn try_from(columns: Vec<Column>) -> Result<Frame> {
+        Frame::new(columns)
+    }
+}
+
+impl From<Frame> for Vec<Column> {
+    fn from(frame: Frame) -> Vec<Column> {
+        frame.columns
+    }
 }
 
 impl Frame {
@@ -115,10 +141,19 @@ impl Frame {
         for (position, column) in columns.iter().enumerate() {
             let actual = column.values.len();
             if actual != rows {
-                return Err(Error::ColumnLength { name: column.name.clone(), expected: rows, actual });
+                return Err(Error::ColumnLength {
+                    name: column.name.clone(),
+                    expected: rows,
+                    actual,
+                });
             }
-            if columns[..position].iter().any(|earlier| earlier.name == column.name) {
-                return Err(Error::DuplicateColumn { name: column.name.clone() });
+            if columns[..position]
+                .iter()
+                .any(|earlier| earlier.name == column.name)
+            {
+                return Err(Error::DuplicateColumn {
+                    name: column.name.clone(),
+                });
             }
         }
         Ok(Frame { columns, rows })
@@ -142,7 +177,10 @@ impl Frame {
     /// The column of that name, looked for first at `position`: constant time when the caller keeps the order.
     pub(crate) fn column_near(&self, name: &str, position: usize) -> Result<&Column> {
         let near = self.columns.get(position).filter(|column| column.name == name);
-        near.or_else(|| self.column(name)).ok_or_else(|| Error::MissingColumn { name: name.to_owned() })
+        near.or_else(|| self.column(name))
+            .ok_or_else(|| Error::MissingColumn {
+                name: name.to_owned(),
+            })
     }
 
     /// The numbers of the column of that name.
@@ -158,7 +196,11 @@ impl Frame {
     /// The rows of a range, copied.
     pub fn slice(&self, range: Range<usize>) -> Result<Frame> {
         if range.start > range.end || range.end > self.rows {
-            return Err(Error::RowRange { start: range.start, end: range.end, rows: self.rows });
+            return Err(Error::RowRange {
+                start: range.start,
+                end: range.end,
+                rows: self.rows,
+            });
         }
         Ok(Frame {
             columns: self.map_values(|values| values.slice(range.clone())),
@@ -169,13 +211,20 @@ impl Frame {
     /// The rows whose flag is set; the frame itself when that is all of them.
     pub fn keep(&self, kept: &[bool]) -> Result<Cow<'_, Frame>> {
         if kept.len() != self.rows {
-            return Err(Error::Shape { what: "row mask", expected: self.rows, actual: kept.len() });
+            return Err(Error::Shape {
+                what: "row mask",
+                expected: self.rows,
+                actual: kept.len(),
+            });
         }
         let rows = kept.iter().filter(|keep| **keep).count();
         if rows == self.rows {
             return Ok(Cow::Borrowed(self));
         }
-        Ok(Cow::Owned(Frame { columns: self.map_values(|values| values.keep(kept)), rows }))
+        Ok(Cow::Owned(Frame {
+            columns: self.map_values(|values| values.keep(kept)),
+            rows,
+        }))
     }
 
     /// The rows of several frames with the same columns, one after another.
@@ -198,8 +247,10 @@ impl Frame {
     }
 
     fn map_values(&self, change: impl Fn(&ColumnValues) -> ColumnValues) -> Vec<Column> {
-        let changed =
-            |column: &Column| Column { name: column.name.clone(), values: change(&column.values) };
+        let changed = |column: &Column| Column {
+            name: column.name.clone(),
+            values: change(&column.values),
+        };
         self.columns.iter().map(changed).collect()
     }
 }
@@ -222,7 +273,11 @@ impl Column {
     }
 
     fn kind_error(&self, expected: ValueKind) -> Error {
-        Error::ColumnKind { name: self.name.clone(), expected, actual: self.values.kind() }
+        Error::ColumnKind {
+            name: self.name.clone(),
+            expected,
+            actual: self.values.kind(),
+        }
     }
 }
 
@@ -241,7 +296,14 @@ mod tests {
     #[test]
     fn a_frame_refuses_uneven_and_repeated_columns() {
         let uneven = Frame::new(vec![Column::float("x", vec![1.0]), Column::float("y", vec![])]);
-        assert_eq!(uneven, Err(Error::ColumnLength { name: "y".into(), expected: 1, actual: 0 }));
+        assert_eq!(
+            uneven,
+            Err(Error::ColumnLength {
+                name: "y".into(),
+                expected: 1,
+                actual: 0
+            })
+        );
         let repeated = Frame::new(vec![Column::float("x", vec![]), Column::float("x", vec![])]);
         assert_eq!(repeated, Err(Error::DuplicateColumn { name: "x".into() }));
     }
@@ -249,8 +311,26 @@ mod tests {
     #[test]
     fn a_wrong_kind_is_named_with_its_column() {
         let error = sample().floats("c").unwrap_err();
-        assert_eq!(error.to_string(), "column \"c\" must hold float values and holds text values");
-        assert_eq!(sample().texts("z"), Err(Error::MissingColumn { name: "z".into() }));
+        assert_eq!(
+            error.to_string(),
+            "column \"c\" must hold float values and holds text values"
+        );
+        assert_eq!(
+            sample().texts("z"),
+            Err(Error::MissingColumn { name: "z".into() })
+        );
+    }
+
+    #[test]
+    fn a_frame_from_the_wire_is_checked_like_any_other() {
+        let uneven = vec![Column::float("x", vec![1.0]), Column::float("y", vec![])];
+        let bytes = postcard::to_allocvec(&uneven).unwrap();
+        assert!(postcard::from_bytes::<Frame>(&bytes).is_err());
+        let bytes = postcard::to_allocvec(&sample()).unwrap();
+        assert_eq!(
+            postcard::from_bytes::<Frame>(&bytes).unwrap().texts("c"),
+            sample().texts("c")
+        );
     }
 
     #[test]
@@ -261,6 +341,9 @@ mod tests {
         assert_eq!(joined.texts("c"), frame.texts("c"));
         assert_eq!(joined.rows(), 3);
         assert!(frame.slice(2..4).is_err());
-        assert_eq!(frame.keep(&[true, false, false]).unwrap().floats("x").unwrap(), [1.0]);
+        assert_eq!(
+            frame.keep(&[true, false, false]).unwrap().floats("x").unwrap(),
+            [1.0]
+        );
     }
 }

@@ -24,7 +24,10 @@ impl Coefficients {
     /// Splits a vector whose last element is the intercept.
     pub(crate) fn from_point(point: &[f64]) -> Coefficients {
         let (intercept, weights) = point.split_last().expect("a point holds at least the intercept");
-        Coefficients { weights: weights.to_vec(), intercept: *intercept }
+        Coefficients {
+            weights: weights.to_vec(),
+            intercept: *intercept,
+        }
     }
 
     /// The linear predictor of a row.
@@ -49,8 +52,11 @@ impl GramSums {
     pub fn partial(design: &Design, labels: &[f64], weights: &[f64]) -> Result<GramSums> {
         check_lengths(design, labels, weights)?;
         let order = design.columns() + 1;
-        let mut sums =
-            GramSums { rows: design.rows() as u64, gram: PackedSymmetric::zero(order), moment: vec![0.0; order] };
+        let mut sums = GramSums {
+            rows: design.rows() as u64,
+            gram: PackedSymmetric::zero(order),
+            moment: vec![0.0; order],
+        };
         for (position, (label, weight)) in labels.iter().zip(weights).enumerate() {
             let row = design.row(position);
             sums.gram.add_outer(row, *weight);
@@ -89,7 +95,11 @@ pub(crate) fn add_row(sums: &mut [f64], row: DesignRow<'_>, factor: f64) {
 /// Adds one vector to another of the same length.
 pub(crate) fn add_all(sums: &mut [f64], more: &[f64]) -> Result<()> {
     if sums.len() != more.len() {
-        return Err(Error::Shape { what: "vector of sums", expected: sums.len(), actual: more.len() });
+        return Err(Error::Shape {
+            what: "vector of sums",
+            expected: sums.len(),
+            actual: more.len(),
+        });
     }
     for (own, other) in sums.iter_mut().zip(more) {
         *own += other;
@@ -101,7 +111,11 @@ pub(crate) fn add_all(sums: &mut [f64], more: &[f64]) -> Result<()> {
 pub(crate) fn check_lengths(design: &Design, labels: &[f64], weights: &[f64]) -> Result<()> {
     for (what, actual) in [("label vector", labels.len()), ("weight vector", weights.len())] {
         if actual != design.rows() {
-            return Err(Error::Shape { what, expected: design.rows(), actual });
+            return Err(Error::Shape {
+                what,
+                expected: design.rows(),
+                actual,
+            });
         }
     }
     Ok(())

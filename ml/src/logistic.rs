@@ -46,7 +46,11 @@ impl LogisticSums {
         check_lengths(design, labels, weights)?;
         let order = design.columns() + 1;
         if point.len() != order {
-            return Err(Error::Shape { what: "trial point", expected: order, actual: point.len() });
+            return Err(Error::Shape {
+                what: "trial point",
+                expected: order,
+                actual: point.len(),
+            });
         }
         let mut sums = LogisticSums {
             rows: design.rows() as u64,
@@ -62,7 +66,8 @@ impl LogisticSums {
             sums.weight += weight;
             sums.loss += weight * loss;
             add_row(&mut sums.gradient, row, weight * (probability - label));
-            sums.hessian.add_outer(row, weight * probability * (1.0 - probability));
+            sums.hessian
+                .add_outer(row, weight * probability * (1.0 - probability));
         }
         Ok(sums)
     }
@@ -90,7 +95,11 @@ pub fn probability(score: f64) -> f64 {
 /// The probability of label 1 and the loss −ln p(label), from one exponential and without overflow.
 fn probability_and_loss(score: f64, label: f64) -> (f64, f64) {
     let small = libm::exp(-score.abs());
-    let probability = if score >= 0.0 { 1.0 / (1.0 + small) } else { small / (1.0 + small) };
+    let probability = if score >= 0.0 {
+        1.0 / (1.0 + small)
+    } else {
+        small / (1.0 + small)
+    };
     let agrees = (label > 0.5) == (score >= 0.0);
     let loss = libm::log1p(small) + if agrees { 0.0 } else { score.abs() };
     (probability, loss)
@@ -141,7 +150,11 @@ impl Descent {
 
     /// The point to evaluate next; after the end, the answer.
     pub fn trial(&self) -> Vec<f64> {
-        self.point.iter().zip(&self.direction).map(|(start, step)| start + self.scale * step).collect()
+        self.point
+            .iter()
+            .zip(&self.direction)
+            .map(|(start, step)| start + self.scale * step)
+            .collect()
     }
 
     /// Why the descent ended, once it has.
@@ -173,7 +186,11 @@ impl Descent {
     pub fn step(&mut self, mut sums: LogisticSums) -> Result<()> {
         if sums.gradient.len() != self.point.len() {
             let (expected, actual) = (self.point.len(), sums.gradient.len());
-            return Err(Error::Shape { what: "gradient", expected, actual });
+            return Err(Error::Shape {
+                what: "gradient",
+                expected,
+                actual,
+            });
         }
         self.iterations += 1;
         let trial = self.trial();
@@ -181,9 +198,14 @@ impl Descent {
         let penalty: f64 = weights.iter().map(|weight| weight * weight).sum::<f64>() / 2.0;
         let objective = self.c * sums.loss + penalty;
         if !objective.is_finite() {
-            return Err(Error::NotFinite { what: "the logistic objective" });
+            return Err(Error::NotFinite {
+                what: "the logistic objective",
+            });
         }
-        if self.objective.is_some_and(|best| objective > best + OBJECTIVE_ROUNDING * best.abs()) {
+        if self
+            .objective
+            .is_some_and(|best| objective > best + OBJECTIVE_ROUNDING * best.abs())
+        {
             self.halve();
             return Ok(());
         }
@@ -254,11 +276,17 @@ mod tests {
             gradient: vec![1.0],
             hessian: PackedSymmetric::zero(1),
         };
-        sums.hessian.add_outer(crate::preprocess::encode::DesignRow { numeric: &[], set: &[] }, 0.5);
+        sums.hessian.add_outer(
+            crate::preprocess::encode::DesignRow {
+                numeric: &[],
+                set: &[],
+            },
+            0.25,
+        );
         descent.step(sums.clone()).unwrap();
-        assert_eq!(descent.trial(), [-2.0]);
+        assert_eq!(descent.trial(), [-4.0]);
         descent.step(LogisticSums { loss: 1.5, ..sums }).unwrap();
-        assert_eq!(descent.trial(), [-1.0]);
+        assert_eq!(descent.trial(), [-2.0]);
         assert_eq!((descent.iterations(), descent.ending()), (2, None));
     }
 }

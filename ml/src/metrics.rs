@@ -20,8 +20,15 @@ pub fn auc(labels: &[f64], scores: &[f64]) -> Result<f64> {
     let (mut negatives, mut twice_ordered, mut start): (u128, u128, usize) = (0, 0, 0);
     while start < order.len() {
         let score = scores[order[start]];
-        let tied = order[start..].iter().take_while(|row| scores[**row] == score).count().max(1);
-        let positives = order[start..start + tied].iter().filter(|row| labels[**row] > 0.5).count() as u128;
+        let tied = order[start..]
+            .iter()
+            .take_while(|row| scores[**row] == score)
+            .count()
+            .max(1);
+        let positives = order[start..start + tied]
+            .iter()
+            .filter(|row| labels[**row] > 0.5)
+            .count() as u128;
         let tied_negatives = tied as u128 - positives;
         twice_ordered += positives * (2 * negatives + tied_negatives);
         negatives += tied_negatives;
@@ -29,7 +36,11 @@ pub fn auc(labels: &[f64], scores: &[f64]) -> Result<f64> {
     }
     let positives = labels.len() as u128 - negatives;
     if positives == 0 || negatives == 0 {
-        return Err(Error::TooFew { what: "classes among the labels", actual: 1, needed: 2 });
+        return Err(Error::TooFew {
+            what: "classes among the labels",
+            actual: 1,
+            needed: 2,
+        });
     }
     Ok(twice_ordered as f64 / 2.0 / (positives * negatives) as f64)
 }
@@ -41,7 +52,9 @@ pub fn log_loss(labels: &[f64], probabilities: &[f64]) -> Result<f64> {
 
 /// Mean squared difference between probability and label.
 pub fn brier(labels: &[f64], probabilities: &[f64]) -> Result<f64> {
-    mean(labels, probabilities, |label, probability| (probability - label) * (probability - label))
+    mean(labels, probabilities, |label, probability| {
+        (probability - label) * (probability - label)
+    })
 }
 
 /// Share of rows where a probability of at least ½ meets label 1, and a lower one label 0.
@@ -52,31 +65,48 @@ pub fn accuracy(labels: &[f64], probabilities: &[f64]) -> Result<f64> {
 
 /// Root of the mean squared error.
 pub fn rmse(labels: &[f64], predictions: &[f64]) -> Result<f64> {
-    let squared = mean(labels, predictions, |label, prediction| (label - prediction) * (label - prediction))?;
+    let squared = mean(labels, predictions, |label, prediction| {
+        (label - prediction) * (label - prediction)
+    })?;
     Ok(squared.sqrt())
 }
 
 /// Mean absolute error.
 pub fn mae(labels: &[f64], predictions: &[f64]) -> Result<f64> {
-    mean(labels, predictions, |label, prediction| (label - prediction).abs())
+    mean(labels, predictions, |label, prediction| {
+        (label - prediction).abs()
+    })
 }
 
 fn mean(labels: &[f64], predictions: &[f64], of_row: impl Fn(f64, f64) -> f64) -> Result<f64> {
     check(labels, predictions)?;
     let rows = labels.iter().zip(predictions);
-    Ok(rows.map(|(label, prediction)| of_row(*label, *prediction)).sum::<f64>() / labels.len() as f64)
+    Ok(rows
+        .map(|(label, prediction)| of_row(*label, *prediction))
+        .sum::<f64>()
+        / labels.len() as f64)
 }
 
 fn check(labels: &[f64], predictions: &[f64]) -> Result<()> {
     if labels.len() != predictions.len() {
         let (expected, actual) = (labels.len(), predictions.len());
-        return Err(Error::Shape { what: "prediction vector", expected, actual });
+        return Err(Error::Shape {
+            what: "prediction vector",
+            expected,
+            actual,
+        });
     }
     if labels.is_empty() {
-        return Err(Error::TooFew { what: "rows", actual: 0, needed: 1 });
+        return Err(Error::TooFew {
+            what: "rows",
+            actual: 0,
+            needed: 1,
+        });
     }
     if labels.iter().chain(predictions).all(|value| value.is_finite()) {
         return Ok(());
     }
-    Err(Error::NotFinite { what: "a label or prediction" })
+    Err(Error::NotFinite {
+        what: "a label or prediction",
+    })
 }

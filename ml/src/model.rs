@@ -50,7 +50,10 @@ impl Artifact {
     /// The canonical bytes.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
         self.check()?;
-        let failed = |error: serde_json::Error| Error::Artifact { what: "model", reason: error.to_string() };
+        let failed = |error: serde_json::Error| Error::Artifact {
+            what: "model",
+            reason: error.to_string(),
+        };
         serde_json::to_vec(self).map_err(failed)
     }
 
@@ -60,11 +63,20 @@ impl Artifact {
         struct Version {
             format_version: u32,
         }
-        let failed = |error: serde_json::Error| Error::Artifact { what: "model", reason: error.to_string() };
+        let failed = |error: serde_json::Error| Error::Artifact {
+            what: "model",
+            reason: error.to_string(),
+        };
         let version: Version = serde_json::from_slice(bytes).map_err(failed)?;
         if version.format_version != FORMAT_VERSION {
-            let reason = format!("format version {} is not {FORMAT_VERSION}", version.format_version);
-            return Err(Error::Artifact { what: "model", reason });
+            let reason = format!(
+                "format version {} is not {FORMAT_VERSION}",
+                version.format_version
+            );
+            return Err(Error::Artifact {
+                what: "model",
+                reason,
+            });
         }
         let artifact: Artifact = serde_json::from_slice(bytes).map_err(failed)?;
         artifact.check()?;
@@ -76,17 +88,29 @@ impl Artifact {
         check_features(&self.features)?;
         self.algorithm.check()?;
         self.preprocessor.check()?;
-        let fitted = self.preprocessor.features.iter().map(|feature| (feature.name(), feature.kind()));
+        let fitted = self
+            .preprocessor
+            .features
+            .iter()
+            .map(|feature| (feature.name(), feature.kind()));
         if !fitted.eq(self.features.iter().map(|spec| (spec.name.as_str(), spec.kind))) {
             let reason = "the preprocessor was fitted to other features".to_owned();
-            return Err(Error::Artifact { what: "model", reason });
+            return Err(Error::Artifact {
+                what: "model",
+                reason,
+            });
         }
         if self.parameters.output() != self.output || self.algorithm.output() != self.output {
             let reason = format!("the parameters do not give a {:?}", self.output);
-            return Err(Error::Artifact { what: "model", reason });
+            return Err(Error::Artifact {
+                what: "model",
+                reason,
+            });
         }
         if !self.metrics.values().all(|value| value.is_finite()) {
-            return Err(Error::NotFinite { what: "a training metric" });
+            return Err(Error::NotFinite {
+                what: "a training metric",
+            });
         }
         self.parameters.check(self.preprocessor.columns())
     }

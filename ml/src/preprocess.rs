@@ -69,9 +69,12 @@ impl FittedFeature {
     fn flag_columns(&self) -> usize {
         match self {
             FittedFeature::Numeric { missing, .. } => usize::from(*missing),
-            FittedFeature::Categorical { categories, other, missing, .. } => {
-                categories.len() + usize::from(*other) + usize::from(*missing)
-            }
+            FittedFeature::Categorical {
+                categories,
+                other,
+                missing,
+                ..
+            } => categories.len() + usize::from(*other) + usize::from(*missing),
         }
     }
 }
@@ -88,13 +91,22 @@ impl Preprocessor {
     pub fn fit(features: &[FeatureSpec], sums: &PreprocessSums) -> Result<Preprocessor> {
         if sums.features.len() != features.len() {
             let (expected, actual) = (features.len(), sums.features.len());
-            return Err(Error::Shape { what: "preprocessing sums", expected, actual });
+            return Err(Error::Shape {
+                what: "preprocessing sums",
+                expected,
+                actual,
+            });
         }
-        let fitted = features.iter().zip(&sums.features).map(|(spec, sums)| match sums {
-            FeatureSums::Numeric(sums) => fit_numeric(&spec.name, sums),
-            FeatureSums::Categorical(sums) => fit_categorical(&spec.name, sums),
-        });
-        let preprocessor = Preprocessor { features: fitted.collect() };
+        let fitted = features
+            .iter()
+            .zip(&sums.features)
+            .map(|(spec, sums)| match sums {
+                FeatureSums::Numeric(sums) => fit_numeric(&spec.name, sums),
+                FeatureSums::Categorical(sums) => fit_categorical(&spec.name, sums),
+            });
+        let preprocessor = Preprocessor {
+            features: fitted.collect(),
+        };
         preprocessor.check()?;
         Ok(preprocessor)
     }
@@ -104,19 +116,28 @@ impl Preprocessor {
         let columns = self.columns();
         if columns > DESIGN_COLUMNS_MAX {
             let what = "number of design columns".to_owned();
-            return Err(Error::Limit { what, actual: columns as u64, limit: DESIGN_COLUMNS_MAX as u64 });
+            return Err(Error::Limit {
+                what,
+                actual: columns as u64,
+                limit: DESIGN_COLUMNS_MAX as u64,
+            });
         }
         for feature in &self.features {
             match feature {
                 FittedFeature::Numeric { mean, scale, .. } => {
                     if !mean.is_finite() || !scale.is_finite() || *scale <= 0.0 {
-                        return Err(Error::NotFinite { what: "the mean or scale of a feature" });
+                        return Err(Error::NotFinite {
+                            what: "the mean or scale of a feature",
+                        });
                     }
                 }
                 FittedFeature::Categorical { name, categories, .. } => {
                     if !categories.windows(2).all(|pair| pair[0] < pair[1]) {
                         let reason = format!("categories of {name:?} are not sorted");
-                        return Err(Error::Artifact { what: "preprocessor", reason });
+                        return Err(Error::Artifact {
+                            what: "preprocessor",
+                            reason,
+                        });
                     }
                 }
             }
@@ -126,12 +147,20 @@ impl Preprocessor {
 
     /// Number of standardised columns; they come first.
     pub fn numeric_columns(&self) -> usize {
-        self.features.iter().filter(|feature| feature.kind() == FeatureKind::Numeric).count()
+        self.features
+            .iter()
+            .filter(|feature| feature.kind() == FeatureKind::Numeric)
+            .count()
     }
 
     /// Number of columns, without the intercept.
     pub fn columns(&self) -> usize {
-        self.numeric_columns() + self.features.iter().map(FittedFeature::flag_columns).sum::<usize>()
+        self.numeric_columns()
+            + self
+                .features
+                .iter()
+                .map(FittedFeature::flag_columns)
+                .sum::<usize>()
     }
 
     /// Names of the columns in their order: `distance`, `distance is missing`, `carrier = AA`.
@@ -144,7 +173,12 @@ impl Preprocessor {
                     numeric.push(name.clone());
                     flags.extend(missing.then(|| format!("{name} is missing")));
                 }
-                FittedFeature::Categorical { name, categories, other, missing } => {
+                FittedFeature::Categorical {
+                    name,
+                    categories,
+                    other,
+                    missing,
+                } => {
                     flags.extend(categories.iter().map(|category| format!("{name} = {category}")));
                     flags.extend(other.then(|| format!("{name} is another")));
                     flags.extend(missing.then(|| format!("{name} is missing")));
@@ -160,9 +194,15 @@ fn fit_numeric(name: &str, sums: &NumericSums) -> FittedFeature {
     let (mean, variance) = (sums.mean, sums.variance());
     // The bound below which scikit-learn calls a variance rounding noise of a constant column.
     let count = sums.count as f64;
-    let noise = count * f64::EPSILON * variance + (count * mean * f64::EPSILON) * (count * mean * f64::EPSILON);
+    let noise =
+        count * f64::EPSILON * variance + (count * mean * f64::EPSILON) * (count * mean * f64::EPSILON);
     let scale = if variance <= noise { 1.0 } else { variance.sqrt() };
-    FittedFeature::Numeric { name: name.to_owned(), mean, scale, missing: sums.missing > 0 }
+    FittedFeature::Numeric {
+        name: name.to_owned(),
+        mean,
+        scale,
+        missing: sums.missing > 0,
+    }
 }
 
 fn fit_categorical(name: &str, sums: &CategoricalSums) -> FittedFeature {

@@ -9,7 +9,7 @@ pub mod counts;
 use serde::{Deserialize, Serialize};
 
 use crate::algorithm::Output;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::feature::FeatureSpec;
 use crate::frame::Frame;
 use crate::preprocess::CATEGORIES_MAX;
@@ -50,6 +50,20 @@ impl NumericShape {
         }
     }
 
+    fn check(&self, name: &str) -> Result<()> {
+        let numbers = [self.mean, self.standard_deviation, self.min, self.max];
+        if !self.edges.iter().chain(&numbers).all(|number| number.is_finite()) {
+            return Err(Error::NotFinite {
+                what: "a number of a profile",
+            });
+        }
+        let ascending = self.edges.windows(2).all(|pair| pair[0] < pair[1]);
+        if !ascending || self.edges.len() == 1 {
+            return Err(broken(format!("edges of {name:?} do not bound bins")));
+        }
+        Ok(())
+    }
+
     fn by_quantiles(sums: &NumericSums) -> NumericShape {
         NumericShape::of(sums, sums.sketch.edges(NUMERIC_BINS_MAX, sums.min, sums.max))
     }
@@ -67,7 +81,10 @@ pub struct CategoricalShape {
 impl CategoricalShape {
     fn of(sums: &CategoricalSums) -> CategoricalShape {
         let (kept, other) = sums.most_frequent(CATEGORIES_MAX);
-        CategoricalShape { categories: kept.into_keys().collect(), cut: other > 0 }
+        CategoricalShape {
+            categories: kept.into_keys().collect(),
+            cut: other > 0,
+        }
     }
 }
 
@@ -104,7 +121,11 @@ impl ReferenceProfile {
     /// A profile with its bins frozen and nothing counted yet.
     pub fn new(features: Vec<FeatureProfile>, prediction: NumericShape) -> ReferenceProfile {
         let reference = ProfileCounts::default();
-        let mut profile = ReferenceProfile { features, prediction, reference };
+        let mut profile = ReferenceProfile {
+            features,
+            prediction,
+            reference,
+        };
         profile.reference = ProfileCounts::zero(&profile);
         profile
     }
@@ -112,6 +133,36 @@ impl ReferenceProfile {
     /// Adds the counts of the reference rows.
     pub fn seal(&mut self, counts: ProfileCounts) -> Result<()> {
         self.reference.merge(&counts)
+    }
+
+    /// The canonical bytes: JSON, like those of a model.
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        self.check()?;
+        serde_json::to_vec(self).map_err(|error| broken(error.to_string()))
+    }
+
+    /// Reads canonical bytes and checks what they say.
+    pub fn from_bytes(bytes: &[u8]) -> Result<ReferenceProfile> {
+        let profile: ReferenceProfile =
+            serde_json::from_slice(bytes).map_err(|error| broken(error.to_string()))?;
+        profile.check()?;
+        Ok(profile)
+    }
+
+    /// Refuses a profile whose parts contradict each other.
+    pub fn check(&self) -> Result<()> {
+        self.prediction.check("prediction")?;
+        for feature in &self.features {
+            match &feature.shape {
+                FeatureShape::Numeric(shape) => shape.check(&feature.name)?,
+                FeatureShape::Categorical(shape) => {
+                    if !shape.categories.windows(2).all(|pair| pair[0] < pair[1]) {
+                        return Err(broken(format!("categories of {:?} are not sorted", feature.name)));
+                    }
+                }
+            }
+        }
+        ProfileCounts::zero(self).check_fits(&self.reference)
     }
 
     /// Profiles gathered rows in one go, for a model that was trained elsewhere.
@@ -128,6 +179,13 @@ impl ReferenceProfile {
         counts.observe(&profile, frame, predictions)?;
         profile.seal(counts)?;
         Ok(profile)
+    }
+}
+
+fn broken(reason: String) -> Error {
+    Error::Artifact {
+        what: "reference profile",
+        reason,
     }
 }
 

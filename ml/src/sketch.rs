@@ -29,8 +29,13 @@ pub struct QuantileSketch {
 impl QuantileSketch {
     /// Summarises finite values sorted in ascending order.
     pub fn of_sorted(values: &[f64]) -> QuantileSketch {
-        let points = distinct(values.iter().map(|value| Point { value: *value, weight: 1 }));
-        QuantileSketch { points: shrink(points, POINTS_MAX) }
+        let points = distinct(values.iter().map(|value| Point {
+            value: *value,
+            weight: 1,
+        }));
+        QuantileSketch {
+            points: shrink(points, POINTS_MAX),
+        }
     }
 
     /// Summarises numbers in any order, leaving out those that are not finite.
@@ -64,7 +69,10 @@ impl QuantileSketch {
             return Vec::new();
         }
         let inner: Vec<f64> = if self.points.len() <= bins {
-            self.points.windows(2).map(|pair| pair[0].value / 2.0 + pair[1].value / 2.0).collect()
+            self.points
+                .windows(2)
+                .map(|pair| pair[0].value / 2.0 + pair[1].value / 2.0)
+                .collect()
         } else {
             (1..bins).map(|bin| self.quantile(bin, bins)).collect()
         };
@@ -122,7 +130,10 @@ fn shrink(points: Vec<Point>, limit: usize) -> Vec<Point> {
             below += points[position].weight;
             position += 1;
         }
-        kept.push(Point { value: points[position].value, weight: end - start });
+        kept.push(Point {
+            value: points[position].value,
+            weight: end - start,
+        });
     }
     distinct(kept.into_iter().filter(|point| point.weight > 0))
 }
@@ -140,7 +151,10 @@ mod tests {
     fn few_values_get_a_bin_each() {
         let sketch = QuantileSketch::of(&[3.0, 1.0, 1.0, 2.0]);
         assert_eq!(sketch.edges(32, 1.0, 3.0), [1.0, 1.5, 2.5, 3.0]);
-        assert_eq!(QuantileSketch::of(&[5.0; 9]).edges(32, 5.0, 5.0), [5.0, 5.0_f64.next_up()]);
+        assert_eq!(
+            QuantileSketch::of(&[5.0; 9]).edges(32, 5.0, 5.0),
+            [5.0, 5.0_f64.next_up()]
+        );
         assert!(QuantileSketch::default().edges(32, 0.0, 0.0).is_empty());
     }
 
@@ -156,7 +170,10 @@ mod tests {
         assert_eq!(edges.len(), 33);
         for (bin, edge) in edges.iter().enumerate() {
             let exact = 40_000.0 * bin as f64 / 32.0;
-            assert!((edge - exact).abs() <= 200.0, "edge {bin} is {edge}, not near {exact}");
+            assert!(
+                (edge - exact).abs() <= 200.0,
+                "edge {bin} is {edge}, not near {exact}"
+            );
         }
     }
 }

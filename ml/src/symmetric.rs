@@ -23,7 +23,10 @@ pub struct PackedSymmetric {
 impl PackedSymmetric {
     /// The zero matrix.
     pub fn zero(order: usize) -> PackedSymmetric {
-        PackedSymmetric { order, upper: vec![0.0; order * (order + 1) / 2] }
+        PackedSymmetric {
+            order,
+            upper: vec![0.0; order * (order + 1) / 2],
+        }
     }
 
     /// Number of rows, which is the number of columns.
@@ -71,7 +74,11 @@ impl PackedSymmetric {
     /// Adds another matrix of the same order.
     pub fn add(&mut self, other: &PackedSymmetric) -> Result<()> {
         if other.upper.len() != self.upper.len() {
-            return Err(Error::Shape { what: "matrix", expected: self.order, actual: other.order });
+            return Err(Error::Shape {
+                what: "matrix",
+                expected: self.order,
+                actual: other.order,
+            });
         }
         for (own, more) in self.upper.iter_mut().zip(&other.upper) {
             *own += more;
@@ -100,16 +107,28 @@ impl PackedSymmetric {
     /// so least squares with a full one-hot encoding and no penalty still has one defined answer.
     pub fn solve(&self, right: &[f64]) -> Result<Vec<f64>> {
         if right.len() != self.order {
-            return Err(Error::Shape { what: "right-hand side", expected: self.order, actual: right.len() });
+            return Err(Error::Shape {
+                what: "right-hand side",
+                expected: self.order,
+                actual: right.len(),
+            });
         }
         let lower = self.cholesky();
         let order = self.order;
         let mut solution = right.to_vec();
         for row in 0..order {
             let line = &lower[row * order..row * order + row];
-            let sum: f64 = line.iter().zip(&solution).map(|(factor, value)| factor * value).sum();
+            let sum: f64 = line
+                .iter()
+                .zip(&solution)
+                .map(|(factor, value)| factor * value)
+                .sum();
             let pivot = lower[row * order + row];
-            solution[row] = if pivot == 0.0 { 0.0 } else { (solution[row] - sum) / pivot };
+            solution[row] = if pivot == 0.0 {
+                0.0
+            } else {
+                (solution[row] - sum) / pivot
+            };
         }
         for row in (0..order).rev() {
             let pivot = lower[row * order + row];
@@ -122,7 +141,9 @@ impl PackedSymmetric {
         if solution.iter().all(|value| value.is_finite()) {
             return Ok(solution);
         }
-        Err(Error::NotFinite { what: "the solution of the normal equations" })
+        Err(Error::NotFinite {
+            what: "the solution of the normal equations",
+        })
     }
 
     /// The lower factor, row by row, dense; an aliased column is left at zero.
@@ -136,13 +157,21 @@ impl PackedSymmetric {
                 let above = &done[column * order..column * order + column + 1];
                 let pivot = above[column];
                 if pivot != 0.0 {
-                    let sum: f64 = line[..column].iter().zip(above).map(|(left, right)| left * right).sum();
+                    let sum: f64 = line[..column]
+                        .iter()
+                        .zip(above)
+                        .map(|(left, right)| left * right)
+                        .sum();
                     line[column] = (self.get(column, row) - sum) / pivot;
                 }
             }
             let diagonal = self.get(row, row);
             let left: f64 = diagonal - line[..row].iter().map(|factor| factor * factor).sum::<f64>();
-            line[row] = if left > ALIASED_PIVOT * diagonal { left.sqrt() } else { 0.0 };
+            line[row] = if left > ALIASED_PIVOT * diagonal {
+                left.sqrt()
+            } else {
+                0.0
+            };
         }
         lower
     }
@@ -156,8 +185,12 @@ mod tests {
     fn sparse_rows_add_up_and_solve() {
         let mut matrix = PackedSymmetric::zero(4);
         let mut moment = vec![0.0; 4];
-        let rows: [(&[f64], &[u32], f64); 4] =
-            [(&[1.0], &[1], 3.0), (&[2.0], &[2], 1.0), (&[-1.0], &[], 4.0), (&[0.5], &[1, 2], 2.0)];
+        let rows: [(&[f64], &[u32], f64); 4] = [
+            (&[1.0], &[1], 3.0),
+            (&[2.0], &[2], 1.0),
+            (&[-1.0], &[], 4.0),
+            (&[0.5], &[1, 2], 2.0),
+        ];
         let truth = [2.0, -1.0, 0.5, 3.0];
         for (numeric, set, weight) in rows {
             let row = DesignRow { numeric, set };
@@ -172,14 +205,31 @@ mod tests {
         assert_eq!(matrix.get(3, 3), 10.0);
         assert_eq!(matrix.get(1, 2), 2.0);
         let solved = matrix.solve(&moment).unwrap();
-        assert!(solved.iter().zip(&truth).all(|(found, wanted)| (found - wanted).abs() < 1e-12));
+        assert!(
+            solved
+                .iter()
+                .zip(&truth)
+                .all(|(found, wanted)| (found - wanted).abs() < 1e-12)
+        );
     }
 
     #[test]
     fn an_explained_column_gets_coefficient_zero() {
         let mut matrix = PackedSymmetric::zero(3);
-        matrix.add_outer(DesignRow { numeric: &[], set: &[0] }, 1.0);
-        matrix.add_outer(DesignRow { numeric: &[], set: &[1] }, 1.0);
+        matrix.add_outer(
+            DesignRow {
+                numeric: &[],
+                set: &[0],
+            },
+            1.0,
+        );
+        matrix.add_outer(
+            DesignRow {
+                numeric: &[],
+                set: &[1],
+            },
+            1.0,
+        );
         assert_eq!(matrix.solve(&[5.0, 7.0, 12.0]).unwrap(), [5.0, 7.0, 0.0]);
     }
 }

@@ -4,6 +4,8 @@
 //! Invariant: the trained bytes depend only on the spec, the partitions and their order; not on who worked on which
 //! partition, nor on how often the coordinator was moved. Trees and forests are excepted (see `local`).
 
+mod fit;
+mod reduce;
 pub mod task;
 pub mod trainer;
 
@@ -40,11 +42,19 @@ impl TrainingSpec {
         let clustering = self.algorithm.output() == Output::Cluster;
         if self.label.is_none() != clustering {
             let expected = "must name a column, except for a clustering, which has none";
-            return Err(Error::Setting { name: "label", value: format!("{:?}", self.label), expected });
+            return Err(Error::Setting {
+                name: "label",
+                value: format!("{:?}", self.label),
+                expected,
+            });
         }
         if self.weight.is_some() && !self.algorithm.is_distributed() {
             let expected = "must be absent: only linear and logistic regression weigh rows";
-            return Err(Error::Setting { name: "weight", value: format!("{:?}", self.weight), expected });
+            return Err(Error::Setting {
+                name: "weight",
+                value: format!("{:?}", self.weight),
+                expected,
+            });
         }
         for column in [&self.label, &self.weight].into_iter().flatten() {
             if self.features.iter().any(|feature| feature.name == *column) {
@@ -59,7 +69,11 @@ impl TrainingSpec {
         let frame = match &self.label {
             None => Cow::Borrowed(partition),
             Some(label) => {
-                let labelled: Vec<bool> = partition.floats(label)?.iter().map(|value| !value.is_nan()).collect();
+                let labelled: Vec<bool> = partition
+                    .floats(label)?
+                    .iter()
+                    .map(|value| !value.is_nan())
+                    .collect();
                 partition.keep(&labelled)?
             }
         };
@@ -71,7 +85,11 @@ impl TrainingSpec {
             None => vec![1.0; frame.rows()],
             Some(weight) => check_weights(weight, frame.floats(weight)?)?,
         };
-        Ok(TrainingRows { frame, labels, weights })
+        Ok(TrainingRows {
+            frame,
+            labels,
+            weights,
+        })
     }
 
     fn labels(&self, name: &str, values: &[f64]) -> Result<Vec<f64>> {
@@ -81,17 +99,30 @@ impl TrainingSpec {
         };
         match values.iter().position(|value| !allowed(*value)) {
             None => Ok(values.to_vec()),
-            Some(row) => Err(Error::Value { name: name.to_owned(), row, value: values[row], expected }),
+            Some(row) => Err(Error::Value {
+                name: name.to_owned(),
+                row,
+                value: values[row],
+                expected,
+            }),
         }
     }
 }
 
 fn check_weights(name: &str, values: &[f64]) -> Result<Vec<f64>> {
-    match values.iter().position(|value| !(*value >= 0.0 && value.is_finite())) {
+    match values
+        .iter()
+        .position(|value| !(*value >= 0.0 && value.is_finite()))
+    {
         None => Ok(values.to_vec()),
         Some(row) => {
             let expected = "a weight must be 0 or above and finite";
-            Err(Error::Value { name: name.to_owned(), row, value: values[row], expected })
+            Err(Error::Value {
+                name: name.to_owned(),
+                row,
+                value: values[row],
+                expected,
+            })
         }
     }
 }
@@ -131,5 +162,7 @@ pub fn train(spec: &TrainingSpec, partitions: &[Frame]) -> Result<Trained> {
         let partials = partitions.iter().map(|partition| task.execute(partition));
         trainer.advance(partials.collect::<Result<_>>()?)?;
     }
-    Ok(trainer.into_trained().expect("a trainer without a next task has trained"))
+    Ok(trainer
+        .into_trained()
+        .expect("a trainer without a next task has trained"))
 }

@@ -11,5 +11,6 @@ pub mod registry;
 pub mod serving;
 pub mod training;
 
-pub use caller::Caller;
+pub use caller::{Caller, REQUEST_ID};
+pub use front::Gate;
 pub use server::{Ports, behind_front, public_routes, serve};

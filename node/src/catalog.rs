@@ -4,6 +4,7 @@
 //! decided exactly is decided by the state machine.
 
 mod copy;
+mod feeder;
 
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 pub use copy::CatalogCopy;
+pub use feeder::feed;
 
 use crate::error::Failure;
 

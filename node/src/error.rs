@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use covey_proto::convert::InvalidField;
 use covey_state::{Fault, NodeId, Rejection};
 use tonic::{Code, Status};
 
@@ -136,6 +137,12 @@ impl Failure {
             Self::Peer { status, .. } => (status.code(), peer_name(status)),
             Self::Cluster(_) | Self::Internal { .. } => (Code::Internal, "internal"),
         }
+    }
+}
+
+impl From<InvalidField> for Failure {
+    fn from(fault: InvalidField) -> Self {
+        Self::Invalid { field: fault.field, reason: fault.reason }
     }
 }
 

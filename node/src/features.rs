@@ -5,6 +5,7 @@
 //! ([`lookup`]), so that what was served is what is trained on.
 
 pub(crate) mod catalog;
+pub(crate) mod consistency;
 pub(crate) mod dataset;
 pub(crate) mod dead_letters;
 pub(crate) mod frames;

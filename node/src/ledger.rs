@@ -18,8 +18,8 @@ use covey_storage::{GroupView, StateDb};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-pub use read::Same;
-pub use remote::{PAGE_RECORDS_MAX, consistency_of, decode, encode, same_kind};
+pub use read::{Same, collect};
+pub use remote::{PAGE_RECORDS_MAX, consistency_of, decode, encode, same_kind, wire_consistency};
 
 use crate::api::Caller;
 use crate::catalog::CatalogWatch;
@@ -135,13 +135,13 @@ impl Ledger {
         deadline: Instant,
     ) -> Result<(GroupView, ReadPoint), Failure> {
         let point = self.parts.host.read(group, consistency, deadline).await?;
-        let view = self.parts.statedb.group(group)?.read();
+        let view = self.parts.statedb.group(group).read();
         Ok((view, point))
     }
 
     /// Whether a replica of the group runs on this node.
     pub fn hosts(&self, group: GroupId) -> bool {
-        self.parts.host.group(group).is_some()
+        self.parts.host.group(group).is_some_and(|status| status.fault.is_none())
     }
 
     /// The applied index of the replica on this node; wakes on every applied batch.

@@ -140,7 +140,10 @@ impl FeatureView {
 
     /// The positions among the row's values of [`Self::aggregated_columns`].
     pub fn aggregated_positions(&self) -> Vec<usize> {
-        self.aggregated_columns().iter().filter_map(|name| self.column_position(name)).collect()
+        self.aggregated_columns()
+            .iter()
+            .filter_map(|name| self.column_position(name))
+            .collect()
     }
 
     /// The hop sizes that its windows need, smallest first, each once.
@@ -159,6 +162,8 @@ impl FeatureView {
     /// The names of all features it yields: its columns, then its aggregates.
     pub fn feature_names(&self) -> Vec<String> {
         let columns = self.columns.iter().map(|column| column.name.clone());
-        columns.chain(self.aggregates.iter().map(Aggregate::name)).collect()
+        columns
+            .chain(self.aggregates.iter().map(Aggregate::name))
+            .collect()
     }
 }

@@ -42,7 +42,9 @@ impl ExactSum {
 
     /// The sum, rounded once to the nearest number, ties to even. An empty sum is zero.
     pub fn value(&self) -> f64 {
-        let Some((&largest, rest)) = self.parts.split_last() else { return 0.0 };
+        let Some((&largest, rest)) = self.parts.split_last() else {
+            return 0.0;
+        };
         let mut high = largest;
         let mut low = 0.0;
         let mut below = rest.len();

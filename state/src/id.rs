@@ -144,7 +144,10 @@ impl FromStr for Digest {
         let mut bytes = [0; 32];
         hex::decode_to_slice(text, &mut bytes)
             .map(|()| Self(bytes))
-            .map_err(|_| ParseIdError { text: text.to_owned(), expected: "SHA-256 digest of 64 hexadecimal digits" })
+            .map_err(|_| ParseIdError {
+                text: text.to_owned(),
+                expected: "SHA-256 digest of 64 hexadecimal digits",
+            })
     }
 }
 
@@ -169,7 +172,13 @@ mod tests {
 
     #[test]
     fn floor_goes_down_also_before_the_epoch() {
-        assert_eq!(Timestamp::from_micros(-1).floor_to(10), Timestamp::from_micros(-10));
-        assert_eq!(Timestamp::from_micros(19).floor_to(10), Timestamp::from_micros(10));
+        assert_eq!(
+            Timestamp::from_micros(-1).floor_to(10),
+            Timestamp::from_micros(-10)
+        );
+        assert_eq!(
+            Timestamp::from_micros(19).floor_to(10),
+            Timestamp::from_micros(10)
+        );
     }
 }

@@ -137,8 +137,12 @@ impl Key {
 
     /// The newest possible history key of an entity in a view at or before `at`: where an as-of read begins.
     pub fn history_from(entity: EntityKey, view: ViewId, at: Timestamp) -> Self {
-        let newest =
-            RowVersion { event_time: at, created_time: Timestamp::MAX, log_index: u64::MAX, ordinal: u32::MAX };
+        let newest = RowVersion {
+            event_time: at,
+            created_time: Timestamp::MAX,
+            log_index: u64::MAX,
+            ordinal: u32::MAX,
+        };
         Self::History(entity, view, Reverse(newest))
     }
 }

@@ -23,6 +23,7 @@ pub mod monitor;
 pub mod pipeline;
 pub mod placement;
 pub mod plan;
+pub mod read;
 pub mod record;
 pub mod registry;
 pub mod rejection;

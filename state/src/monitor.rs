@@ -62,7 +62,8 @@ impl WindowCounts {
     pub fn merge(&mut self, delta: &Self) {
         self.rows = self.rows.saturating_add(delta.rows);
         if self.features.len() < delta.features.len() {
-            self.features.resize(delta.features.len(), FeatureCounts::default());
+            self.features
+                .resize(delta.features.len(), FeatureCounts::default());
         }
         for (mine, theirs) in self.features.iter_mut().zip(&delta.features) {
             mine.merge(theirs);

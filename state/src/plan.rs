@@ -57,7 +57,12 @@ pub struct Decision {
 pub fn plan(view: &dyn View, position: Position, request: &Request) -> Result<Decision, Fault> {
     let now = match requests::admit(view, request)? {
         requests::Admission::New(now) => now,
-        requests::Admission::Settled(outcome) => return Ok(Decision { outcome, changes: Vec::new() }),
+        requests::Admission::Settled(outcome) => {
+            return Ok(Decision {
+                outcome,
+                changes: Vec::new(),
+            });
+        }
     };
     let mut draft = Draft::new(view, position, now, &request.by);
     let outcome = match decide(&mut draft, &request.command) {
@@ -69,10 +74,14 @@ pub fn plan(view: &dyn View, position: Position, request: &Request) -> Result<De
         Err(Stop::Fault(fault)) => return Err(fault),
     };
     requests::remember(&mut draft, &request.id, &outcome)?;
-    Ok(Decision { outcome, changes: draft.into_changes() })
+    Ok(Decision {
+        outcome,
+        changes: draft.into_changes(),
+    })
 }
 
-/// One line per command: who decides it.
+/// One line per command: who decides it. A table, so it is laid out by hand.
+#[rustfmt::skip]
 fn decide(draft: &mut Draft<'_>, command: &Command) -> Decided {
     match command {
         Command::InitCluster { id, name, groups, replication_factor, first } => {
@@ -90,15 +99,14 @@ fn decide(draft: &mut Draft<'_>, command: &Command) -> Decided {
         Command::ActivateView { name, schema_version } => catalog::activate_view(draft, name, *schema_version),
         Command::PutService(service) => catalog::put_service(draft, service),
         Command::PutDeployment(deployment) => deployment::put(draft, deployment),
-        Command::PlaceDeployment { name, expected, placement } => {
-            deployment::place(draft, name, *expected, placement)
-        }
+        Command::PlaceDeployment { name, expected, placement } => deployment::place(draft, name, *expected, placement),
         Command::PutMonitor(monitor) => drift::put_monitor(draft, monitor),
         Command::PutPipeline(pipeline) => pipeline::put(draft, pipeline),
         Command::Remove(Removable::Service, name) => catalog::remove_service(draft, name),
         Command::Remove(Removable::Deployment, name) => deployment::remove(draft, name),
         Command::Remove(Removable::Monitor, name) => drift::remove_monitor(draft, name),
         Command::Remove(Removable::Pipeline, name) => pipeline::remove(draft, name),
+
         Command::InstallSchema(schema) => catalog::install_schema(draft, schema),
         Command::PushRows { view, schema_version, rows } => rows::push(draft, *view, *schema_version, rows),
         Command::CreateModel { name, description } => registry::create_model(draft, name, description),

@@ -18,7 +18,7 @@ use crate::tile::Tile;
 use crate::view::{Fault, View};
 use crate::window::Hop;
 
-pub use self::windows::aggregates;
+pub use self::windows::{AsOf, aggregates};
 
 /// Whether a row is still current.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -48,7 +48,10 @@ pub fn latest_row(
     through: Option<u64>,
 ) -> Result<Option<Row>, Fault> {
     if at.is_none() {
-        let current = view.get(&Key::Latest(entity.clone(), view_id))?.map(row_of).transpose()?;
+        let current = view
+            .get(&Key::Latest(entity.clone(), view_id))?
+            .map(row_of)
+            .transpose()?;
         let is_within = |row: &Row| through.is_none_or(|through| row.log_index <= through);
         if current.as_ref().is_none_or(is_within) {
             return Ok(current);
@@ -56,10 +59,16 @@ pub fn latest_row(
     }
     let mut found = None;
     let newest = at.unwrap_or(Timestamp::MAX);
-    history(view, (entity, view_id), newest, through.unwrap_or(u64::MAX), &mut |row| {
-        found = Some(row);
-        ControlFlow::Break(())
-    })?;
+    history(
+        view,
+        (entity, view_id),
+        newest,
+        through.unwrap_or(u64::MAX),
+        &mut |row| {
+            found = Some(row);
+            ControlFlow::Break(())
+        },
+    )?;
     Ok(found)
 }
 

@@ -51,7 +51,10 @@ impl ColumnTile {
         self.sum.merge(&other.sum);
         self.min = least(self.min, other.min);
         self.max = most(self.max, other.max);
-        if other.last.is_some_and(|(version, _)| self.last.is_none_or(|(newest, _)| newest < version)) {
+        if other
+            .last
+            .is_some_and(|(version, _)| self.last.is_none_or(|(newest, _)| newest < version))
+        {
             self.last = other.last;
         }
     }
@@ -60,14 +63,19 @@ impl ColumnTile {
 impl Tile {
     /// A tile of no rows over `columns` aggregated columns.
     pub fn empty(columns: usize) -> Self {
-        Self { through: 0, rows: 0, columns: vec![ColumnTile::default(); columns] }
+        Self {
+            through: 0,
+            rows: 0,
+            columns: vec![ColumnTile::default(); columns],
+        }
     }
 
     /// Counts `row`, whose aggregated columns stand at `positions` among its values.
     pub fn observe(&mut self, row: &Row, positions: &[usize]) {
         self.through = self.through.max(row.log_index);
         self.rows += 1;
-        self.columns.resize(positions.len().max(self.columns.len()), ColumnTile::default());
+        self.columns
+            .resize(positions.len().max(self.columns.len()), ColumnTile::default());
         for (column, position) in self.columns.iter_mut().zip(positions) {
             if let Some(number) = row.values.get(*position).and_then(Value::as_number) {
                 column.observe(row.version(), number);
@@ -79,7 +87,8 @@ impl Tile {
     pub fn merge(&mut self, other: &Self) {
         self.through = self.through.max(other.through);
         self.rows += other.rows;
-        self.columns.resize(other.columns.len().max(self.columns.len()), ColumnTile::default());
+        self.columns
+            .resize(other.columns.len().max(self.columns.len()), ColumnTile::default());
         for (mine, theirs) in self.columns.iter_mut().zip(&other.columns) {
             mine.merge(theirs);
         }

@@ -92,7 +92,12 @@ pub struct Aggregate {
 impl Aggregate {
     /// The feature's name, for instance `delay_mean_3h`.
     pub fn name(&self) -> String {
-        format!("{}_{}_{}", self.column, self.function, window_text(self.window_micros))
+        format!(
+            "{}_{}_{}",
+            self.column,
+            self.function,
+            window_text(self.window_micros)
+        )
     }
 
     /// The hop that its tiles are kept in.

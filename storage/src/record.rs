@@ -88,10 +88,10 @@ mod tests {
         }
 
         #[test]
-        fn damaged_rows_are_refused_without_panic(row in row(), at in any::<prop::sample::Index>(), bit in 0..8) {
+        fn damaged_rows_are_refused_without_panic(row in row(), at in any::<prop::sample::Index>(), bit in 0..8u32) {
             let mut bytes = packed_row::pack(Vec::new(), &row);
             let at = at.index(bytes.len());
-            bytes[at] ^= 1 << bit;
+            bytes[at] ^= 1u8 << bit;
             let _ = PackedRow::new(&bytes).and_then(|row| row.unpack());
             let _ = PackedRow::new(&bytes[..at]).and_then(|row| row.unpack());
         }

@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use covey_proto::peer::v1::envelope::Body;
 use covey_state::GroupId;
-use prost::Message as _;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::config::HostConfig;

@@ -22,17 +22,26 @@ pub fn common_shares(reference: &[f64], current: &[f64]) -> (Vec<f64>, Vec<f64>)
     let (reference, current) = (sorted_finite(reference), sorted_finite(current));
     if distinct(&reference).len() > DISTINCT_VALUES_MAX {
         let edges = sturges_edges(&merged(&reference, &current));
-        return (shares(&histogram(&reference, &edges)), shares(&histogram(&current, &edges)));
+        return (
+            shares(&histogram(&reference, &edges)),
+            shares(&histogram(&current, &edges)),
+        );
     }
     let values = distinct(&merged(&reference, &current));
-    (shares(&value_counts(&reference, &values)), shares(&value_counts(&current, &values)))
+    (
+        shares(&value_counts(&reference, &values)),
+        shares(&value_counts(&current, &values)),
+    )
 }
 
 /// Shares on Evidently's bins for the Hellinger distance: "sturges" over the distinct values of both samples.
 pub fn distinct_shares(reference: &[f64], current: &[f64]) -> (Vec<f64>, Vec<f64>) {
     let (reference, current) = (sorted_finite(reference), sorted_finite(current));
     let edges = sturges_edges(&distinct(&merged(&reference, &current)));
-    (shares(&histogram(&reference, &edges)), shares(&histogram(&current, &edges)))
+    (
+        shares(&histogram(&reference, &edges)),
+        shares(&histogram(&current, &edges)),
+    )
 }
 
 /// Equal bins as NumPy's `histogram_bin_edges(values, bins="sturges")`, for sorted values.
@@ -56,7 +65,13 @@ pub fn histogram(sorted: &[f64], edges: &[f64]) -> Vec<u64> {
     let last = edges.len() - 1;
     let below = |position: usize| {
         let edge = edges[position];
-        sorted.partition_point(|value| if position == last { *value <= edge } else { *value < edge }) as u64
+        sorted.partition_point(|value| {
+            if position == last {
+                *value <= edge
+            } else {
+                *value < edge
+            }
+        }) as u64
     };
     (0..last).map(|bin| below(bin + 1) - below(bin)).collect()
 }
@@ -64,7 +79,10 @@ pub fn histogram(sorted: &[f64], edges: &[f64]) -> Vec<u64> {
 fn value_counts(sorted: &[f64], values: &[f64]) -> Vec<u64> {
     let upto = |value: &f64| sorted.partition_point(|other| other <= value);
     let below = |value: &f64| sorted.partition_point(|other| other < value);
-    values.iter().map(|value| (upto(value) - below(value)) as u64).collect()
+    values
+        .iter()
+        .map(|value| (upto(value) - below(value)) as u64)
+        .collect()
 }
 
 fn merged(left: &[f64], right: &[f64]) -> Vec<f64> {

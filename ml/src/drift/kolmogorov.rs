@@ -13,7 +13,7 @@ use std::f64::consts::PI;
 /// Sample size up to which the one-sided tail is summed term by term.
 const SUMMED_ROWS_MAX: u64 = 1_000_000;
 /// Scaling that keeps the Durbin matrix within the range of f64.
-const BIG: f64 = 3.402_823_669_209_384_6e38;
+const BIG: f64 = 340_282_366_920_938_463_463_374_607_431_768_211_456.0;
 const BIG_EXPONENT: i32 = 128;
 
 /// The probability that the statistic of a sample of `rows` is at least `statistic`.
@@ -67,7 +67,11 @@ fn durbin(rows: u64, d: f64) -> f64 {
     let n = rows as f64;
     let k = (n * d).ceil() as usize;
     let order = 2 * k - 1;
-    let mut base = Scaled { matrix: durbin_matrix(order, k as f64 - n * d), order, exponent: 0 };
+    let mut base = Scaled {
+        matrix: durbin_matrix(order, k as f64 - n * d),
+        order,
+        exponent: 0,
+    };
     let mut power = Scaled::identity(order);
     let mut left = rows;
     while left > 0 {
@@ -122,8 +126,15 @@ struct Scaled {
 impl Scaled {
     fn identity(order: usize) -> Scaled {
         let mut matrix = vec![0.0; order * order];
-        matrix.iter_mut().step_by(order + 1).for_each(|element| *element = 1.0);
-        Scaled { matrix, order, exponent: 0 }
+        matrix
+            .iter_mut()
+            .step_by(order + 1)
+            .for_each(|element| *element = 1.0);
+        Scaled {
+            matrix,
+            order,
+            exponent: 0,
+        }
     }
 
     fn times(&self, other: &Scaled) -> Scaled {
@@ -136,7 +147,11 @@ impl Scaled {
                 }
             }
         }
-        Scaled { matrix, order, exponent: self.exponent + other.exponent }
+        Scaled {
+            matrix,
+            order,
+            exponent: self.exponent + other.exponent,
+        }
     }
 
     fn rescale(&mut self, watched: usize) {
@@ -162,7 +177,10 @@ fn pelz_good(n: f64, d: f64) -> f64 {
         k0 += weight;
         k1 += weight * (pi2 / 4.0 * m2 - z2);
         k2 += weight
-            * (6.0 * z6 + 2.0 * z4 + (2.0 * z4 - 5.0 * z2) * pi2 / 4.0 * m2 + pi4 * (1.0 - 2.0 * z2) / 16.0 * m4);
+            * (6.0 * z6
+                + 2.0 * z4
+                + (2.0 * z4 - 5.0 * z2) * pi2 / 4.0 * m2
+                + pi4 * (1.0 - 2.0 * z2) / 16.0 * m4);
         k3 += weight
             * (-30.0 * z6 - 90.0 * z4 * z4
                 + pi2 * (135.0 * z4 - 96.0 * z6) / 4.0 * m2

@@ -13,14 +13,25 @@ const TERMS_MAX: u32 = 100_000;
 pub fn chi_squared_p(reference: &[u64], current: &[u64]) -> Result<f64> {
     if reference.len() != current.len() {
         let (expected, actual) = (reference.len(), current.len());
-        return Err(Error::Shape { what: "list of current counts", expected, actual });
+        return Err(Error::Shape {
+            what: "list of current counts",
+            expected,
+            actual,
+        });
     }
-    let (rows, others) = (reference.iter().sum::<u64>() as f64, current.iter().sum::<u64>() as f64);
+    let (rows, others) = (
+        reference.iter().sum::<u64>() as f64,
+        current.iter().sum::<u64>() as f64,
+    );
     if rows == 0.0 || others == 0.0 {
         return Ok(1.0);
     }
     let (mut statistic, mut categories) = (0.0, 0_u32);
-    for (before, now) in reference.iter().zip(current).filter(|(before, now)| **before + **now > 0) {
+    for (before, now) in reference
+        .iter()
+        .zip(current)
+        .filter(|(before, now)| **before + **now > 0)
+    {
         let expected = *before as f64 * (others / rows);
         let gap = *now as f64 - expected;
         statistic += gap * gap / expected;
@@ -29,7 +40,12 @@ pub fn chi_squared_p(reference: &[u64], current: &[u64]) -> Result<f64> {
     if categories < 2 {
         return Ok(1.0);
     }
-    Ok(upper_gamma(f64::from(categories - 1) / 2.0, statistic / 2.0))
+    Ok(chi_squared_survival(categories - 1, statistic))
+}
+
+/// The probability that a chi-squared variable of that many degrees of freedom is at least `statistic`.
+pub fn chi_squared_survival(freedom: u32, statistic: f64) -> f64 {
+    upper_gamma(f64::from(freedom) / 2.0, statistic / 2.0)
 }
 
 /// Two-sided p-value of a pooled two-proportion z-test.

@@ -29,11 +29,18 @@ pub fn kolmogorov_smirnov(reference: &[f64], current: &[f64]) -> Result<Kolmogor
     let (reference, current) = finite(reference, current)?;
     let (rows, others) = (reference.len(), current.len());
     let mut statistic: f64 = 0.0;
-    walk(&reference, &current, |_, gap| statistic = statistic.max(gap.abs()));
+    walk(&reference, &current, |_, gap| {
+        statistic = statistic.max(gap.abs())
+    });
     let exact = rows.max(others) <= EXACT_ROWS_MAX;
-    let p_value = exact.then(|| exact_p(rows as u64, others as u64, statistic)).filter(|p| p.is_finite());
+    let p_value = exact
+        .then(|| exact_p(rows as u64, others as u64, statistic))
+        .filter(|p| p.is_finite());
     let p_value = p_value.unwrap_or_else(|| asymptotic_p(rows as u64, others as u64, statistic));
-    Ok(KolmogorovSmirnov { statistic, p_value: p_value.clamp(0.0, 1.0) })
+    Ok(KolmogorovSmirnov {
+        statistic,
+        p_value: p_value.clamp(0.0, 1.0),
+    })
 }
 
 /// p-value of a two-sample statistic through the one-sample distribution at size mn / (m + n).
@@ -50,7 +57,11 @@ pub fn wasserstein(reference: &[f64], current: &[f64]) -> Result<f64> {
     walk(&reference, &current, |width, gap| distance += gap.abs() * width);
     let rows = reference.len() as f64;
     let mean = reference.iter().sum::<f64>() / rows;
-    let variance = reference.iter().map(|value| (value - mean) * (value - mean)).sum::<f64>() / rows;
+    let variance = reference
+        .iter()
+        .map(|value| (value - mean) * (value - mean))
+        .sum::<f64>()
+        / rows;
     Ok(distance / variance.sqrt().max(DEVIATION_MIN))
 }
 
@@ -65,7 +76,11 @@ pub fn energy(reference: &[f64], current: &[f64]) -> Result<f64> {
 fn finite(reference: &[f64], current: &[f64]) -> Result<(Vec<f64>, Vec<f64>)> {
     let (reference, current) = (sorted_finite(reference), sorted_finite(current));
     if reference.is_empty() || current.is_empty() {
-        return Err(Error::TooFew { what: "finite values of a sample", actual: 0, needed: 1 });
+        return Err(Error::TooFew {
+            what: "finite values of a sample",
+            actual: 0,
+            needed: 1,
+        });
     }
     Ok((reference, current))
 }
@@ -84,7 +99,10 @@ fn walk(left: &[f64], right: &[f64], mut visit: impl FnMut(f64, f64)) {
         i += left[i..].iter().take_while(|other| **other == value).count();
         j += right[j..].iter().take_while(|other| **other == value).count();
         let width = next(i, j).map_or(0.0, |following| following - value);
-        visit(width, i as f64 / left.len() as f64 - j as f64 / right.len() as f64);
+        visit(
+            width,
+            i as f64 / left.len() as f64 - j as f64 / right.len() as f64,
+        );
     }
 }
 
@@ -123,7 +141,11 @@ fn outside_band(rows: u64, others: u64, divisor: u64, height: u64) -> f64 {
     outside[..inside_first].fill(0.0);
     for column in 1..=rows {
         let centre = rise * column;
-        let low = if centre >= height { ((centre - height) / run + 1).min(others) } else { 0 };
+        let low = if centre >= height {
+            ((centre - height) / run + 1).min(others)
+        } else {
+            0
+        };
         let high = (centre + height).div_ceil(run).min(others + 1);
         if high <= low {
             return 1.0;
@@ -138,5 +160,9 @@ fn outside_band(rows: u64, others: u64, divisor: u64, height: u64) -> f64 {
 }
 
 fn gcd(left: u64, right: u64) -> u64 {
-    if right == 0 { left } else { gcd(right, left % right) }
+    if right == 0 {
+        left
+    } else {
+        gcd(right, left % right)
+    }
 }

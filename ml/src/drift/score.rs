@@ -118,7 +118,11 @@ pub struct DriftReport {
 }
 
 /// Scores a window.
-pub fn score(profile: &ReferenceProfile, counts: &ProfileCounts, thresholds: &Thresholds) -> Result<DriftReport> {
+pub fn score(
+    profile: &ReferenceProfile,
+    counts: &ProfileCounts,
+    thresholds: &Thresholds,
+) -> Result<DriftReport> {
     profile.reference.check_fits(counts)?;
     let pairs = profile.reference.features.iter().zip(&counts.features);
     let mut features = Vec::with_capacity(profile.features.len());
@@ -139,8 +143,12 @@ pub fn score(profile: &ReferenceProfile, counts: &ProfileCounts, thresholds: &Th
         drift.drifted = is_drifted(&drift, thresholds);
         features.push(drift);
     }
-    let mut prediction =
-        numeric_drift(PREDICTION, &profile.prediction, &profile.reference.prediction, &counts.prediction);
+    let mut prediction = numeric_drift(
+        PREDICTION,
+        &profile.prediction,
+        &profile.reference.prediction,
+        &counts.prediction,
+    );
     prediction.drifted = is_drifted(&prediction, thresholds);
     let drifted = features.iter().filter(|drift| drift.drifted).count();
     let drifted_share = drifted as f64 / features.len().max(1) as f64;
@@ -154,19 +162,34 @@ pub fn score(profile: &ReferenceProfile, counts: &ProfileCounts, thresholds: &Th
     } else {
         Verdict::Stable
     };
-    Ok(DriftReport { rows: counts.rows, features, prediction, drifted_share, watched_drifted, verdict })
+    Ok(DriftReport {
+        rows: counts.rows,
+        features,
+        prediction,
+        drifted_share,
+        watched_drifted,
+        verdict,
+    })
 }
 
 fn is_drifted(drift: &FeatureDrift, thresholds: &Thresholds) -> bool {
     let reached = |value: f64, threshold: Option<f64>| threshold.is_some_and(|least| value >= least);
     reached(drift.psi - drift.psi_expected, thresholds.psi)
         || reached(drift.jensen_shannon, thresholds.jensen_shannon)
-        || drift.kolmogorov_smirnov.is_some_and(|gap| reached(gap, thresholds.kolmogorov_smirnov))
+        || drift
+            .kolmogorov_smirnov
+            .is_some_and(|gap| reached(gap, thresholds.kolmogorov_smirnov))
         || reached(drift.new_category_share, thresholds.new_category_share)
 }
 
-fn numeric_drift(name: &str, shape: &NumericShape, before: &NumericCounts, now: &NumericCounts) -> FeatureDrift {
-    let cells = |counts: &NumericCounts| [&[counts.under], &counts.bins[..], &[counts.over, counts.missing]].concat();
+fn numeric_drift(
+    name: &str,
+    shape: &NumericShape,
+    before: &NumericCounts,
+    now: &NumericCounts,
+) -> FeatureDrift {
+    let cells =
+        |counts: &NumericCounts| [&[counts.under], &counts.bins[..], &[counts.over, counts.missing]].concat();
     let mut drift = over_cells(name, &cells(before), &cells(now), before.missing, now.missing);
     let present = |counts: &NumericCounts| counts.under + counts.over + counts.bins.iter().sum::<u64>();
     let (rows, others) = (present(before), present(now));
@@ -174,7 +197,10 @@ fn numeric_drift(name: &str, shape: &NumericShape, before: &NumericCounts, now: 
         return drift;
     }
     let (mut upto, mut other_upto) = (before.under, now.under);
-    let (mut gap_max, mut area): (f64, f64) = ((other_upto as f64 / others as f64 - upto as f64 / rows as f64).abs(), 0.0);
+    let (mut gap_max, mut area): (f64, f64) = (
+        (other_upto as f64 / others as f64 - upto as f64 / rows as f64).abs(),
+        0.0,
+    );
     for (bin, edges) in shape.edges.windows(2).enumerate() {
         let gap_before = upto as f64 / rows as f64 - other_upto as f64 / others as f64;
         upto += before.bins[bin];
@@ -197,26 +223,55 @@ fn trapezium(from: f64, to: f64) -> f64 {
     (from * from + to * to) / (from.abs() + to.abs()) / 2.0
 }
 
-fn categorical_drift(name: &str, before: &CategoricalCounts, now: &CategoricalCounts) -> Result<FeatureDrift> {
+fn categorical_drift(
+    name: &str,
+    before: &CategoricalCounts,
+    now: &CategoricalCounts,
+) -> Result<FeatureDrift> {
     let cells = |counts: &CategoricalCounts| {
-        [&counts.categories[..], &[counts.other, counts.new, counts.missing]].concat()
+        [
+            &counts.categories[..],
+            &[counts.other, counts.new, counts.missing],
+        ]
+        .concat()
     };
     let (reference, current) = (cells(before), cells(now));
     let mut drift = over_cells(name, &reference, &current, before.missing, now.missing);
     drift.chi_squared_p = Some(chi_squared_p(&reference, &current)?);
     let rows: u64 = current.iter().sum();
-    drift.new_category_share = if rows == 0 { 0.0 } else { now.new as f64 / rows as f64 };
+    drift.new_category_share = if rows == 0 {
+        0.0
+    } else {
+        now.new as f64 / rows as f64
+    };
     drift.new_categories = now.new_examples.iter().cloned().collect();
     Ok(drift)
 }
 
 /// The figures that any cells have. Cells that are empty on both sides are left out.
-fn over_cells(name: &str, before: &[u64], now: &[u64], missing_before: u64, missing_now: u64) -> FeatureDrift {
-    let used = || before.iter().zip(now).filter(|(left, right)| **left + **right > 0);
+fn over_cells(
+    name: &str,
+    before: &[u64],
+    now: &[u64],
+    missing_before: u64,
+    missing_now: u64,
+) -> FeatureDrift {
+    let used = || {
+        before
+            .iter()
+            .zip(now)
+            .filter(|(left, right)| **left + **right > 0)
+    };
     let reference: Vec<u64> = used().map(|(count, _)| *count).collect();
     let current: Vec<u64> = used().map(|(_, count)| *count).collect();
     let (rows, others): (u64, u64) = (reference.iter().sum(), current.iter().sum());
-    let share = |count: u64, rows: u64| if rows == 0 { 0.0 } else { count as f64 / rows as f64 };
+    let share = |count: u64, rows: u64| {
+        if rows == 0 {
+            0.0
+        } else {
+            count as f64 / rows as f64
+        }
+    };
     let comparable = rows > 0 && others > 0;
     let (left, right) = (shares(&reference), shares(&current));
     let figure = |distance: fn(&[f64], &[f64]) -> f64| if comparable { distance(&left, &right) } else { 0.0 };
@@ -224,7 +279,11 @@ fn over_cells(name: &str, before: &[u64], now: &[u64], missing_before: u64, miss
     FeatureDrift {
         feature: name.to_owned(),
         psi: figure(psi),
-        psi_expected: if comparable { freedom * (1.0 / rows as f64 + 1.0 / others as f64) } else { 0.0 },
+        psi_expected: if comparable {
+            freedom * (1.0 / rows as f64 + 1.0 / others as f64)
+        } else {
+            0.0
+        },
         jensen_shannon: figure(jensen_shannon),
         hellinger: figure(hellinger),
         kolmogorov_smirnov: None,

@@ -26,7 +26,11 @@ pub(super) fn fit(
     seed: u64,
 ) -> Result<(Parameters, BTreeMap<String, f64>)> {
     if records.nrows() < clusters {
-        return Err(Error::TooFew { what: "rows to cluster", actual: records.nrows() as u64, needed: clusters as u64 });
+        return Err(Error::TooFew {
+            what: "rows to cluster",
+            actual: records.nrows() as u64,
+            needed: clusters as u64,
+        });
     }
     let generator = Xoshiro256Plus::seed_from_u64(seed);
     let start = draw_centres(&records, clusters, generator.clone());
@@ -35,14 +39,25 @@ pub(super) fn fit(
         .tolerance(TOLERANCE)
         .max_n_iterations(iterations_max.into())
         .init_method(KMeansInit::Precomputed(start));
-    let refused = |reason: String| Error::Fit { algorithm: "k_means", reason };
+    let refused = |reason: String| Error::Fit {
+        algorithm: "k_means",
+        reason,
+    };
     let settings = settings.check().map_err(|error| refused(error.to_string()))?;
     let data = DatasetBase::from(records);
     let fitted = settings.fit(&data).map_err(|error| refused(error.to_string()))?;
-    let centres: Vec<Vec<f64>> = fitted.centroids().rows().into_iter().map(|row| row.to_vec()).collect();
+    let centres: Vec<Vec<f64>> = fitted
+        .centroids()
+        .rows()
+        .into_iter()
+        .map(|row| row.to_vec())
+        .collect();
     let distance = |row: ndarray::ArrayView1<'_, f64>| nearest(&centres, &row.to_vec()).1;
     let inertia: f64 = data.records.rows().into_iter().map(distance).sum();
-    Ok((Parameters::KMeans { centres }, BTreeMap::from([("inertia".to_owned(), inertia)])))
+    Ok((
+        Parameters::KMeans { centres },
+        BTreeMap::from([("inertia".to_owned(), inertia)]),
+    ))
 }
 
 /// k-means++ (Arthur and Vassilvitskii, 2007): each further centre is a row drawn in proportion to its squared
@@ -53,7 +68,11 @@ fn draw_centres(records: &Array2<f64>, clusters: usize, mut generator: Xoshiro25
     while chosen.len() < clusters {
         let newest = records.row(chosen[chosen.len() - 1]);
         for (distance, row) in distances.iter_mut().zip(records.rows()) {
-            let squared: f64 = row.iter().zip(newest).map(|(left, right)| (left - right) * (left - right)).sum();
+            let squared: f64 = row
+                .iter()
+                .zip(newest)
+                .map(|(left, right)| (left - right) * (left - right))
+                .sum();
             *distance = distance.min(squared);
         }
         let total: f64 = distances.iter().sum();

@@ -40,18 +40,28 @@ struct Vector {
 }
 
 pub(super) fn fit(data: &Labelled, variance_smoothing: f64) -> Result<Parameters> {
-    let refused = |reason: String| Error::Fit { algorithm: "naive_bayes", reason };
+    let refused = |reason: String| Error::Fit {
+        algorithm: "naive_bayes",
+        reason,
+    };
     let settings = GaussianNb::<f64, bool>::params().var_smoothing(variance_smoothing);
     let settings = settings.check().map_err(|error| refused(error.to_string()))?;
     let fitted = settings.fit(data).map_err(|error| refused(error.to_string()))?;
     let text = serde_json::to_string(&fitted).map_err(|error| refused(error.to_string()))?;
     let read: Serialised = serde_json::from_str(&text).map_err(|error| refused(error.to_string()))?;
     let Classes { negative, positive } = read.class_info;
-    Ok(Parameters::NaiveBayes { negative: class(negative), positive: class(positive) })
+    Ok(Parameters::NaiveBayes {
+        negative: class(negative),
+        positive: class(positive),
+    })
 }
 
 fn class(info: ClassInfo) -> GaussianClass {
     let spread = |variance: &f64| libm::log(2.0 * std::f64::consts::PI * variance);
     let constant = libm::log(info.prior) - info.sigma.data.iter().map(spread).sum::<f64>() / 2.0;
-    GaussianClass { constant, means: info.theta.data, variances: info.sigma.data }
+    GaussianClass {
+        constant,
+        means: info.theta.data,
+        variances: info.sigma.data,
+    }
 }

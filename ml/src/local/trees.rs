@@ -1,7 +1,7 @@
 //! linfa's decision tree and random forest, rewritten as flat trees of our own.
 //!
-//! Invariant: parents come before children in the array; a tree's leaves hold the share of label 1 among the training
-//! rows that reach them, a forest's leaves hold the vote, 0 or 1.
+//! Invariant: parents come before children in the array; a leaf holds the share of label 1 among the training rows that
+//! reach it, so a forest's mean over trees is a probability and no vote can be tied.
 
 use linfa::traits::Fit;
 use linfa::{ParamGuard, prelude::Records};
@@ -28,18 +28,27 @@ pub(super) fn fit_tree(data: &Labelled, depth_max: u32, leaf_rows_min: u32) -> R
         .max_depth(Some(depth_max as usize))
         .min_weight_split(2.0)
         .min_weight_leaf(leaf_rows_min as f32);
-    let settings = settings.check().map_err(|error| refused("decision_tree", &error))?;
-    let fitted = settings.fit(data).map_err(|error| refused("decision_tree", &error))?;
-    let mut tree = flatten(fitted.root_node(), |column| column);
-    set_shares(&mut tree, data);
-    Ok(Parameters::Tree(tree))
+    let settings = settings
+        .check()
+        .map_err(|error| refused("decision_tree", &error))?;
+    let fitted = settings
+        .fit(data)
+        .map_err(|error| refused("decision_tree", &error))?;
+    Ok(Parameters::Tree(flatten(
+        fitted.root_node(),
+        |column| column,
+        data,
+    )))
 }
 
 pub(super) fn fit_forest(data: &Labelled, trees: u32, depth_max: u32, draw: Draw) -> Result<Parameters> {
-    let settings: DecisionTreeParams<f64, bool> =
-        DecisionTree::params().max_depth(Some(depth_max as usize)).min_weight_split(2.0);
+    let settings: DecisionTreeParams<f64, bool> = DecisionTree::params()
+        .max_depth(Some(depth_max as usize))
+        .min_weight_split(2.0);
     // The ensemble unwraps the fits of its members, so their settings are checked here.
-    let member = settings.check().map_err(|error| refused("random_forest", &error))?;
+    let member = settings
+        .check()
+        .map_err(|error| refused("random_forest", &error))?;
     let generator = Xoshiro256Plus::seed_from_u64(draw.seed);
     let ensemble = EnsembleLearnerParams::new_fixed_rng(member, generator)
         .ensemble_size(trees as usize)
@@ -47,18 +56,23 @@ pub(super) fn fit_forest(data: &Labelled, trees: u32, depth_max: u32, draw: Draw
         .feature_proportion(draw.column_share)
         .check()
         .map_err(|error| refused("random_forest", &error))?;
-    let forest = ensemble.fit(data).map_err(|error| refused("random_forest", &error))?;
+    let forest = ensemble
+        .fit(data)
+        .map_err(|error| refused("random_forest", &error))?;
     let members = forest.models.iter().zip(&forest.model_features);
-    let flat = members.map(|(tree, columns)| flatten(tree.root_node(), |column| columns[column]));
+    let flat = members.map(|(tree, columns)| flatten(tree.root_node(), |column| columns[column], data));
     Ok(Parameters::Forest(flat.collect()))
 }
 
 fn refused(algorithm: &'static str, error: &linfa::Error) -> Error {
-    Error::Fit { algorithm, reason: error.to_string() }
+    Error::Fit {
+        algorithm,
+        reason: error.to_string(),
+    }
 }
 
 /// Copies a fitted tree, parents first; `column` maps the columns a tree saw to those of the design.
-fn flatten(root: &TreeNode<f64, bool>, column: impl Fn(usize) -> usize) -> Tree {
+fn flatten(root: &TreeNode<f64, bool>, column: impl Fn(usize) -> usize, data: &Labelled) -> Tree {
     let mut nodes = vec![leaf(root)];
     let mut open = vec![(root, 0)];
     while let Some((node, position)) = open.pop() {
@@ -78,11 +92,15 @@ fn flatten(root: &TreeNode<f64, bool>, column: impl Fn(usize) -> usize) -> Tree 
         open.push((right_child, left + 1));
         open.push((left_child, left));
     }
-    Tree { nodes }
+    let mut tree = Tree { nodes };
+    set_shares(&mut tree, data);
+    tree
 }
 
 fn leaf(node: &TreeNode<f64, bool>) -> Node {
-    Node::Leaf { value: f64::from(u8::from(node.prediction().unwrap_or(false))) }
+    Node::Leaf {
+        value: f64::from(u8::from(node.prediction().unwrap_or(false))),
+    }
 }
 
 fn index(position: usize) -> u32 {
@@ -93,12 +111,17 @@ fn index(position: usize) -> u32 {
 fn set_shares(tree: &mut Tree, data: &Labelled) {
     let mut counts = vec![(0_u32, 0_u32); tree.nodes.len()];
     for (row, label) in data.records().rows().into_iter().zip(data.targets()) {
-        let dense = row.as_slice().expect("a row of a matrix in standard layout is contiguous");
+        let dense = row
+            .as_slice()
+            .expect("a row of a matrix in standard layout is contiguous");
         let (rows, positives) = &mut counts[tree.leaf(dense)];
         *rows += 1;
         *positives += u32::from(*label);
     }
-    debug_assert_eq!(counts.iter().map(|(rows, _)| *rows as usize).sum::<usize>(), data.nsamples());
+    debug_assert_eq!(
+        counts.iter().map(|(rows, _)| *rows as usize).sum::<usize>(),
+        data.nsamples()
+    );
     for (node, (rows, positives)) in tree.nodes.iter_mut().zip(counts) {
         if let Node::Leaf { value } = node
             && rows > 0

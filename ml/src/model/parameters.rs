@@ -26,7 +26,9 @@ pub struct GaussianClass {
 impl GaussianClass {
     fn log_likelihood(&self, dense: &[f64]) -> f64 {
         let columns = dense.iter().zip(&self.means).zip(&self.variances);
-        let distance: f64 = columns.map(|((x, mean), variance)| (x - mean) * (x - mean) / variance).sum();
+        let distance: f64 = columns
+            .map(|((x, mean), variance)| (x - mean) * (x - mean) / variance)
+            .sum();
         self.constant - distance / 2.0
     }
 }
@@ -40,7 +42,7 @@ pub enum Parameters {
     Logistic(Coefficients),
     /// Predicts the share of label 1 in the leaf.
     Tree(Tree),
-    /// Predicts the share of trees that vote for label 1.
+    /// Predicts the mean over trees of the share of label 1 in the leaf.
     Forest(Vec<Tree>),
     /// Predicts the posterior probability of label 1.
     NaiveBayes {
@@ -91,8 +93,8 @@ impl Parameters {
             }
             Parameters::Forest(trees) => {
                 row.write_dense(scratch);
-                let votes: f64 = trees.iter().map(|tree| tree.predict(scratch)).sum();
-                votes / trees.len() as f64
+                let shares: f64 = trees.iter().map(|tree| tree.predict(scratch)).sum();
+                shares / trees.len() as f64
             }
             Parameters::NaiveBayes { negative, positive } => {
                 row.write_dense(scratch);
@@ -115,7 +117,11 @@ impl Parameters {
             Parameters::Tree(tree) => tree.check(columns),
             Parameters::Forest(trees) => {
                 if trees.is_empty() {
-                    return Err(Error::TooFew { what: "trees of the forest", actual: 0, needed: 1 });
+                    return Err(Error::TooFew {
+                        what: "trees of the forest",
+                        actual: 0,
+                        needed: 1,
+                    });
                 }
                 trees.iter().try_for_each(|tree| tree.check(columns))
             }
@@ -125,16 +131,24 @@ impl Parameters {
                     check_vector("class means", &class.means, columns)?;
                     check_vector("class variances", &class.variances, columns)?;
                     if !class.variances.iter().all(|variance| *variance > 0.0) {
-                        return Err(Error::NotFinite { what: "the inverse of a class variance" });
+                        return Err(Error::NotFinite {
+                            what: "the inverse of a class variance",
+                        });
                     }
                 }
                 Ok(())
             }
             Parameters::KMeans { centres } => {
                 if centres.is_empty() {
-                    return Err(Error::TooFew { what: "clusters", actual: 0, needed: 1 });
+                    return Err(Error::TooFew {
+                        what: "clusters",
+                        actual: 0,
+                        needed: 1,
+                    });
                 }
-                centres.iter().try_for_each(|centre| check_vector("centre", centre, columns))
+                centres
+                    .iter()
+                    .try_for_each(|centre| check_vector("centre", centre, columns))
             }
         }
     }
@@ -154,7 +168,11 @@ pub(crate) fn nearest(centres: &[Vec<f64>], dense: &[f64]) -> (usize, f64) {
 
 fn check_vector(what: &'static str, values: &[f64], expected: usize) -> Result<()> {
     if values.len() != expected {
-        return Err(Error::Shape { what, expected, actual: values.len() });
+        return Err(Error::Shape {
+            what,
+            expected,
+            actual: values.len(),
+        });
     }
     if values.iter().all(|value| value.is_finite()) {
         return Ok(());

@@ -22,7 +22,7 @@ pub enum Node {
     },
     /// Answers.
     Leaf {
-        /// The answer: a probability or a vote of 0 or 1.
+        /// The answer: the share of label 1 among the training rows of the leaf.
         value: f64,
     },
 }
@@ -38,8 +38,18 @@ impl Tree {
     /// The position of the leaf that a dense design row reaches.
     pub fn leaf(&self, dense: &[f64]) -> usize {
         let mut position = 0;
-        while let Node::Split { column, threshold, left, right } = &self.nodes[position] {
-            let child = if dense[*column as usize] < *threshold { left } else { right };
+        while let Node::Split {
+            column,
+            threshold,
+            left,
+            right,
+        } = &self.nodes[position]
+        {
+            let child = if dense[*column as usize] < *threshold {
+                left
+            } else {
+                right
+            };
             position = *child as usize;
         }
         position
@@ -62,14 +72,28 @@ impl Tree {
         for (position, node) in self.nodes.iter().enumerate() {
             match node {
                 Node::Leaf { value } if value.is_finite() => {}
-                Node::Leaf { .. } => return Err(Error::NotFinite { what: "the value of a leaf" }),
-                Node::Split { column, threshold, left, right } => {
-                    let follows = |child: u32| (child as usize) > position && (child as usize) < self.nodes.len();
+                Node::Leaf { .. } => {
+                    return Err(Error::NotFinite {
+                        what: "the value of a leaf",
+                    });
+                }
+                Node::Split {
+                    column,
+                    threshold,
+                    left,
+                    right,
+                } => {
+                    let follows =
+                        |child: u32| (child as usize) > position && (child as usize) < self.nodes.len();
                     if !follows(*left) || !follows(*right) {
-                        return broken(format!("children {left} and {right} of node {position} are out of order"));
+                        return broken(format!(
+                            "children {left} and {right} of node {position} are out of order"
+                        ));
                     }
                     if *column as usize >= columns || !threshold.is_finite() {
-                        return broken(format!("node {position} splits column {column} of {columns} at {threshold}"));
+                        return broken(format!(
+                            "node {position} splits column {column} of {columns} at {threshold}"
+                        ));
                     }
                 }
             }

@@ -115,7 +115,8 @@ impl Encoder {
     /// Lays out the columns of a preprocessor.
     pub fn new(preprocessor: &Preprocessor) -> Encoder {
         let numeric_columns = preprocessor.numeric_columns();
-        let mut next = u32::try_from(numeric_columns).expect("a design has at most DESIGN_COLUMNS_MAX columns");
+        let mut next =
+            u32::try_from(numeric_columns).expect("a design has at most DESIGN_COLUMNS_MAX columns");
         let mut take = |wanted: bool| {
             wanted.then(|| {
                 next += 1;
@@ -125,10 +126,19 @@ impl Encoder {
         let mut slots = Vec::with_capacity(preprocessor.features.len());
         for feature in &preprocessor.features {
             slots.push(match feature {
-                FittedFeature::Numeric { mean, scale, missing, .. } => {
-                    Slot::Numeric(NumericSlot { mean: *mean, scale: *scale, missing: take(*missing) })
-                }
-                FittedFeature::Categorical { categories, other, missing, .. } => {
+                FittedFeature::Numeric {
+                    mean, scale, missing, ..
+                } => Slot::Numeric(NumericSlot {
+                    mean: *mean,
+                    scale: *scale,
+                    missing: take(*missing),
+                }),
+                FittedFeature::Categorical {
+                    categories,
+                    other,
+                    missing,
+                    ..
+                } => {
                     let columns: Vec<u32> = categories.iter().filter_map(|_| take(true)).collect();
                     Slot::Categorical(CategoricalSlot {
                         categories: categories.clone(),
@@ -140,7 +150,11 @@ impl Encoder {
             });
         }
         Encoder {
-            names: preprocessor.features.iter().map(|feature| feature.name().to_owned()).collect(),
+            names: preprocessor
+                .features
+                .iter()
+                .map(|feature| feature.name().to_owned())
+                .collect(),
             slots,
             columns: preprocessor.columns(),
             numeric_columns,
@@ -170,10 +184,16 @@ impl Encoder {
                     Source::Numeric(slot, values) => {
                         let value = values[row];
                         let missing = !value.is_finite();
-                        design.numeric.push(if missing { 0.0 } else { (value - slot.mean) / slot.scale });
+                        design.numeric.push(if missing {
+                            0.0
+                        } else {
+                            (value - slot.mean) / slot.scale
+                        });
                         design.set.extend(slot.missing.filter(|_| missing));
                     }
-                    Source::Categorical(slot, values) => design.set.extend(slot.column(values[row].as_deref())),
+                    Source::Categorical(slot, values) => {
+                        design.set.extend(slot.column(values[row].as_deref()))
+                    }
                 }
             }
             design.starts.push(design.set.len());
@@ -189,7 +209,12 @@ impl Encoder {
                 Slot::Categorical(slot) => Source::Categorical(slot, column.texts()?),
             })
         };
-        self.names.iter().zip(&self.slots).enumerate().map(resolve).collect()
+        self.names
+            .iter()
+            .zip(&self.slots)
+            .enumerate()
+            .map(resolve)
+            .collect()
     }
 }
 
@@ -198,7 +223,10 @@ impl CategoricalSlot {
         let Some(value) = value else {
             return self.missing;
         };
-        match self.categories.binary_search_by(|category| category.as_str().cmp(value)) {
+        match self
+            .categories
+            .binary_search_by(|category| category.as_str().cmp(value))
+        {
             Ok(position) => Some(self.first + position as u32),
             Err(_) => self.other,
         }
@@ -231,15 +259,35 @@ mod tests {
             ["x", "c = a", "c = b", "c is missing", "x is missing"],
         );
         let design = Encoder::new(&preprocessor).encode(&training).unwrap();
-        assert_eq!(design.row(0), DesignRow { numeric: &[-1.0], set: &[2] });
-        assert_eq!(design.row(1), DesignRow { numeric: &[1.0], set: &[1] });
-        assert_eq!(design.row(2), DesignRow { numeric: &[0.0], set: &[3, 4] });
+        assert_eq!(
+            design.row(0),
+            DesignRow {
+                numeric: &[-1.0],
+                set: &[2]
+            }
+        );
+        assert_eq!(
+            design.row(1),
+            DesignRow {
+                numeric: &[1.0],
+                set: &[1]
+            }
+        );
+        assert_eq!(
+            design.row(2),
+            DesignRow {
+                numeric: &[0.0],
+                set: &[3, 4]
+            }
+        );
     }
 
     #[test]
     fn a_category_never_seen_sets_no_column_and_a_constant_stays_at_zero() {
         let preprocessor = fitted(&frame(vec![0.1; 3], vec![Some("a"); 3]));
-        let design = Encoder::new(&preprocessor).encode(&frame(vec![0.1], vec![Some("z")])).unwrap();
+        let design = Encoder::new(&preprocessor)
+            .encode(&frame(vec![0.1], vec![Some("z")]))
+            .unwrap();
         assert!(design.row(0).numeric[0].abs() < 1e-15);
         assert!(design.row(0).set.is_empty());
         assert_eq!(design.row(0).dot(&[2.0, 5.0]), design.row(0).numeric[0] * 2.0);

@@ -40,7 +40,10 @@ impl NumericSums {
         let mut finite: Vec<f64> = values.iter().copied().filter(|value| value.is_finite()).collect();
         let missing = (values.len() - finite.len()) as u64;
         if finite.is_empty() {
-            return NumericSums { missing, ..NumericSums::default() };
+            return NumericSums {
+                missing,
+                ..NumericSums::default()
+            };
         }
         let count = finite.len() as f64;
         let mean = finite.iter().sum::<f64>() / count;
@@ -59,7 +62,11 @@ impl NumericSums {
 
     /// Population variance; 0 when there are no values.
     pub fn variance(&self) -> f64 {
-        if self.count == 0 { 0.0 } else { self.squared_deviations / self.count as f64 }
+        if self.count == 0 {
+            0.0
+        } else {
+            self.squared_deviations / self.count as f64
+        }
     }
 
     /// Adds the sums of the next partition.
@@ -71,7 +78,8 @@ impl NumericSums {
             let (own, other) = (self.count as f64, next.count as f64);
             let shift = next.mean - self.mean;
             self.mean += shift * (other / (own + other));
-            self.squared_deviations += next.squared_deviations + shift * shift * (own * other / (own + other));
+            self.squared_deviations +=
+                next.squared_deviations + shift * shift * (own * other / (own + other));
             self.count += next.count;
             self.min = self.min.min(next.min);
             self.max = self.max.max(next.max);
@@ -119,10 +127,14 @@ impl CategoricalSums {
 
     /// The `limit` most frequent categories (ties: the first by bytes), and the rows of all others.
     pub fn most_frequent(&self, limit: usize) -> (BTreeMap<String, u64>, u64) {
-        let mut ranked: Vec<(&String, u64)> = self.counts.iter().map(|(name, count)| (name, *count)).collect();
+        let mut ranked: Vec<(&String, u64)> =
+            self.counts.iter().map(|(name, count)| (name, *count)).collect();
         ranked.sort_by(|left, right| right.1.cmp(&left.1).then(left.0.cmp(right.0)));
         let other = ranked.iter().skip(limit).map(|(_, count)| count).sum();
-        let kept = ranked.into_iter().take(limit).map(|(name, count)| (name.clone(), count));
+        let kept = ranked
+            .into_iter()
+            .take(limit)
+            .map(|(name, count)| (name.clone(), count));
         (kept.collect(), other)
     }
 
@@ -131,7 +143,11 @@ impl CategoricalSums {
             return Ok(());
         }
         let what = format!("number of distinct values of {name:?}");
-        Err(Error::Limit { what, actual: self.counts.len() as u64, limit: DISTINCT_MAX as u64 })
+        Err(Error::Limit {
+            what,
+            actual: self.counts.len() as u64,
+            limit: DISTINCT_MAX as u64,
+        })
     }
 }
 
@@ -166,14 +182,21 @@ impl PreprocessSums {
             })
         };
         let features = features.iter().enumerate().map(sum).collect::<Result<_>>()?;
-        Ok(PreprocessSums { rows: frame.rows() as u64, features })
+        Ok(PreprocessSums {
+            rows: frame.rows() as u64,
+            features,
+        })
     }
 
     /// Adds the sums of the next partition, in partition order.
     pub fn merge(&mut self, next: &PreprocessSums) -> Result<()> {
         let (expected, actual) = (self.features.len(), next.features.len());
         if expected != actual {
-            return Err(Error::Shape { what: "preprocessing sums", expected, actual });
+            return Err(Error::Shape {
+                what: "preprocessing sums",
+                expected,
+                actual,
+            });
         }
         self.rows += next.rows;
         for (position, (own, other)) in self.features.iter_mut().zip(&next.features).enumerate() {
@@ -186,7 +209,10 @@ impl PreprocessSums {
                 (FeatureSums::Numeric(_), FeatureSums::Categorical(_))
                 | (FeatureSums::Categorical(_), FeatureSums::Numeric(_)) => {
                     let reason = format!("feature {position} is of another kind in another partition");
-                    return Err(Error::Artifact { what: "preprocessing sums", reason });
+                    return Err(Error::Artifact {
+                        what: "preprocessing sums",
+                        reason,
+                    });
                 }
             }
         }
@@ -207,12 +233,18 @@ mod tests {
         merged.merge(&NumericSums::of(&values[13..]));
         assert!((whole.mean - merged.mean).abs() < 1e-12);
         assert!((whole.variance() - merged.variance()).abs() < 1e-11);
-        assert_eq!((merged.count, merged.missing, merged.min, merged.max), (100, 1, whole.min, whole.max));
+        assert_eq!(
+            (merged.count, merged.missing, merged.min, merged.max),
+            (100, 1, whole.min, whole.max)
+        );
     }
 
     #[test]
     fn the_rarest_categories_become_other() {
-        let column: Vec<_> = ["b", "a", "b", "c", "a", "d"].iter().map(|c| Some((*c).to_owned())).collect();
+        let column: Vec<_> = ["b", "a", "b", "c", "a", "d"]
+            .iter()
+            .map(|c| Some((*c).to_owned()))
+            .collect();
         let (kept, other) = CategoricalSums::of("c", &column).unwrap().most_frequent(3);
         assert_eq!(kept.into_keys().collect::<Vec<_>>(), ["a", "b", "c"]);
         assert_eq!(other, 1);

@@ -30,7 +30,10 @@ pub struct NumericCounts {
 
 impl NumericCounts {
     fn zero(shape: &NumericShape) -> NumericCounts {
-        NumericCounts { bins: vec![0; shape.edges.len().saturating_sub(1)], ..NumericCounts::default() }
+        NumericCounts {
+            bins: vec![0; shape.edges.len().saturating_sub(1)],
+            ..NumericCounts::default()
+        }
     }
 
     fn observe(&mut self, edges: &[f64], value: f64) {
@@ -75,7 +78,10 @@ pub struct CategoricalCounts {
 
 impl CategoricalCounts {
     fn zero(shape: &CategoricalShape) -> CategoricalCounts {
-        CategoricalCounts { categories: vec![0; shape.categories.len()], ..CategoricalCounts::default() }
+        CategoricalCounts {
+            categories: vec![0; shape.categories.len()],
+            ..CategoricalCounts::default()
+        }
     }
 
     fn observe(&mut self, shape: &CategoricalShape, value: Option<&str>) {
@@ -83,7 +89,10 @@ impl CategoricalCounts {
             self.missing += 1;
             return;
         };
-        match shape.categories.binary_search_by(|category| category.as_str().cmp(value)) {
+        match shape
+            .categories
+            .binary_search_by(|category| category.as_str().cmp(value))
+        {
             Ok(position) => self.categories[position] += 1,
             Err(_) if shape.cut => self.other += 1,
             Err(_) => {
@@ -141,7 +150,11 @@ impl ProfileCounts {
         };
         ProfileCounts {
             rows: 0,
-            features: profile.features.iter().map(|feature| zero(&feature.shape)).collect(),
+            features: profile
+                .features
+                .iter()
+                .map(|feature| zero(&feature.shape))
+                .collect(),
             prediction: NumericCounts::zero(&profile.prediction),
         }
     }
@@ -150,7 +163,11 @@ impl ProfileCounts {
     pub fn observe(&mut self, profile: &ReferenceProfile, frame: &Frame, predictions: &[f64]) -> Result<()> {
         if predictions.len() != frame.rows() {
             let (expected, actual) = (frame.rows(), predictions.len());
-            return Err(Error::Shape { what: "prediction vector", expected, actual });
+            return Err(Error::Shape {
+                what: "prediction vector",
+                expected,
+                actual,
+            });
         }
         self.check_fits(&profile.reference)?;
         for (position, feature) in profile.features.iter().enumerate() {
@@ -165,10 +182,16 @@ impl ProfileCounts {
             let column = frame.column_near(&feature.name, position)?;
             match (&feature.shape, counts) {
                 (FeatureShape::Numeric(shape), FeatureCounts::Numeric(counts)) => {
-                    column.floats()?.iter().for_each(|value| counts.observe(&shape.edges, *value));
+                    column
+                        .floats()?
+                        .iter()
+                        .for_each(|value| counts.observe(&shape.edges, *value));
                 }
                 (FeatureShape::Categorical(shape), FeatureCounts::Categorical(counts)) => {
-                    column.texts()?.iter().for_each(|value| counts.observe(shape, value.as_deref()));
+                    column
+                        .texts()?
+                        .iter()
+                        .for_each(|value| counts.observe(shape, value.as_deref()));
                 }
                 (FeatureShape::Numeric(_), FeatureCounts::Categorical(_))
                 | (FeatureShape::Categorical(_), FeatureCounts::Numeric(_)) => return Err(other_kind()),
@@ -198,8 +221,16 @@ impl ProfileCounts {
 
     /// Refuses counts that were made on other bins.
     pub(crate) fn check_fits(&self, other: &ProfileCounts) -> Result<()> {
-        same("list of feature counts", self.features.len(), other.features.len())?;
-        same("list of prediction bins", self.prediction.bins.len(), other.prediction.bins.len())?;
+        same(
+            "list of feature counts",
+            self.features.len(),
+            other.features.len(),
+        )?;
+        same(
+            "list of prediction bins",
+            self.prediction.bins.len(),
+            other.prediction.bins.len(),
+        )?;
         for pair in self.features.iter().zip(&other.features) {
             match pair {
                 (FeatureCounts::Numeric(own), FeatureCounts::Numeric(more)) => {
@@ -217,12 +248,23 @@ impl ProfileCounts {
 }
 
 fn same(what: &'static str, expected: usize, actual: usize) -> Result<()> {
-    if expected == actual { Ok(()) } else { Err(Error::Shape { what, expected, actual }) }
+    if expected == actual {
+        Ok(())
+    } else {
+        Err(Error::Shape {
+            what,
+            expected,
+            actual,
+        })
+    }
 }
 
 fn other_kind() -> Error {
     let reason = "a feature is counted as another kind".to_owned();
-    Error::Artifact { what: "profile counts", reason }
+    Error::Artifact {
+        what: "profile counts",
+        reason,
+    }
 }
 
 fn add_counts(own: &mut [u64], more: &[u64]) {

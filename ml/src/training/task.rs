@@ -41,6 +41,8 @@ pub enum Task {
         spec: TrainingSpec,
         /// From features to design columns.
         preprocessor: Preprocessor,
+        /// Evaluations made before this one.
+        round: u32,
         /// One weight per design column, then the intercept.
         point: Vec<f64>,
     },
@@ -82,7 +84,12 @@ pub enum Partial {
     /// To `Task::Gram`.
     Gram(GramSums),
     /// To `Task::Gradient`.
-    Gradient(LogisticSums),
+    Gradient {
+        /// The task's round, so that a late answer is not taken for one at a later point.
+        round: u32,
+        /// Loss, gradient and Hessian.
+        sums: LogisticSums,
+    },
     /// To `Task::Local`.
     Local(LocalFit),
     /// To `Task::Evaluate`.
@@ -122,17 +129,31 @@ impl Task {
             Task::Gram { spec, preprocessor } => {
                 let rows = spec.rows(partition)?;
                 let design = Encoder::new(preprocessor).encode(&rows.frame)?;
-                Ok(Partial::Gram(GramSums::partial(&design, &rows.labels, &rows.weights)?))
+                Ok(Partial::Gram(GramSums::partial(
+                    &design,
+                    &rows.labels,
+                    &rows.weights,
+                )?))
             }
-            Task::Gradient { spec, preprocessor, point } => {
+            Task::Gradient {
+                spec,
+                preprocessor,
+                round,
+                point,
+            } => {
                 let rows = spec.rows(partition)?;
                 let design = Encoder::new(preprocessor).encode(&rows.frame)?;
-                Ok(Partial::Gradient(LogisticSums::partial(&design, &rows.labels, &rows.weights, point)?))
+                let sums = LogisticSums::partial(&design, &rows.labels, &rows.weights, point)?;
+                Ok(Partial::Gradient { round: *round, sums })
             }
             Task::Local { spec, preprocessor } => {
                 let rows = spec.rows(partition)?;
                 let design = Encoder::new(preprocessor).encode(&rows.frame)?;
-                Ok(Partial::Local(local::fit(&spec.algorithm, &design, &rows.labels)?))
+                Ok(Partial::Local(local::fit(
+                    &spec.algorithm,
+                    &design,
+                    &rows.labels,
+                )?))
             }
             Task::Evaluate { spec, artifact } => {
                 let rows = spec.rows(partition)?;
@@ -142,7 +163,11 @@ impl Task {
                     predictions: NumericSums::of(&predictions),
                 })
             }
-            Task::Profile { spec, artifact, profile } => {
+            Task::Profile {
+                spec,
+                artifact,
+                profile,
+            } => {
                 let rows = spec.rows(partition)?;
                 let predictions = Model::new(artifact.clone())?.predict(&rows.frame)?;
                 let mut counts = ProfileCounts::zero(profile);
@@ -159,7 +184,7 @@ impl Partial {
         match self {
             Partial::Preprocess { .. } => "preprocess",
             Partial::Gram(_) => "gram",
-            Partial::Gradient(_) => "gradient",
+            Partial::Gradient { .. } => "gradient",
             Partial::Local(_) => "local",
             Partial::Evaluate { .. } => "evaluate",
             Partial::Profile(_) => "profile",

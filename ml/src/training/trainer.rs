@@ -6,22 +6,20 @@
 //! Invariant: partials are merged in the order given, which must be partition order; partials of another task or of
 //! another number of partitions are refused and change nothing.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
-use crate::algorithm::{Algorithm, Output};
+use crate::algorithm::Output;
 use crate::error::{Error, Result};
 use crate::evaluation::EvaluationSums;
-use crate::linear::GramSums;
-use crate::logistic::{Descent, Ending, LogisticSums};
-use crate::model::parameters::Parameters;
+use crate::logistic::Descent;
 use crate::model::{Artifact, FORMAT_VERSION};
 use crate::preprocess::Preprocessor;
 use crate::preprocess::sums::{NumericSums, PreprocessSums};
-use crate::profile::{FeatureProfile, NumericShape, ReferenceProfile, prediction_shape, shape_features};
 use crate::profile::counts::ProfileCounts;
+use crate::profile::{FeatureProfile, NumericShape, ReferenceProfile, prediction_shape, shape_features};
 
+use super::fit::{Fit, Found};
+use super::reduce::{merge_in_order, unexpected};
 use super::task::{Partial, Task};
 use super::{Trained, TrainingSpec};
 
@@ -36,17 +34,20 @@ pub struct Trainer {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 enum Stage {
     Preprocess,
-    Fit { preprocessor: Preprocessor, shapes: Vec<FeatureProfile>, fit: Fit },
-    Evaluate { artifact: Artifact, shapes: Vec<FeatureProfile> },
-    Profile { artifact: Artifact, profile: ReferenceProfile },
+    Fit {
+        preprocessor: Preprocessor,
+        shapes: Vec<FeatureProfile>,
+        fit: Fit,
+    },
+    Evaluate {
+        artifact: Artifact,
+        shapes: Vec<FeatureProfile>,
+    },
+    Profile {
+        artifact: Artifact,
+        profile: ReferenceProfile,
+    },
     Trained(Trained),
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-enum Fit {
-    Gram { l2: f64 },
-    Descent(Descent),
-    Local,
 }
 
 /// What one `advance` did, for logs and learning curves.
@@ -69,13 +70,25 @@ impl Trainer {
     pub fn new(spec: TrainingSpec, partitions: usize) -> Result<Trainer> {
         spec.check()?;
         if partitions == 0 {
-            return Err(Error::TooFew { what: "partitions", actual: 0, needed: 1 });
+            return Err(Error::TooFew {
+                what: "partitions",
+                actual: 0,
+                needed: 1,
+            });
         }
         if partitions > 1 && !spec.algorithm.is_distributed() {
             let what = format!("number of partitions of {}", spec.algorithm.name());
-            return Err(Error::Limit { what, actual: partitions as u64, limit: 1 });
+            return Err(Error::Limit {
+                what,
+                actual: partitions as u64,
+                limit: 1,
+            });
         }
-        Ok(Trainer { spec, partitions, stage: Stage::Preprocess })
+        Ok(Trainer {
+            spec,
+            partitions,
+            stage: Stage::Preprocess,
+        })
     }
 
     /// What is trained.
@@ -93,18 +106,18 @@ impl Trainer {
         let spec = self.spec.clone();
         match &self.stage {
             Stage::Preprocess => Some(Task::Preprocess { spec }),
-            Stage::Fit { preprocessor, fit, .. } => {
-                let preprocessor = preprocessor.clone();
-                Some(match fit {
-                    Fit::Gram { .. } => Task::Gram { spec, preprocessor },
-                    Fit::Descent(descent) => Task::Gradient { spec, preprocessor, point: descent.trial() },
-                    Fit::Local => Task::Local { spec, preprocessor },
-                })
-            }
-            Stage::Evaluate { artifact, .. } => Some(Task::Evaluate { spec, artifact: artifact.clone() }),
-            Stage::Profile { artifact, profile } => {
-                Some(Task::Profile { spec, artifact: artifact.clone(), profile: profile.clone() })
-            }
+            Stage::Fit {
+                preprocessor, fit, ..
+            } => Some(fit.task(spec, preprocessor.clone())),
+            Stage::Evaluate { artifact, .. } => Some(Task::Evaluate {
+                spec,
+                artifact: artifact.clone(),
+            }),
+            Stage::Profile { artifact, profile } => Some(Task::Profile {
+                spec,
+                artifact: artifact.clone(),
+                profile: profile.clone(),
+            }),
             Stage::Trained(_) => None,
         }
     }
@@ -129,29 +142,35 @@ impl Trainer {
     pub fn advance(&mut self, partials: Vec<Partial>) -> Result<Progress> {
         if partials.len() != self.partitions {
             let (expected, actual) = (self.partitions, partials.len());
-            return Err(Error::Shape { what: "list of partials", expected, actual });
+            return Err(Error::Shape {
+                what: "list of partials",
+                expected,
+                actual,
+            });
         }
         let task = self.task_name();
-        let (stage, descent) = match &self.stage {
+        let (stage, curve) = match &self.stage {
             Stage::Preprocess => (self.after_preprocess(partials)?, None),
-            Stage::Fit { preprocessor, shapes, fit } => {
-                let (fit, parameters, metrics) = match fit {
-                    Fit::Gram { l2 } => after_gram(*l2, partials)?,
-                    Fit::Descent(descent) => after_gradient(descent.clone(), partials)?,
-                    Fit::Local => after_local(partials)?,
+            Stage::Fit {
+                preprocessor,
+                shapes,
+                fit,
+            } => {
+                let (preprocessor, shapes, mut fit) = (preprocessor.clone(), shapes.clone(), fit.clone());
+                let found = fit.step(partials)?;
+                let curve = fit.descent().cloned();
+                let stage = match found {
+                    None => Stage::Fit {
+                        preprocessor,
+                        shapes,
+                        fit,
+                    },
+                    Some(found) => Stage::Evaluate {
+                        artifact: self.artifact(preprocessor, found),
+                        shapes,
+                    },
                 };
-                let descent = match &fit {
-                    Fit::Descent(descent) => Some(descent.clone()),
-                    Fit::Gram { .. } | Fit::Local => None,
-                };
-                let (preprocessor, shapes) = (preprocessor.clone(), shapes.clone());
-                let stage = match parameters {
-                    None => Stage::Fit { preprocessor, shapes, fit },
-                    Some(parameters) => {
-                        Stage::Evaluate { artifact: self.artifact(preprocessor, parameters, metrics), shapes }
-                    }
-                };
-                (stage, descent)
+                (stage, curve)
             }
             Stage::Evaluate { artifact, shapes } => {
                 (after_evaluate(artifact.clone(), shapes.clone(), partials)?, None)
@@ -164,9 +183,9 @@ impl Trainer {
         self.stage = stage;
         Ok(Progress {
             task: task.to_owned(),
-            iterations: descent.as_ref().map_or(0, Descent::iterations),
-            objective: descent.as_ref().and_then(Descent::objective),
-            gradient_max: descent.as_ref().map(Descent::gradient_max),
+            iterations: curve.as_ref().map_or(0, Descent::iterations),
+            objective: curve.as_ref().and_then(Descent::objective),
+            gradient_max: curve.as_ref().map(Descent::gradient_max),
             finished: self.trained().is_some(),
         })
     }
@@ -174,9 +193,7 @@ impl Trainer {
     fn task_name(&self) -> &'static str {
         match &self.stage {
             Stage::Preprocess => "preprocess",
-            Stage::Fit { fit: Fit::Gram { .. }, .. } => "gram",
-            Stage::Fit { fit: Fit::Descent(_), .. } => "gradient",
-            Stage::Fit { fit: Fit::Local, .. } => "local",
+            Stage::Fit { fit, .. } => fit.name(),
             Stage::Evaluate { .. } => "evaluate",
             Stage::Profile { .. } => "profile",
             Stage::Trained(_) => "none",
@@ -184,7 +201,7 @@ impl Trainer {
     }
 
     fn after_preprocess(&self, partials: Vec<Partial>) -> Result<Stage> {
-        let (sums, positives) = merge(
+        let (sums, positives) = merge_in_order(
             partials,
             |partial| match partial {
                 Partial::Preprocess { sums, positives } => Ok((sums, positives)),
@@ -196,32 +213,30 @@ impl Trainer {
             },
         )?;
         if sums.rows == 0 {
-            return Err(Error::TooFew { what: "rows with a label", actual: 0, needed: 1 });
+            return Err(Error::TooFew {
+                what: "rows with a label",
+                actual: 0,
+                needed: 1,
+            });
         }
         let one_class = positives == 0 || positives == sums.rows;
         if one_class && self.spec.algorithm.output() == Output::Probability {
-            return Err(Error::TooFew { what: "classes among the labels", actual: 1, needed: 2 });
+            return Err(Error::TooFew {
+                what: "classes among the labels",
+                actual: 1,
+                needed: 2,
+            });
         }
         let preprocessor = Preprocessor::fit(&self.spec.features, &sums)?;
-        let fit = match &self.spec.algorithm {
-            Algorithm::LinearRegression { l2 } => Fit::Gram { l2: *l2 },
-            Algorithm::LogisticRegression { c, iterations_max } => {
-                Fit::Descent(Descent::new(*c, *iterations_max, preprocessor.columns()))
-            }
-            Algorithm::DecisionTree { .. }
-            | Algorithm::RandomForest { .. }
-            | Algorithm::NaiveBayes { .. }
-            | Algorithm::KMeans { .. } => Fit::Local,
-        };
-        Ok(Stage::Fit { preprocessor, shapes: shape_features(&self.spec.features, &sums), fit })
+        let fit = Fit::new(&self.spec.algorithm, preprocessor.columns());
+        Ok(Stage::Fit {
+            preprocessor,
+            shapes: shape_features(&self.spec.features, &sums),
+            fit,
+        })
     }
 
-    fn artifact(
-        &self,
-        preprocessor: Preprocessor,
-        parameters: Parameters,
-        metrics: BTreeMap<String, f64>,
-    ) -> Artifact {
+    fn artifact(&self, preprocessor: Preprocessor, found: Found) -> Artifact {
         Artifact {
             format_version: FORMAT_VERSION,
             algorithm: self.spec.algorithm.clone(),
@@ -229,57 +244,18 @@ impl Trainer {
             label: self.spec.label.clone(),
             output: self.spec.algorithm.output(),
             preprocessor,
-            parameters,
-            metrics,
+            parameters: found.parameters,
+            metrics: found.metrics,
         }
     }
 }
 
-/// The fit so far, the parameters once it has ended, and what it reports.
-type FitStep = (Fit, Option<Parameters>, BTreeMap<String, f64>);
-
-fn after_gram(l2: f64, partials: Vec<Partial>) -> Result<FitStep> {
-    let take = |partial| match partial {
-        Partial::Gram(sums) => Ok(sums),
-        other => Err(unexpected("gram", &other)),
-    };
-    let sums = merge(partials, take, |sums: &mut GramSums, next| sums.merge(&next))?;
-    Ok((Fit::Gram { l2 }, Some(Parameters::Linear(sums.solve(l2)?)), BTreeMap::new()))
-}
-
-fn after_gradient(mut descent: Descent, partials: Vec<Partial>) -> Result<FitStep> {
-    let take = |partial| match partial {
-        Partial::Gradient(sums) => Ok(sums),
-        other => Err(unexpected("gradient", &other)),
-    };
-    let sums = merge(partials, take, |sums: &mut LogisticSums, next| sums.merge(&next))?;
-    descent.step(sums)?;
-    let Some(ending) = descent.ending() else {
-        return Ok((Fit::Descent(descent), None, BTreeMap::new()));
-    };
-    let converged = match ending {
-        Ending::Converged | Ending::Stalled => 1.0,
-        Ending::OutOfIterations => 0.0,
-    };
-    let metrics = BTreeMap::from([
-        ("converged".to_owned(), converged),
-        ("iterations".to_owned(), f64::from(descent.iterations())),
-        ("objective".to_owned(), descent.objective().unwrap_or(0.0)),
-    ]);
-    let parameters = Parameters::Logistic(descent.coefficients());
-    Ok((Fit::Descent(descent), Some(parameters), metrics))
-}
-
-fn after_local(partials: Vec<Partial>) -> Result<FitStep> {
-    match partials.into_iter().next() {
-        Some(Partial::Local(fit)) => Ok((Fit::Local, Some(fit.parameters), fit.metrics)),
-        Some(other) => Err(unexpected("local", &other)),
-        None => Err(Error::TooFew { what: "partials", actual: 0, needed: 1 }),
-    }
-}
-
-fn after_evaluate(mut artifact: Artifact, shapes: Vec<FeatureProfile>, partials: Vec<Partial>) -> Result<Stage> {
-    let (sums, predictions) = merge(
+fn after_evaluate(
+    mut artifact: Artifact,
+    shapes: Vec<FeatureProfile>,
+    partials: Vec<Partial>,
+) -> Result<Stage> {
+    let (sums, predictions) = merge_in_order(
         partials,
         |partial| match partial {
             Partial::Evaluate { sums, predictions } => Ok((sums, predictions)),
@@ -292,7 +268,10 @@ fn after_evaluate(mut artifact: Artifact, shapes: Vec<FeatureProfile>, partials:
     )?;
     artifact.metrics.extend(sums.metrics());
     let prediction: NumericShape = prediction_shape(artifact.output, &predictions);
-    Ok(Stage::Profile { artifact, profile: ReferenceProfile::new(shapes, prediction) })
+    Ok(Stage::Profile {
+        artifact,
+        profile: ReferenceProfile::new(shapes, prediction),
+    })
 }
 
 fn after_profile(artifact: Artifact, mut profile: ReferenceProfile, partials: Vec<Partial>) -> Result<Stage> {
@@ -300,26 +279,9 @@ fn after_profile(artifact: Artifact, mut profile: ReferenceProfile, partials: Ve
         Partial::Profile(counts) => Ok(counts),
         other => Err(unexpected("profile", &other)),
     };
-    let counts = merge(partials, take, |counts: &mut ProfileCounts, next| counts.merge(&next))?;
+    let counts = merge_in_order(partials, take, |counts: &mut ProfileCounts, next| {
+        counts.merge(&next)
+    })?;
     profile.seal(counts)?;
     Ok(Stage::Trained(Trained { artifact, profile }))
-}
-
-/// Takes what is wanted out of each partial and merges it, first to last.
-fn merge<T>(
-    partials: Vec<Partial>,
-    take: impl Fn(Partial) -> Result<T>,
-    add: impl Fn(&mut T, T) -> Result<()>,
-) -> Result<T> {
-    let mut taken = partials.into_iter().map(take);
-    let none = Error::TooFew { what: "partials", actual: 0, needed: 1 };
-    let mut merged = taken.next().ok_or(none)??;
-    for next in taken {
-        add(&mut merged, next?)?;
-    }
-    Ok(merged)
-}
-
-fn unexpected(expected: &'static str, actual: &Partial) -> Error {
-    Error::UnexpectedPartial { expected, actual: actual.name() }
 }

@@ -7,16 +7,15 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use covey_state::topology::NodeState;
-use covey_state::{NodeId, Rejection};
+use covey_state::Rejection;
 use tokio::time::{Instant, timeout_at};
 use tonic::{Code, Status};
 use tracing::Instrument;
 use uuid::Uuid;
 
 use super::caller::{Caller, DEADLINE_DEFAULT, REQUEST_ID, USER};
-use crate::catalog::CatalogWatch;
 use crate::error::Failure;
+use crate::membership::Membership;
 use crate::metrics::Metrics;
 
 /// The longest deadline that a request may set for itself.
@@ -28,15 +27,7 @@ pub struct Gate {
     /// Where requests are counted.
     pub metrics: Arc<Metrics>,
     /// Tells whether this node still belongs to the cluster.
-    pub catalog: CatalogWatch,
-    /// This node.
-    pub node: NodeId,
-}
-
-impl Gate {
-    fn is_removed(&self) -> bool {
-        self.catalog.current().nodes.get(&self.node).is_some_and(|node| node.state == NodeState::Removed)
-    }
+    pub membership: Membership,
 }
 
 /// Makes the caller, runs the request in a span of its own until its deadline, and counts it.
@@ -50,9 +41,9 @@ pub async fn admit(State(gate): State<Gate>, mut request: Request, next: Next) -
     let span = tracing::info_span!("request", %method, %id, by = %caller.by);
     request.extensions_mut().insert(caller);
 
-    let answer = match gate.is_removed() {
-        true => Ok(refused(Failure::Rejected(Rejection::NodeRemoved(gate.node)))),
-        false => timeout_at(deadline, next.run(request)).instrument(span.clone()).await,
+    let answer = match gate.membership.expelled() {
+        Some(node) => Ok(refused(Failure::Rejected(Rejection::NodeRemoved(node)))),
+        None => timeout_at(deadline, next.run(request)).instrument(span.clone()).await,
     };
     let mut response = answer.unwrap_or_else(|_| refused(Failure::DeadlineExceeded { what: method.clone() }));
     if let Ok(id) = HeaderValue::from_str(&id) {

@@ -15,8 +15,7 @@ use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
-use super::front;
-use crate::context::Context;
+use super::front::{self, Gate};
 use crate::error::chain;
 use crate::metrics::Metrics;
 
@@ -59,20 +58,18 @@ pub async fn serve(listener: TcpListener, routes: Routes, stopping: Cancellation
 }
 
 /// The clients' routes: `services`, gRPC health and reflection, and the metrics page, behind the common front.
-pub fn public_routes(services: Routes, context: &Context) -> anyhow::Result<Routes> {
+pub fn public_routes(services: Routes, gate: Gate) -> anyhow::Result<Routes> {
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(covey_proto::FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()?;
     let services = services.add_service(reflection);
-    Ok(behind_front(services, context))
+    Ok(behind_front(services, gate))
 }
 
 /// Routes of which every request gets a caller, a deadline, a span, and is counted.
-pub fn behind_front(services: Routes, context: &Context) -> Routes {
-    let metrics = Arc::clone(&context.metrics);
-    let pages = axum::Router::new().route("/metrics", get(metrics_page)).with_state(Arc::clone(&metrics));
-    let gate = front::Gate { metrics, catalog: context.catalog.clone(), node: context.ledger.node() };
+pub fn behind_front(services: Routes, gate: Gate) -> Routes {
+    let pages = axum::Router::new().route("/metrics", get(metrics_page)).with_state(Arc::clone(&gate.metrics));
     let router = services.into_axum_router().layer(from_fn_with_state(gate, front::admit));
     Routes::from(router.merge(pages))
 }

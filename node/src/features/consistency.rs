@@ -64,8 +64,8 @@ pub(crate) struct ReadPoints {
 
 impl ReadPoints {
     /// Adds one group's part.
-    pub(crate) fn add(&mut self, group: GroupId, point: &ReadPoint) {
-        self.positions.insert(group, point.index);
+    pub(crate) fn add(&mut self, point: &ReadPoint) {
+        self.positions.insert(point.group, point.index);
         self.staleness = self.staleness.max(point.staleness);
     }
 

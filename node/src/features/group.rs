@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 pub(crate) use letters::FoundLetter;
-pub(crate) use spine::{SpinePage, SpineRows};
+pub(crate) use spine::{SpinePage, SpineRow, SpineRows};
 pub(crate) use vectors::{FeatureStatus, Moment, ViewRead, ViewValues};
 
 use crate::api::Caller;
@@ -151,7 +151,7 @@ async fn elsewhere(
         match asked.await {
             Ok(reply) => {
                 let reply = reply.into_inner();
-                return Ok((ledger::decode(&reply.values)?, point_of(reply.read_point.as_ref())));
+                return Ok((ledger::decode(&reply.values)?, point_of(group, reply.read_point.as_ref())));
             }
             Err(failure) => last = failure,
         }
@@ -159,10 +159,10 @@ async fn elsewhere(
     Err(last)
 }
 
-fn point_of(wire: Option<&v1::ReadPoint>) -> ReadPoint {
+fn point_of(group: GroupId, wire: Option<&v1::ReadPoint>) -> ReadPoint {
     let index = wire.and_then(|point| point.positions.first()).map_or(0, |position| position.index);
     let staleness = Duration::from_micros(wire.map_or(0, |point| point.staleness_micros));
-    ReadPoint { index, staleness }
+    ReadPoint { group, index, staleness }
 }
 
 impl Query {

@@ -12,7 +12,7 @@ use crate::error::Failure;
 /// Whether a key, the second, still belongs to the scan that began at the first.
 pub type Same = fn(&Key, &Key) -> bool;
 
-/// A range of records of one table.
+/// A range that another node is asked for.
 #[derive(Debug, Clone)]
 pub(super) struct Scan {
     pub(super) from: Key,
@@ -59,12 +59,11 @@ impl Ledger {
         limit: usize,
         consistency: Consistency,
     ) -> Result<Vec<(Key, Record)>, Failure> {
-        let scan = Scan { from, same, limit };
         if !self.hosts(group) {
-            return self.scan_remote(caller, group, &scan, consistency).await;
+            return self.scan_remote(caller, group, &Scan { from, same, limit }, consistency).await;
         }
         let (view, _) = self.view(group, consistency, caller.deadline).await?;
-        blocking(move || scan.collect(&view)).await
+        blocking(move || collect(&view, &from, same, limit)).await
     }
 
     /// At most `limit` such records over all data groups, in the order of the groups.
@@ -89,19 +88,17 @@ impl Ledger {
     }
 }
 
-impl Scan {
-    /// The records of the range in a view.
-    pub(super) fn collect(&self, view: &dyn View) -> Result<Vec<(Key, Record)>, Fault> {
-        let mut found = Vec::new();
-        view.scan(&self.from, &mut |key, record| {
-            if found.len() == self.limit || !(self.same)(&self.from, &key) {
-                return ControlFlow::Break(());
-            }
-            found.push((key, record));
-            ControlFlow::Continue(())
-        })?;
-        Ok(found)
-    }
+/// At most `limit` records of a view from `from` on, in key order, as long as they are the `same`.
+pub fn collect(view: &dyn View, from: &Key, same: Same, limit: usize) -> Result<Vec<(Key, Record)>, Fault> {
+    let mut found = Vec::new();
+    view.scan(from, &mut |key, record| {
+        if found.len() == limit || !same(from, &key) {
+            return ControlFlow::Break(());
+        }
+        found.push((key, record));
+        ControlFlow::Continue(())
+    })?;
+    Ok(found)
 }
 
 /// Runs a read of RocksDB off the runtime's workers.

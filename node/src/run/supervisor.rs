@@ -4,12 +4,13 @@
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt;
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::error::Failure;
 
@@ -22,7 +23,7 @@ const STOP_LIMIT: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub struct RootSupervisor {
     root: ActorRef<()>,
-    loops: TaskTracker,
+    loops: Arc<Mutex<JoinSet<()>>>,
     stopping: CancellationToken,
 }
 
@@ -32,7 +33,7 @@ impl RootSupervisor {
         let (root, _) = Actor::spawn(Some(format!("{node}/root")), Root, ())
             .await
             .map_err(|error| Failure::internal("starting the root supervisor", error))?;
-        Ok(Self { root, loops: TaskTracker::new(), stopping: CancellationToken::new() })
+        Ok(Self { root, loops: Arc::default(), stopping: CancellationToken::new() })
     }
 
     /// The supervisor to link actors to, with `Actor::spawn_linked`. They stop with the node.
@@ -52,7 +53,7 @@ impl RootSupervisor {
         L: Future<Output = ()> + Send + 'static,
     {
         let stopping = self.stopping.clone();
-        self.loops.spawn(async move {
+        self.loops.lock().unwrap_or_else(PoisonError::into_inner).spawn(async move {
             loop {
                 let ended = stopping.run_until_cancelled(AssertUnwindSafe(start()).catch_unwind()).await;
                 match ended {
@@ -69,8 +70,8 @@ impl RootSupervisor {
     /// Stops the loops, then the actors.
     pub async fn stop(&self) {
         self.stopping.cancel();
-        self.loops.close();
-        if tokio::time::timeout(STOP_LIMIT, self.loops.wait()).await.is_err() {
+        let mut loops = std::mem::take(&mut *self.loops.lock().unwrap_or_else(PoisonError::into_inner));
+        if tokio::time::timeout(STOP_LIMIT, async { while loops.join_next().await.is_some() {} }).await.is_err() {
             tracing::warn!("background loops did not stop in time");
         }
         self.root.stop_children_and_wait(Some("the node stops".to_owned()), Some(STOP_LIMIT)).await;

@@ -186,7 +186,9 @@ async fn fail(context: &Context, job: &Job, error: &Failure) {
         Failure::Unavailable { .. }
         | Failure::Busy { .. }
         | Failure::DeadlineExceeded { .. }
-        | Failure::Storage(_) => {
+        | Failure::Storage(_)
+        | Failure::Cluster(_)
+        | Failure::Peer { .. } => {
             tracing::warn!(job = job.id, %error, "training interrupted; it will be taken up again");
         }
     }

@@ -6,6 +6,7 @@
 mod feature_view;
 
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 
 use crate::answer::Answer;
 use crate::catalog::{Entity, FeatureService, FeatureView, InstalledView, JoinKey, Phase, ViewSelection};
@@ -14,6 +15,7 @@ use crate::key::Key;
 use crate::plan::draft::{Decided, Draft, Stop};
 use crate::plan::field::{check_name, check_text, conflict, ensure, invalid, within};
 use crate::plan::topology;
+use crate::record::Record;
 use crate::rejection::Rejection;
 use crate::value::DataType;
 
@@ -31,17 +33,24 @@ pub(super) fn put_entity(draft: &mut Draft<'_>, entity: &Entity) -> Decided {
     topology::cluster(draft)?;
     check_name("name", &entity.name)?;
     check_text("description", &entity.description)?;
-    ensure(!entity.join_keys.is_empty(), "join_keys", || "an entity needs at least one join key".to_owned())?;
+    ensure(!entity.join_keys.is_empty(), "join_keys", || {
+        "an entity needs at least one join key".to_owned()
+    })?;
     within(entity.join_keys.len(), JOIN_KEYS_MAX, "join keys of an entity")?;
     let mut names = BTreeSet::new();
     for (position, key) in entity.join_keys.iter().enumerate() {
         let field = format!("join_keys[{position}]");
         check_name(&format!("{field}.name"), &key.name)?;
-        ensure(names.insert(&key.name), &format!("{field}.name"), || format!("`{}` is there twice", key.name))?;
+        ensure(names.insert(&key.name), &format!("{field}.name"), || {
+            format!("`{}` is there twice", key.name)
+        })?;
         match key.data_type {
             DataType::Int64 | DataType::String => {}
             DataType::Bool | DataType::Float64 | DataType::Timestamp => {
-                let reason = format!("`{}` is {}, a join key must be int64 or string", key.name, key.data_type);
+                let reason = format!(
+                    "`{}` is {}, a join key must be int64 or string",
+                    key.name, key.data_type
+                );
                 return Err(invalid(format!("{field}.data_type"), reason).into());
             }
         }
@@ -49,8 +58,11 @@ pub(super) fn put_entity(draft: &mut Draft<'_>, entity: &Entity) -> Decided {
     let place = Key::Entity(entity.name.clone());
     let known = draft.get::<Entity>(&place)?;
     if let Some(known) = known.as_ref().filter(|known| known.join_keys != entity.join_keys) {
-        let reason =
-            format!("entity `{}` has join keys {}, which cannot change", known.name, keys_text(&known.join_keys));
+        let reason = format!(
+            "entity `{}` has join keys {}, which cannot change",
+            known.name,
+            keys_text(&known.join_keys)
+        );
         return Err(invalid("join_keys", reason).into());
     }
     if known.as_ref() != Some(entity) {
@@ -63,7 +75,11 @@ pub(super) fn put_entity(draft: &mut Draft<'_>, entity: &Entity) -> Decided {
 pub(super) fn put_view(draft: &mut Draft<'_>, definition: &FeatureView) -> Decided {
     let mut cluster = topology::cluster(draft)?;
     check_name("name", &definition.name)?;
-    let entity: Entity = draft.need(&Key::Entity(definition.entity.clone()), "entity", &definition.entity)?;
+    let entity: Entity = draft.need(
+        &Key::Entity(definition.entity.clone()),
+        "entity",
+        &definition.entity,
+    )?;
     feature_view::check(definition, &entity.join_keys)?;
     let place = Key::View(definition.name.clone());
     let (id, schema_version) = match draft.get::<InstalledView>(&place)? {
@@ -72,6 +88,7 @@ pub(super) fn put_view(draft: &mut Draft<'_>, definition: &FeatureView) -> Decid
         }
         Some(known) => {
             feature_view::check_succession(&known.definition, definition)?;
+            check_services_keep_their_features(draft, definition)?;
             (known.id, known.schema_version + 1)
         }
         None => {
@@ -114,7 +131,11 @@ pub(super) fn put_service(draft: &mut Draft<'_>, service: &FeatureService) -> De
     check_name("name", &service.name)?;
     check_text("description", &service.description)?;
     within(service.views.len(), COLUMNS_MAX, "views of a service")?;
-    within(service.request.len(), COLUMNS_MAX, "request features of a service")?;
+    within(
+        service.request.len(),
+        COLUMNS_MAX,
+        "request features of a service",
+    )?;
     let mut features = BTreeSet::new();
     for (position, selection) in service.views.iter().enumerate() {
         check_selection(draft, &format!("views[{position}]"), selection, &mut features)?;
@@ -125,7 +146,9 @@ pub(super) fn put_service(draft: &mut Draft<'_>, service: &FeatureService) -> De
         let is_new = features.insert(feature.name.clone());
         ensure(is_new, &field, || format!("`{}` is there twice", feature.name))?;
     }
-    ensure(!features.is_empty(), "views", || "a feature service needs at least one feature".to_owned())?;
+    ensure(!features.is_empty(), "views", || {
+        "a feature service needs at least one feature".to_owned()
+    })?;
     let place = Key::Service(service.name.clone());
     if draft.get::<FeatureService>(&place)?.as_ref() != Some(service) {
         draft.put(place, service.clone());
@@ -150,12 +173,20 @@ pub(super) fn install_schema(draft: &mut Draft<'_>, schema: &InstalledView) -> D
         if known.definition == schema.definition && known.join_keys == schema.join_keys {
             return Ok(Answer::Done);
         }
-        return Err(Rejection::Exists { kind: "schema".to_owned(), name }.into());
+        return Err(Rejection::Exists {
+            kind: "schema".to_owned(),
+            name,
+        }
+        .into());
     }
     let head = Key::SchemaHead(schema.id);
     let newest = draft.get::<u64>(&head)?;
-    if newest.is_none_or(|newest| newest < u64::from(schema.schema_version)) {
-        draft.put(head, u64::from(schema.schema_version));
+    let version = u64::from(schema.schema_version);
+    if newest.is_none_or(|newest| newest < version) {
+        if let Some(known) = newest_schema(draft, schema.id, newest)? {
+            feature_view::check_succession(&known.definition, &schema.definition)?;
+        }
+        draft.put(head, version);
     }
     draft.put(place, schema.clone());
     Ok(Answer::Done)
@@ -170,7 +201,11 @@ fn check_selection(
     let name = &selection.view;
     let view: InstalledView = draft.need(&Key::View(name.clone()), "feature view", name)?;
     let offered = view.definition.feature_names();
-    let wanted = if selection.features.is_empty() { &offered } else { &selection.features };
+    let wanted = if selection.features.is_empty() {
+        &offered
+    } else {
+        &selection.features
+    };
     for feature in wanted {
         if !offered.contains(feature) {
             return Err(Rejection::NotFound {
@@ -181,13 +216,60 @@ fn check_selection(
         }
         let full = format!("{name}__{feature}");
         if !features.insert(full) {
-            return Err(invalid(field, format!("feature `{feature}` of view `{name}` is there twice")).into());
+            return Err(invalid(
+                field,
+                format!("feature `{feature}` of view `{name}` is there twice"),
+            )
+            .into());
         }
     }
     Ok(())
 }
 
+/// Refuses a view that no longer has a feature which a service lists by name.
+fn check_services_keep_their_features(draft: &Draft<'_>, next: &FeatureView) -> Result<(), Stop> {
+    let offered = next.feature_names();
+    let mut lost = None;
+    draft.scan(&Key::Service(String::new()), &mut |_, record| {
+        let Record::Service(service) = record else {
+            return ControlFlow::Break(());
+        };
+        let ours = service
+            .views
+            .iter()
+            .filter(|selection| selection.view == next.name);
+        let feature = ours
+            .flat_map(|selection| &selection.features)
+            .find(|feature| !offered.contains(feature));
+        lost = feature.map(|feature| (service.name.clone(), feature.clone()));
+        if lost.is_some() {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    })?;
+    lost.map_or(Ok(()), |(service, feature)| {
+        let reason = format!("feature `{feature}` is missing, which feature service `{service}` lists");
+        Err(invalid("aggregates", reason).into())
+    })
+}
+
+/// The newest schema of a view that this group knows, if `newest` says that there is one.
+fn newest_schema(
+    draft: &Draft<'_>,
+    view: ViewId,
+    newest: Option<u64>,
+) -> Result<Option<InstalledView>, Stop> {
+    match newest.map(u32::try_from) {
+        Some(Ok(version)) => Ok(draft.get(&Key::Schema(view, version))?),
+        Some(Err(_)) | None => Ok(None),
+    }
+}
+
 fn keys_text(keys: &[JoinKey]) -> String {
-    let keys: Vec<String> = keys.iter().map(|key| format!("`{}` ({})", key.name, key.data_type)).collect();
+    let keys: Vec<String> = keys
+        .iter()
+        .map(|key| format!("`{}` ({})", key.name, key.data_type))
+        .collect();
     keys.join(", ")
 }

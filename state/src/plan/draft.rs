@@ -50,7 +50,13 @@ pub(super) struct Draft<'a> {
 
 impl<'a> Draft<'a> {
     pub(super) fn new(view: &'a dyn View, position: Position, now: Timestamp, by: &'a str) -> Self {
-        Self { view, position, now, by, changes: Vec::new() }
+        Self {
+            view,
+            position,
+            now,
+            by,
+            changes: Vec::new(),
+        }
     }
 
     /// The map as it stands.
@@ -68,7 +74,11 @@ impl<'a> Draft<'a> {
         &self,
         keys: &[Key],
     ) -> Result<Vec<Option<T>>, Fault> {
-        self.view.get_many(keys)?.into_iter().map(|record| record.map(typed).transpose()).collect()
+        self.view
+            .get_many(keys)?
+            .into_iter()
+            .map(|record| record.map(typed).transpose())
+            .collect()
     }
 
     /// The record at `key`, or the rejection that says which thing does not exist.
@@ -78,8 +88,13 @@ impl<'a> Draft<'a> {
         kind: &str,
         name: &str,
     ) -> Result<T, Stop> {
-        self.get(key)?
-            .ok_or_else(|| Rejection::NotFound { kind: kind.to_owned(), name: name.to_owned() }.into())
+        self.get(key)?.ok_or_else(|| {
+            Rejection::NotFound {
+                kind: kind.to_owned(),
+                name: name.to_owned(),
+            }
+            .into()
+        })
     }
 
     /// Visits records from `from` on until `visit` breaks.

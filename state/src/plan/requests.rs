@@ -49,7 +49,13 @@ pub(super) fn remember(
 ) -> Result<(), Fault> {
     let now = draft.now;
     draft.put(Key::Clock, now);
-    draft.put(Key::Request(id.clone()), Remembered { at: now, outcome: outcome.clone() });
+    draft.put(
+        Key::Request(id.clone()),
+        Remembered {
+            at: now,
+            outcome: outcome.clone(),
+        },
+    );
     draft.put(Key::RequestAge(now, id.clone()), Record::Marker);
     forget(draft)
 }
@@ -59,7 +65,9 @@ fn forget(draft: &mut Draft<'_>) -> Result<(), Fault> {
     let mut old: Vec<(Timestamp, RequestId)> = Vec::new();
     let oldest = Key::RequestAge(Timestamp::MIN, RequestId::Unique(0, 0));
     draft.scan(&oldest, &mut |key, _| {
-        let Key::RequestAge(at, id) = key else { return ControlFlow::Break(()) };
+        let Key::RequestAge(at, id) = key else {
+            return ControlFlow::Break(());
+        };
         if at >= horizon || old.len() >= FORGET_PER_REQUEST {
             return ControlFlow::Break(());
         }
@@ -77,7 +85,9 @@ fn forget(draft: &mut Draft<'_>) -> Result<(), Fault> {
     }
     for (producer, sequence) in floors {
         let key = Key::ProducerFloor(producer);
-        let floor = draft.get::<u64>(&key)?.map_or(sequence, |known| known.max(sequence));
+        let floor = draft
+            .get::<u64>(&key)?
+            .map_or(sequence, |known| known.max(sequence));
         draft.put(key, floor);
     }
     Ok(())

@@ -72,7 +72,10 @@ fn sort_out(
     incoming: &[IncomingRow],
 ) -> (Batch, Vec<RefusedRow>) {
     let checker = check::Checker::new(schema, &head.definition, draft.now);
-    let mut batch = Batch { entities: Vec::new(), rows: Vec::with_capacity(incoming.len()) };
+    let mut batch = Batch {
+        entities: Vec::new(),
+        rows: Vec::with_capacity(incoming.len()),
+    };
     let mut known: BTreeMap<EntityKey, usize> = BTreeMap::new();
     let mut refused = Vec::new();
     for (ordinal, row) in (0u32..).zip(incoming) {
@@ -97,7 +100,11 @@ fn sort_out(
                 batch.rows.push(GoodRow { entity, row });
             }
             Err(reason) => {
-                let letter = DeadLetter { row: row.clone(), reason: reason.clone(), at: draft.now };
+                let letter = DeadLetter {
+                    row: row.clone(),
+                    reason: reason.clone(),
+                    at: draft.now,
+                };
                 draft.put(Key::DeadLetter(schema.id, draft.position.index, ordinal), letter);
                 refused.push(RefusedRow { ordinal, reason });
             }
@@ -108,9 +115,14 @@ fn sort_out(
 
 /// Writes the current row of every entity that got a newer one: last write wins by row version.
 fn put_current(draft: &mut Draft<'_>, view: ViewId, batch: &Batch) -> Result<(), Stop> {
-    let keys: Vec<Key> = batch.entities.iter().map(|entity| Key::Latest(entity.clone(), view)).collect();
+    let keys: Vec<Key> = batch
+        .entities
+        .iter()
+        .map(|entity| Key::Latest(entity.clone(), view))
+        .collect();
     let current = draft.get_many::<Row>(&keys)?;
-    let mut newest: Vec<Option<RowVersion>> = current.iter().map(|row| row.as_ref().map(Row::version)).collect();
+    let mut newest: Vec<Option<RowVersion>> =
+        current.iter().map(|row| row.as_ref().map(Row::version)).collect();
     let mut winners: Vec<Option<&Row>> = vec![None; batch.entities.len()];
     for GoodRow { entity, row } in &batch.rows {
         if newest[*entity].is_none_or(|newest| newest < row.version()) {
@@ -129,14 +141,23 @@ fn put_current(draft: &mut Draft<'_>, view: ViewId, batch: &Batch) -> Result<(),
 /// The schema that the command's values follow.
 fn installed(draft: &Draft<'_>, view: ViewId, schema_version: u32) -> Result<InstalledView, Stop> {
     draft.get(&Key::Schema(view, schema_version))?.ok_or_else(|| {
-        let kind = format!("schema in {} (a view can be pushed to when it is active)", draft.position.group);
-        Rejection::NotFound { kind, name: format!("{view} version {schema_version}") }.into()
+        let kind = format!(
+            "schema in {} (a view can be pushed to when it is active)",
+            draft.position.group
+        );
+        Rejection::NotFound {
+            kind,
+            name: format!("{view} version {schema_version}"),
+        }
+        .into()
     })
 }
 
 /// The newest schema known here, which says what tiles are kept; `None` when it is `schema_version` itself.
 fn newest(draft: &Draft<'_>, view: ViewId, schema_version: u32) -> Result<Option<InstalledView>, Stop> {
-    let head = draft.get::<u64>(&Key::SchemaHead(view))?.unwrap_or(u64::from(schema_version));
+    let head = draft
+        .get::<u64>(&Key::SchemaHead(view))?
+        .unwrap_or(u64::from(schema_version));
     match u32::try_from(head) {
         Ok(head) if head != schema_version => Ok(draft.get(&Key::Schema(view, head))?),
         Ok(_) | Err(_) => Ok(None),

@@ -42,18 +42,28 @@ pub(super) fn founded(draft: &Draft<'_>, id: u128, name: &str, shape: (u64, u32)
 /// Makes the cluster, once.
 pub(super) fn init(draft: &mut Draft<'_>, cluster: Cluster, first: &NodeSpec) -> Decided {
     if let Some(known) = draft.get::<Cluster>(&Key::Cluster)? {
-        return Err(Rejection::Exists { kind: "cluster".to_owned(), name: known.name }.into());
+        return Err(Rejection::Exists {
+            kind: "cluster".to_owned(),
+            name: known.name,
+        }
+        .into());
     }
-    ensure(!cluster.name.is_empty() && cluster.name.len() <= 63, "name", || {
-        "a cluster's name has 1 to 63 bytes".to_owned()
-    })?;
-    ensure(cluster.groups.is_power_of_two() && cluster.groups <= u64::from(SLOTS), "groups", || {
-        format!("{} is not a power of two from 1 to {SLOTS}", cluster.groups)
-    })?;
+    ensure(
+        !cluster.name.is_empty() && cluster.name.len() <= 63,
+        "name",
+        || "a cluster's name has 1 to 63 bytes".to_owned(),
+    )?;
+    ensure(
+        cluster.groups.is_power_of_two() && cluster.groups <= u64::from(SLOTS),
+        "groups",
+        || format!("{} is not a power of two from 1 to {SLOTS}", cluster.groups),
+    )?;
     let factor = cluster.replication_factor;
-    ensure(factor % 2 == 1 && factor <= REPLICATION_FACTOR_MAX, "replication_factor", || {
-        format!("{factor} is not an odd number from 1 to {REPLICATION_FACTOR_MAX}")
-    })?;
+    ensure(
+        factor % 2 == 1 && factor <= REPLICATION_FACTOR_MAX,
+        "replication_factor",
+        || format!("{factor} is not an odd number from 1 to {REPLICATION_FACTOR_MAX}"),
+    )?;
     check_spec(first)?;
     for group in 0..=cluster.groups {
         let placement = Placement {
@@ -73,7 +83,13 @@ pub(super) fn init(draft: &mut Draft<'_>, cluster: Cluster, first: &NodeSpec) ->
 /// The cluster, or the refusal that says that there is none yet.
 pub(super) fn cluster(draft: &Draft<'_>) -> Result<Cluster, Stop> {
     draft.get(&Key::Cluster)?.ok_or_else(|| {
-        wrong_state("cluster", "-", "not initialised", "make it with `covey init` on one node first").into()
+        wrong_state(
+            "cluster",
+            "-",
+            "not initialised",
+            "make it with `covey init` on one node first",
+        )
+        .into()
     })
 }
 
@@ -95,7 +111,11 @@ pub(super) fn update(draft: &mut Draft<'_>, id: NodeId, spec: &NodeSpec) -> Deci
     let node = present(draft, id)?;
     check_spec(spec)?;
     check_address_is_free(draft, spec, Some(id))?;
-    let updated = Node { state: node.state, joined_at: node.joined_at, ..joined(draft, id, spec) };
+    let updated = Node {
+        state: node.state,
+        joined_at: node.joined_at,
+        ..joined(draft, id, spec)
+    };
     if updated != node {
         draft.put(Key::Node(id), updated);
     }
@@ -141,9 +161,15 @@ pub(super) fn set_placement(
     let cluster = cluster(draft)?;
     let name = group.to_string();
     if group.get() > cluster.groups {
-        return Err(Rejection::NotFound { kind: "group".to_owned(), name }.into());
+        return Err(Rejection::NotFound {
+            kind: "group".to_owned(),
+            name,
+        }
+        .into());
     }
-    let known = draft.get::<Placement>(&Key::Placement(group))?.unwrap_or_default();
+    let known = draft
+        .get::<Placement>(&Key::Placement(group))?
+        .unwrap_or_default();
     if known.revision != expected {
         let found = known.revision.to_string();
         return Err(conflict("placement", &name, expected.to_string(), found).into());
@@ -156,12 +182,17 @@ pub(super) fn set_placement(
     }
     if let Some(leader) = placement.preferred_leader {
         let votes = placement.voters.contains(&leader);
-        ensure(votes, "placement.preferred_leader", || format!("{leader} is no voter"))?;
+        ensure(votes, "placement.preferred_leader", || {
+            format!("{leader} is no voter")
+        })?;
     }
     for node in placement.voters.iter().chain(&placement.learners) {
         present(draft, *node)?;
     }
-    let decided = Placement { revision: known.revision, ..placement.clone() };
+    let decided = Placement {
+        revision: known.revision,
+        ..placement.clone()
+    };
     if decided == known {
         return Ok(Answer::Number(known.revision));
     }
@@ -173,7 +204,11 @@ pub(super) fn set_placement(
 /// The node, if it exists and has not been removed.
 pub(super) fn present(draft: &Draft<'_>, id: NodeId) -> Result<Node, Stop> {
     let node: Node = draft.need(&Key::Node(id), "node", &id.to_string())?;
-    if node.state == NodeState::Removed { Err(Rejection::NodeRemoved(id).into()) } else { Ok(node) }
+    if node.state == NodeState::Removed {
+        Err(Rejection::NodeRemoved(id).into())
+    } else {
+        Ok(node)
+    }
 }
 
 fn joined(draft: &Draft<'_>, id: NodeId, spec: &NodeSpec) -> Node {
@@ -200,13 +235,23 @@ fn check_spec(spec: &NodeSpec) -> Result<(), Rejection> {
 fn check_address_is_free(draft: &Draft<'_>, spec: &NodeSpec, own: Option<NodeId>) -> Result<(), Stop> {
     let mut taken = false;
     draft.scan(&Key::Node(NodeId::new(0)), &mut |_, record| {
-        let Record::Node(node) = record else { return ControlFlow::Break(()) };
+        let Record::Node(node) = record else {
+            return ControlFlow::Break(());
+        };
         taken |= node.peer_addr == spec.peer_addr && node.state != NodeState::Removed && own != Some(node.id);
-        if taken { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if taken {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
     })?;
     if taken {
         let name = spec.peer_addr.clone();
-        return Err(Rejection::Exists { kind: "node with peer address".to_owned(), name }.into());
+        return Err(Rejection::Exists {
+            kind: "node with peer address".to_owned(),
+            name,
+        }
+        .into());
     }
     Ok(())
 }
@@ -216,10 +261,24 @@ fn check_holds_nothing(draft: &Draft<'_>, id: NodeId) -> Result<(), Stop> {
     if groups.is_empty() {
         return Ok(());
     }
-    let named: Vec<String> = groups.iter().take(NAMED_GROUPS_MAX).map(GroupId::to_string).collect();
+    let named: Vec<String> = groups
+        .iter()
+        .take(NAMED_GROUPS_MAX)
+        .map(GroupId::to_string)
+        .collect();
     let more = if groups.len() > named.len() { ", …" } else { "" };
-    let state = format!("still a member of {} group(s): {}{more}", groups.len(), named.join(", "));
-    Err(wrong_state("node", &id.to_string(), state, "wait until its replicas have moved").into())
+    let state = format!(
+        "still a member of {} group(s): {}{more}",
+        groups.len(),
+        named.join(", ")
+    );
+    Err(wrong_state(
+        "node",
+        &id.to_string(),
+        state,
+        "wait until its replicas have moved",
+    )
+    .into())
 }
 
 fn groups_of(draft: &Draft<'_>, id: NodeId) -> Result<Vec<GroupId>, Fault> {

@@ -12,38 +12,34 @@ use crate::entity::EntityKey;
 use crate::id::{Timestamp, ViewId};
 use crate::key::Key;
 use crate::read::{history, rebuilt_tile};
-use crate::record::Record;
 use crate::tile::Tile;
 use crate::value::Value;
 use crate::view::{Fault, View};
 use crate::window::{Hop, Span};
 
-/// One read of aggregates.
-struct Read<'a> {
-    view: &'a dyn View,
-    definition: &'a FeatureView,
-    /// Whose rows, and of which view.
-    of: (&'a EntityKey, ViewId),
-    /// Where the aggregated columns stand among a row's values.
-    positions: Vec<usize>,
-    /// Rows after this log index do not count.
-    through: u64,
+/// What a read of aggregates is as of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AsOf {
+    /// The moment the windows end, inclusive.
+    pub at: Timestamp,
+    /// Only rows that the log held through this index count; `None` for all rows.
+    pub through: Option<u64>,
 }
 
-/// The values of the aggregates at positions `wanted` of the view's definition, in that order, over windows that end at
-/// `at`, among the rows that the log held through index `through` (without it, all rows). A position that the
+/// The values of the aggregates at positions `wanted` of the view's definition, in that order. A position that the
 /// definition does not have yields null.
 pub fn aggregates(
     view: &dyn View,
     installed: &InstalledView,
     entity: &EntityKey,
-    (at, through): (Timestamp, Option<u64>),
+    AsOf { at, through }: AsOf,
     wanted: &[usize],
 ) -> Result<Vec<Value>, Fault> {
     let definition = &installed.definition;
     let read = Read {
         view,
         definition,
+        columns: definition.aggregated_columns(),
         of: (entity, installed.id),
         positions: definition.aggregated_positions(),
         through: through.unwrap_or(u64::MAX),
@@ -52,7 +48,11 @@ pub fn aggregates(
     let mut windows: BTreeMap<Hop, Vec<Window>> = BTreeMap::new();
     for (slot, position) in wanted.iter().enumerate() {
         if let Some(aggregate) = definition.aggregates.get(*position) {
-            let window = Window { slot, aggregate: *position, span: aggregate.span(at) };
+            let window = Window {
+                slot,
+                aggregate: *position,
+                span: aggregate.span(at),
+            };
             windows.entry(aggregate.hop()).or_default().push(window);
         }
     }
@@ -60,10 +60,26 @@ pub fn aggregates(
     for (hop, mut windows) in windows {
         // The shortest window first: its tail is the first to be reached.
         windows.sort_by_key(|window| std::cmp::Reverse(window.span.tail));
-        let merged = heads.remove(&hop).unwrap_or_else(|| Tile::empty(read.positions.len()));
+        let merged = heads
+            .remove(&hop)
+            .unwrap_or_else(|| Tile::empty(read.positions.len()));
         read.windows_of_a_hop(hop, &windows, merged, &mut values)?;
     }
     Ok(values)
+}
+
+/// One read of aggregates.
+struct Read<'a> {
+    view: &'a dyn View,
+    definition: &'a FeatureView,
+    /// The columns of a tile.
+    columns: Vec<&'a str>,
+    /// Whose rows, and of which view.
+    of: (&'a EntityKey, ViewId),
+    /// Where the aggregated columns stand among a row's values.
+    positions: Vec<usize>,
+    /// Rows after this log index do not count.
+    through: u64,
 }
 
 /// One wanted aggregate.
@@ -78,7 +94,8 @@ struct Window {
 impl Read<'_> {
     /// For each hop the rows after its last whole tile, merged: one scan, down to the earliest of these moments.
     fn heads(&self, at: Timestamp, hops: impl Iterator<Item = Hop>) -> Result<BTreeMap<Hop, Tile>, Fault> {
-        let mut heads: BTreeMap<Hop, Tile> = hops.map(|hop| (hop, Tile::empty(self.positions.len()))).collect();
+        let mut heads: BTreeMap<Hop, Tile> =
+            hops.map(|hop| (hop, Tile::empty(self.positions.len()))).collect();
         history(self.view, self.of, at, self.through, &mut |row| {
             let mut is_needed = false;
             for (hop, tile) in &mut heads {
@@ -87,7 +104,11 @@ impl Read<'_> {
                     is_needed = true;
                 }
             }
-            if is_needed { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            if is_needed {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            }
         })?;
         Ok(heads)
     }
@@ -100,7 +121,9 @@ impl Read<'_> {
         mut merged: Tile,
         values: &mut [Value],
     ) -> Result<(), Fault> {
-        let Some(longest) = windows.last() else { return Ok(()) };
+        let Some(longest) = windows.last() else {
+            return Ok(());
+        };
         let tiles = self.tiles(hop, longest.span)?;
         let mut open = windows.iter().peekable();
         for (start, tile) in tiles.into_iter().rev() {
@@ -122,14 +145,12 @@ impl Read<'_> {
         let mut wrong = None;
         let from = Key::Tile(entity.clone(), view_id, hop, span.tail);
         self.view.scan(&from, &mut |key, record| {
-            let start = match &key {
-                Key::Tile(of, in_view, width, start)
-                    if of == entity && *in_view == view_id && *width == hop && *start < span.head =>
-                {
-                    *start
-                }
-                _ => return ControlFlow::Break(()),
+            let Key::Tile(of, in_view, width, start) = key else {
+                return ControlFlow::Break(());
             };
+            if of != *entity || in_view != view_id || width != hop || start >= span.head {
+                return ControlFlow::Break(());
+            }
             match Tile::try_from(record) {
                 Ok(tile) => {
                     tiles.push((start, tile));
@@ -154,8 +175,7 @@ impl Read<'_> {
 
     fn value(&self, window: &Window, merged: &Tile) -> Value {
         let aggregate = &self.definition.aggregates[window.aggregate];
-        let names = self.definition.aggregated_columns();
-        match names.iter().position(|name| *name == aggregate.column) {
+        match self.columns.iter().position(|name| *name == aggregate.column) {
             Some(position) => aggregate.value(merged, position),
             None => Value::Null,
         }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use covey_state::catalog::InstalledView;
 use covey_state::entity::EntityKey;
-use covey_state::{Fault, Key, Record, Row, Timestamp, Value, View, read};
+use covey_state::read::{self, AsOf, RowStatus};
+use covey_state::{Fault, Key, Record, Row, Timestamp, Value, View};
 use serde::{Deserialize, Serialize};
 
 use crate::features::service_plan::FeatureSource;
@@ -78,16 +79,17 @@ pub(super) fn read_values(
     wanted: &ViewRead,
     through: Option<u64>,
 ) -> Result<ViewValues, Fault> {
-    let mut values = ViewValues::not_found(wanted.sources.len(), wanted.rows.len());
-    let current = current_rows(group, wanted, through)?;
+    let reader = Reader::new(group, wanted, through)?;
+    let rows = &wanted.rows;
+    let mut values = ViewValues::not_found(wanted.sources.len(), rows.len());
     // Neighbours in this order share blocks on disk, and equal ones are read once.
-    let mut order: Vec<usize> = (0..wanted.rows.len()).collect();
-    order.sort_by(|a, b| wanted.rows[*a].cmp(&wanted.rows[*b]));
+    let mut order: Vec<usize> = (0..rows.len()).collect();
+    order.sort_by(|a, b| rows[*a].cmp(&rows[*b]));
     let mut previous: Option<usize> = None;
     for row in order {
-        match previous.filter(|previous| wanted.rows[*previous] == wanted.rows[row]) {
+        match previous.filter(|previous| rows[*previous] == rows[row]) {
             Some(same) => values.copy(same, row),
-            None => values.fill(row, &reading(group, wanted, (row, &current), through)?),
+            None => values.fill(row, reader.read(row)?),
         }
         previous = Some(row);
     }
@@ -102,61 +104,85 @@ impl ViewValues {
         }
     }
 
-    fn fill(&mut self, row: usize, values: &[(Value, FeatureStatus)]) {
+    fn fill(&mut self, row: usize, values: Vec<(Value, FeatureStatus)>) {
         let lists = self.columns.iter_mut().zip(&mut self.statuses);
         for ((column, statuses), (value, status)) in lists.zip(values) {
-            column[row] = value.clone();
-            statuses[row] = *status;
+            column[row] = value;
+            statuses[row] = status;
         }
     }
 }
 
-/// The current rows of the entities, in one round; `None` where the time asked for needs a look into history.
-fn current_rows(
-    group: &dyn View,
-    wanted: &ViewRead,
+/// One [`ViewRead`] at work.
+struct Reader<'a> {
+    group: &'a dyn View,
+    wanted: &'a ViewRead,
     through: Option<u64>,
-) -> Result<Option<Vec<Option<Row>>>, Fault> {
-    let is_now = |(_, moment): &(EntityKey, Moment)| matches!(moment, Moment::Now(_));
-    if through.is_some() || !reads_columns(wanted) || !wanted.rows.iter().all(is_now) {
-        return Ok(None);
+    /// The positions of the aggregates among the features, in feature order.
+    aggregates: Vec<usize>,
+    /// Whether any feature is a column.
+    reads_columns: bool,
+    /// The current rows, where these are what is asked for: they are read in one round.
+    current: Option<Vec<Option<Row>>>,
+}
+
+impl<'a> Reader<'a> {
+    fn new(group: &'a dyn View, wanted: &'a ViewRead, through: Option<u64>) -> Result<Self, Fault> {
+        let aggregate = |source: &FeatureSource| match source {
+            FeatureSource::Column(_) => None,
+            FeatureSource::Aggregate(position) => Some(*position),
+        };
+        let aggregates: Vec<usize> = wanted.sources.iter().filter_map(aggregate).collect();
+        let reads_columns = aggregates.len() < wanted.sources.len();
+        let is_now = |(_, moment): &(EntityKey, Moment)| matches!(moment, Moment::Now(_));
+        let wants_current = reads_columns && through.is_none() && wanted.rows.iter().all(is_now);
+        let current = wants_current.then(|| current_rows(group, wanted)).transpose()?;
+        Ok(Self { group, wanted, through, aggregates, reads_columns, current })
     }
+
+    /// The values of one entity, one per feature.
+    fn read(&self, row: usize) -> Result<Vec<(Value, FeatureStatus)>, Fault> {
+        let found = self.row(row)?;
+        let (entity, moment) = &self.wanted.rows[row];
+        let view = &*self.wanted.view;
+        let at = moment.at();
+        let mut aggregates = match self.aggregates.as_slice() {
+            [] => Vec::new(),
+            wanted => read::aggregates(self.group, view, entity, AsOf { at, through: self.through }, wanted)?,
+        }
+        .into_iter();
+        let value = |source: &FeatureSource| match source {
+            FeatureSource::Column(position) => column_value(view, found.as_ref(), *position, at),
+            FeatureSource::Aggregate(_) => with_status(aggregates.next().unwrap_or(Value::Null)),
+        };
+        Ok(self.wanted.sources.iter().map(value).collect())
+    }
+
+    /// The row that the columns' values come from.
+    fn row(&self, row: usize) -> Result<Option<Row>, Fault> {
+        let (entity, moment) = &self.wanted.rows[row];
+        let at = match moment {
+            Moment::Now(_) => None,
+            Moment::AsOf(at) => Some(*at),
+        };
+        match &self.current {
+            Some(rows) => Ok(rows[row].clone()),
+            None if self.reads_columns => {
+                read::latest_row(self.group, entity, self.wanted.view.id, at, self.through)
+            }
+            None => Ok(None),
+        }
+    }
+}
+
+fn current_rows(group: &dyn View, wanted: &ViewRead) -> Result<Vec<Option<Row>>, Fault> {
     let key = |(entity, _): &(EntityKey, Moment)| Key::Latest(entity.clone(), wanted.view.id);
     let keys: Vec<Key> = wanted.rows.iter().map(key).collect();
     let row = |record| match record {
         Some(Record::Row(row)) => Some(row),
         _ => None,
     };
-    Ok(Some(group.get_many(&keys)?.into_iter().map(row).collect()))
-}
-
-fn reads_columns(wanted: &ViewRead) -> bool {
-    wanted.sources.iter().any(|source| matches!(source, FeatureSource::Column(_)))
-}
-
-/// The values of one entity, one per feature.
-fn reading(
-    group: &dyn View,
-    wanted: &ViewRead,
-    (row, current): (usize, &Option<Vec<Option<Row>>>),
-    through: Option<u64>,
-) -> Result<Vec<(Value, FeatureStatus)>, Fault> {
-    let (entity, moment) = &wanted.rows[row];
-    let found = match current {
-        Some(rows) => rows[row].clone(),
-        None if reads_columns(wanted) => read::row_as_of(group, entity, wanted.view.id, moment.at(), through)?,
-        None => None,
-    };
-    let aggregates = read::aggregates(group, entity, &wanted.view, moment.at(), through)?;
-    let value = |source: &FeatureSource| match source {
-        FeatureSource::Column(position) => column_value(&wanted.view, found.as_ref(), *position, moment.at()),
-        FeatureSource::Aggregate(position) => {
-            let value = aggregates.get(*position).cloned().unwrap_or(Value::Null);
-            let status = status_of(&value);
-            (value, status)
-        }
-    };
-    Ok(wanted.sources.iter().map(value).collect())
+    Ok(group.get_many(&keys)?.into_iter().map(row).collect())
 }
 
 fn column_value(
@@ -168,16 +194,14 @@ fn column_value(
     let Some(row) = row else {
         return (Value::Null, FeatureStatus::NotFound);
     };
-    let age = at.micros().saturating_sub(row.event_time.micros());
-    if view.definition.ttl_micros.is_some_and(|ttl| age > ttl) {
-        return (Value::Null, FeatureStatus::OutsideMaxAge);
+    match read::row_status(row, view.definition.ttl_micros, at) {
+        RowStatus::Expired => (Value::Null, FeatureStatus::OutsideMaxAge),
+        // A row of an older schema version is shorter: it has no value for the columns that came later.
+        RowStatus::Present => with_status(row.values.get(position).cloned().unwrap_or(Value::Null)),
     }
-    // A row of an older schema version is shorter: it has no value for the columns that came later.
-    let value = row.values.get(position).cloned().unwrap_or(Value::Null);
-    let status = status_of(&value);
-    (value, status)
 }
 
-fn status_of(value: &Value) -> FeatureStatus {
-    if value.is_null() { FeatureStatus::Null } else { FeatureStatus::Present }
+fn with_status(value: Value) -> (Value, FeatureStatus) {
+    let status = if value.is_null() { FeatureStatus::Null } else { FeatureStatus::Present };
+    (value, status)
 }

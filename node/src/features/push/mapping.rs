@@ -5,10 +5,10 @@
 
 use covey_state::catalog::InstalledView;
 use covey_state::command::IncomingRow;
-use covey_state::{DataType, Timestamp, Value};
+use covey_state::{Timestamp, Value};
 
 use crate::error::Failure;
-use crate::features::rows::{TableRows, moments, quoted, widen};
+use crate::features::rows::{TableRows, moments, quoted};
 
 /// The column that says when a row's fact was true.
 pub(crate) const EVENT_TIME: &str = "event_time";
@@ -32,7 +32,7 @@ pub(crate) fn incoming_rows(view: &InstalledView, table: &TableRows) -> Result<V
         key: keys.iter().map(|column| column[number].clone()).collect(),
         event_time,
         created_time: created_times[number],
-        values: columns.iter().map(|(column, data_type)| value(*column, number, *data_type)).collect(),
+        values: columns.iter().map(|column| column.map_or(Value::Null, |column| column[number].clone())).collect(),
     };
     Ok(event_times.iter().enumerate().map(|(number, at)| row(number, *at)).collect())
 }
@@ -64,22 +64,17 @@ fn required<'a>(view: &InstalledView, table: &'a TableRows, name: &str) -> Resul
 }
 
 /// For each column of the schema its values, or `None` where the request leaves a nullable column out.
-type SchemaColumns<'a> = Vec<(Option<&'a [Value]>, DataType)>;
+type SchemaColumns<'a> = Vec<Option<&'a [Value]>>;
 
 fn schema_columns<'a>(view: &InstalledView, table: &'a TableRows) -> Result<SchemaColumns<'a>, Failure> {
     let mut columns = Vec::with_capacity(view.definition.columns.len());
     for column in &view.definition.columns {
-        let given = match column.nullable {
+        columns.push(match column.nullable {
             true => table.column(&column.name),
             false => Some(required(view, table, &column.name)?),
-        };
-        columns.push((given, column.data_type));
+        });
     }
     Ok(columns)
-}
-
-fn value(column: Option<&[Value]>, row: usize, data_type: DataType) -> Value {
-    column.map_or(Value::Null, |column| widen(&column[row], data_type))
 }
 
 #[cfg(test)]
@@ -108,7 +103,7 @@ mod tests {
             key: vec![Value::String("JFK".into())],
             event_time: Timestamp::from_micros(7),
             created_time: Timestamp::from_micros(7),
-            values: vec![Value::Float64(3.0), Value::Float64(2.5)],
+            values: vec![Value::Int64(3), Value::Float64(2.5)],
         };
         assert_eq!(incoming_rows(&sample::weather(), &rows).unwrap(), [expected]);
     }

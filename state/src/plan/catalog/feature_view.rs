@@ -15,9 +15,15 @@ const LIFETIME_MICROS_MAX: i64 = 36_500 * DAY;
 /// Whether the view makes sense by itself.
 pub(super) fn check(view: &FeatureView, join_keys: &[JoinKey]) -> Result<(), Rejection> {
     check_text("description", &view.description)?;
-    ensure(!view.columns.is_empty(), "columns", || "a feature view needs at least one column".to_owned())?;
+    ensure(!view.columns.is_empty(), "columns", || {
+        "a feature view needs at least one column".to_owned()
+    })?;
     within(view.columns.len(), COLUMNS_MAX, "columns of a feature view")?;
-    within(view.aggregates.len(), AGGREGATES_MAX, "aggregates of a feature view")?;
+    within(
+        view.aggregates.len(),
+        AGGREGATES_MAX,
+        "aggregates of a feature view",
+    )?;
     let mut names: BTreeSet<String> = join_keys.iter().map(|key| key.name.clone()).collect();
     for (position, column) in view.columns.iter().enumerate() {
         let field = format!("columns[{position}]");
@@ -38,15 +44,20 @@ pub(super) fn check(view: &FeatureView, join_keys: &[JoinKey]) -> Result<(), Rej
         })?;
     }
     let tolerance = view.future_tolerance_micros;
-    ensure((0..=LIFETIME_MICROS_MAX).contains(&tolerance), "future_tolerance_micros", || {
-        format!("{tolerance} is not a length of time of at most a hundred years")
-    })
+    ensure(
+        (0..=LIFETIME_MICROS_MAX).contains(&tolerance),
+        "future_tolerance_micros",
+        || format!("{tolerance} is not a length of time of at most a hundred years"),
+    )
 }
 
 /// Whether `next` may follow `known`: rows and tiles that exist must keep their meaning.
 pub(super) fn check_succession(known: &FeatureView, next: &FeatureView) -> Result<(), Rejection> {
     ensure(known.entity == next.entity, "entity", || {
-        format!("the view is about `{}`, which cannot change to `{}`", known.entity, next.entity)
+        format!(
+            "the view is about `{}`, which cannot change to `{}`",
+            known.entity, next.entity
+        )
     })?;
     for (position, column) in known.columns.iter().enumerate() {
         let kept = next.columns.get(position);
@@ -58,29 +69,40 @@ pub(super) fn check_succession(known: &FeatureView, next: &FeatureView) -> Resul
             )
         })?;
     }
-    ensure(next.aggregated_columns().starts_with(&known.aggregated_columns()), "aggregates", || {
-        format!(
-            "the aggregated columns were {} in this order; others can only follow them",
-            known.aggregated_columns().join(", ")
-        )
-    })?;
+    ensure(
+        next.aggregated_columns().starts_with(&known.aggregated_columns()),
+        "aggregates",
+        || {
+            format!(
+                "the aggregated columns were {} in this order; others can only follow them",
+                known.aggregated_columns().join(", ")
+            )
+        },
+    )?;
     let hops = known.hops();
     for (position, aggregate) in next.aggregates.iter().enumerate() {
         // Rows that are in already are in no tile of a new width, so the window would miss them.
-        ensure(hops.contains(&aggregate.hop()), &format!("aggregates[{position}].window_micros"), || {
-            format!(
-                "{} needs tiles of {}, which this view does not keep; declare a new view for it",
-                aggregate.name(),
-                window_text(aggregate.hop().micros())
-            )
-        })?;
+        ensure(
+            hops.contains(&aggregate.hop()),
+            &format!("aggregates[{position}].window_micros"),
+            || {
+                format!(
+                    "{} needs tiles of {}, which this view does not keep; declare a new view for it",
+                    aggregate.name(),
+                    window_text(aggregate.hop().micros())
+                )
+            },
+        )?;
     }
     Ok(())
 }
 
 fn check_is_new(names: &mut BTreeSet<String>, field: &str, name: String) -> Result<(), Rejection> {
     if names.contains(&name) {
-        return Err(invalid(field, format!("`{name}` names another column, aggregate or join key too")));
+        return Err(invalid(
+            field,
+            format!("`{name}` names another column, aggregate or join key too"),
+        ));
     }
     names.insert(name);
     Ok(())
@@ -90,19 +112,36 @@ fn check_rule(field: &str, column: &Column, rule: &Rule) -> Result<(), Rejection
     match rule {
         Rule::Min(bound) | Rule::Max(bound) => {
             check_finite(field, *bound)?;
-            ensure(matches!(column.data_type, DataType::Int64 | DataType::Float64), field, || {
-                format!("`{}` is {}, only int64 and float64 have bounds", column.name, column.data_type)
-            })
+            ensure(
+                matches!(column.data_type, DataType::Int64 | DataType::Float64),
+                field,
+                || {
+                    format!(
+                        "`{}` is {}, only int64 and float64 have bounds",
+                        column.name, column.data_type
+                    )
+                },
+            )
         }
         Rule::OneOf(values) => {
-            ensure(!values.is_empty(), field, || "no value would be allowed".to_owned())?;
+            ensure(!values.is_empty(), field, || {
+                "no value would be allowed".to_owned()
+            })?;
             within(values.len(), ONE_OF_MAX, "values of a one-of rule")?;
-            let stranger = values.iter().find(|value| value.data_type() != Some(column.data_type));
+            let stranger = values
+                .iter()
+                .find(|value| value.data_type() != Some(column.data_type));
             if let Some(value) = stranger {
                 let value = quoted(&value.to_string());
-                return Err(invalid(field, format!("{value} is not {}, as `{}` is", column.data_type, column.name)));
+                return Err(invalid(
+                    field,
+                    format!("{value} is not {}, as `{}` is", column.data_type, column.name),
+                ));
             }
-            values.iter().filter_map(Value::as_number).try_for_each(|number| check_finite(field, number))
+            values
+                .iter()
+                .filter_map(Value::as_number)
+                .try_for_each(|number| check_finite(field, number))
         }
     }
 }
@@ -110,19 +149,36 @@ fn check_rule(field: &str, column: &Column, rule: &Rule) -> Result<(), Rejection
 fn check_aggregate(field: &str, view: &FeatureView, aggregate: &Aggregate) -> Result<(), Rejection> {
     let column = view.columns.iter().find(|column| column.name == aggregate.column);
     let Some(column) = column else {
-        return Err(invalid(format!("{field}.column"), format!("there is no column `{}`", aggregate.column)));
+        return Err(invalid(
+            format!("{field}.column"),
+            format!("there is no column `{}`", aggregate.column),
+        ));
     };
     ensure(column.data_type.is_numeric(), &format!("{field}.column"), || {
-        format!("`{}` is {}, aggregates need a number or a truth value", column.name, column.data_type)
+        format!(
+            "`{}` is {}, aggregates need a number or a truth value",
+            column.name, column.data_type
+        )
     })?;
     let window = aggregate.window_micros;
     let field = format!("{field}.window_micros");
-    ensure((WINDOW_MICROS_MIN..=WINDOW_MICROS_MAX).contains(&window), &field, || {
-        let (shortest, longest) = (window_text(WINDOW_MICROS_MIN), window_text(WINDOW_MICROS_MAX));
-        format!("{} is not a window from {shortest} to {longest}", window_text(window))
-    })?;
+    ensure(
+        (WINDOW_MICROS_MIN..=WINDOW_MICROS_MAX).contains(&window),
+        &field,
+        || {
+            let (shortest, longest) = (window_text(WINDOW_MICROS_MIN), window_text(WINDOW_MICROS_MAX));
+            format!(
+                "{} is not a window from {shortest} to {longest}",
+                window_text(window)
+            )
+        },
+    )?;
     let hop = aggregate.hop().micros();
     ensure(window % hop == 0, &field, || {
-        format!("{} is not a multiple of {}, the width of its tiles", window_text(window), window_text(hop))
+        format!(
+            "{} is not a multiple of {}, the width of its tiles",
+            window_text(window),
+            window_text(hop)
+        )
     })
 }

@@ -29,8 +29,16 @@ impl<'a> Checker<'a> {
     pub(super) fn new(schema: &'a InstalledView, head: &FeatureView, now: Timestamp) -> Self {
         let columns = &schema.definition.columns;
         let sums = head.aggregated_columns();
-        let aggregated = columns.iter().map(|column| sums.contains(&column.name.as_str())).collect();
-        Self { schema, latest: now.plus_micros(schema.definition.future_tolerance_micros), now, aggregated }
+        let aggregated = columns
+            .iter()
+            .map(|column| sums.contains(&column.name.as_str()))
+            .collect();
+        Self {
+            schema,
+            latest: now.plus_micros(schema.definition.future_tolerance_micros),
+            now,
+            aggregated,
+        }
     }
 
     /// The row's entity and values as they are stored, or why the row is refused.
@@ -63,9 +71,18 @@ impl<'a> Checker<'a> {
     fn key(&self, row: &IncomingRow) -> Result<EntityKey, String> {
         let join_keys = &self.schema.join_keys;
         if row.key.len() != join_keys.len() {
-            return Err(format!("{} key values for {} join keys", row.key.len(), join_keys.len()));
+            return Err(format!(
+                "{} key values for {} join keys",
+                row.key.len(),
+                join_keys.len()
+            ));
         }
-        join_keys.iter().zip(&row.key).map(|(key, value)| key_part(key, value)).collect::<Result<_, _>>().map(EntityKey)
+        join_keys
+            .iter()
+            .zip(&row.key)
+            .map(|(key, value)| key_part(key, value))
+            .collect::<Result<_, _>>()
+            .map(EntityKey)
     }
 }
 
@@ -73,11 +90,19 @@ fn key_part(key: &JoinKey, value: &Value) -> Result<KeyPart, String> {
     match (key.data_type, value) {
         (_, Value::Null) => Err(format!("join key `{}` is null", key.name)),
         (DataType::Int64, Value::Int64(number)) => Ok(KeyPart::Int64(*number)),
-        (DataType::String, Value::String(text)) if text.len() <= KEY_BYTES_MAX => Ok(KeyPart::String(text.clone())),
-        (DataType::String, Value::String(text)) => {
-            Err(format!("join key `{}` has {} bytes, at most {KEY_BYTES_MAX} are taken", key.name, text.len()))
+        (DataType::String, Value::String(text)) if text.len() <= KEY_BYTES_MAX => {
+            Ok(KeyPart::String(text.clone()))
         }
-        (expected, found) => Err(format!("join key `{}` must be {expected}, found {}", key.name, shown(found))),
+        (DataType::String, Value::String(text)) => Err(format!(
+            "join key `{}` has {} bytes, at most {KEY_BYTES_MAX} are taken",
+            key.name,
+            text.len()
+        )),
+        (expected, found) => Err(format!(
+            "join key `{}` must be {expected}, found {}",
+            key.name,
+            shown(found)
+        )),
     }
 }
 
@@ -94,15 +119,31 @@ fn stored(column: &Column, value: &Value, aggregated: bool) -> Result<Value, Str
             return Err(format!("column `{name}` must be a finite number, found {number}"));
         }
         // Minus zero becomes zero, so that equal numbers have equal bits.
-        (DataType::Float64, Value::Float64(number)) => Value::Float64(if *number == 0.0 { 0.0 } else { *number }),
+        (DataType::Float64, Value::Float64(number)) => {
+            Value::Float64(if *number == 0.0 { 0.0 } else { *number })
+        }
         (DataType::String, Value::String(text)) if text.len() > VALUE_BYTES_MAX => {
-            return Err(format!("column `{name}` has {} bytes, at most {VALUE_BYTES_MAX} are taken", text.len()));
+            return Err(format!(
+                "column `{name}` has {} bytes, at most {VALUE_BYTES_MAX} are taken",
+                text.len()
+            ));
         }
         (expected, found) if found.data_type() == Some(expected) => found.clone(),
-        (expected, found) => return Err(format!("column `{name}` must be {expected}, found {}", shown(found))),
+        (expected, found) => {
+            return Err(format!(
+                "column `{name}` must be {expected}, found {}",
+                shown(found)
+            ));
+        }
     };
-    if aggregated && stored.as_number().is_some_and(|number| number.abs() > AGGREGATED_MAGNITUDE_MAX) {
-        return Err(format!("column `{name}` is aggregated, {stored} is beyond ±{AGGREGATED_MAGNITUDE_MAX:e}"));
+    if aggregated
+        && stored
+            .as_number()
+            .is_some_and(|number| number.abs() > AGGREGATED_MAGNITUDE_MAX)
+    {
+        return Err(format!(
+            "column `{name}` is aggregated, {stored} is beyond ±{AGGREGATED_MAGNITUDE_MAX:e}"
+        ));
     }
     for rule in &column.rules {
         obey(rule, name, &stored)?;
@@ -120,7 +161,10 @@ fn obey(rule: &Rule, name: &str, value: &Value) -> Result<(), String> {
         }
         Rule::OneOf(allowed) if !allowed.contains(value) => {
             let found = quoted(&value.to_string());
-            Err(format!("column `{name}` must be one of {} declared values, found {found}", allowed.len()))
+            Err(format!(
+                "column `{name}` must be one of {} declared values, found {found}",
+                allowed.len()
+            ))
         }
         Rule::Min(_) | Rule::Max(_) | Rule::OneOf(_) => Ok(()),
     }

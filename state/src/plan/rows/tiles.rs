@@ -50,9 +50,9 @@ pub(super) fn put(draft: &mut Draft<'_>, head: &InstalledView, batch: &Batch) ->
 fn complete(draft: &Draft<'_>, key: &Key, stored: Option<Tile>, positions: &[usize]) -> Result<Tile, Stop> {
     match (stored, key) {
         (None, _) => Ok(Tile::empty(positions.len())),
-        (Some(tile), Key::Tile(entity, view, hop, start)) if tile.columns.len() < positions.len() => {
-            Ok(rebuilt_tile(draft.view(), (entity, *view), (*hop, *start), positions, u64::MAX)?)
-        }
+        (Some(tile), Key::Tile(entity, view, hop, start)) if tile.columns.len() < positions.len() => Ok(
+            rebuilt_tile(draft.view(), (entity, *view), (*hop, *start), positions, u64::MAX)?,
+        ),
         (Some(tile), _) => Ok(tile),
     }
 }

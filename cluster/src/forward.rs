@@ -1,0 +1,213 @@
+//! Finds a group's leader and has it do something, from any node.
+//!
+//! It follows the hints of those who are not the leader, tries the members in turn when nobody knows, and goes on
+//! with growing pauses until the deadline. What it forwards must be safe to repeat.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use covey_state::{GroupId, NodeId};
+use openraft::errors::{ClientWriteError, ForwardToLeader, RaftError};
+use tokio::time::Instant;
+
+use crate::backoff::Backoff;
+use crate::config::HostConfig;
+use crate::consensus::TypeConfig;
+use crate::error::Error;
+use crate::host::Inner;
+use crate::identity::Peer;
+use crate::replica::Replica;
+use crate::transport::PeerClient;
+
+/// Hints that are followed without a pause; more than that is a circle.
+const HOPS_MAX: usize = 3;
+
+/// What came of asking one node.
+#[derive(Debug, Clone)]
+pub(crate) enum Outcome<T> {
+    /// It is done.
+    Done(T),
+    /// That node does not lead the group, but may know who does.
+    NotLeader(Option<Peer>),
+    /// That node has no running replica of the group.
+    NotHosted,
+    /// Not now; it may or may not have happened.
+    Unavailable(String),
+    /// A queue of that node is full.
+    Busy {
+        /// Which queue.
+        queue: &'static str,
+        /// Its limit.
+        limit: usize,
+    },
+    /// Never as it stands.
+    Rejected(String),
+}
+
+impl<T> Outcome<T> {
+    /// What a failed write of the consensus library means.
+    pub(crate) fn of_failure(error: RaftError<TypeConfig, ClientWriteError<TypeConfig>>) -> Self {
+        use openraft::errors::ChangeMembershipError as Change;
+        match error {
+            RaftError::Fatal(_) => Self::NotHosted,
+            RaftError::APIError(ClientWriteError::ForwardToLeader(to)) => Self::elsewhere(to),
+            RaftError::APIError(ClientWriteError::ChangeMembershipError(change)) => match change {
+                Change::InProgress(_) | Change::UncommittedLeaderLog(_) => Self::Unavailable(change.to_string()),
+                Change::EmptyMembership(_)
+                | Change::LearnerNotFound(_)
+                | Change::UnsupportedMembershipTransition(_)
+                | Change::NodeMetadataChanged(_) => Self::Rejected(change.to_string()),
+            },
+            RaftError::APIError(
+                error @ (ClientWriteError::LogEntryDiscarded(_) | ClientWriteError::PreconditionFailed(_)),
+            ) => Self::Unavailable(error.to_string()),
+        }
+    }
+
+    /// Somebody else leads, perhaps.
+    pub(crate) fn elsewhere(to: ForwardToLeader<TypeConfig>) -> Self {
+        let peer = to.leader_id.zip(to.leader_node);
+        Self::NotLeader(peer.map(|(node, peer)| Peer { node: NodeId::new(node), ..peer }))
+    }
+}
+
+/// Something that only the leader of a group can do.
+pub(crate) trait LeaderCall: Sync {
+    /// What comes back.
+    type Answer: Send;
+
+    /// What it is called in errors.
+    const NAME: &'static str;
+
+    /// How long one node may take before another one is asked.
+    fn patience(&self, config: &HostConfig) -> Duration;
+
+    /// Does it with the replica on this node.
+    fn here(&self, replica: Arc<Replica>, until: Instant) -> impl Future<Output = Outcome<Self::Answer>> + Send;
+
+    /// Has another node do it.
+    fn there(&self, client: PeerClient, until: Instant) -> impl Future<Output = Outcome<Self::Answer>> + Send;
+}
+
+/// Has the leader of `group` do `call`, before `deadline`.
+pub(crate) async fn lead<C: LeaderCall>(
+    inner: &Inner,
+    group: GroupId,
+    call: &C,
+    deadline: Instant,
+) -> Result<C::Answer, Error> {
+    let mut search = Search::new(inner, group);
+    loop {
+        let target = search.next();
+        let until = deadline.min(Instant::now() + call.patience(&inner.config));
+        let asked = tokio::time::timeout_at(until, ask(inner, group, call, target, until)).await;
+        let outcome = asked.unwrap_or_else(|_| Outcome::Unavailable(format!("{target} gave no answer")));
+        match outcome {
+            Outcome::Done(answer) => {
+                inner.note_leader(group, target);
+                return Ok(answer);
+            }
+            Outcome::Rejected(reason) => return Err(Error::Refused { group, reason }),
+            Outcome::Busy { queue, limit } if target == inner.identity.node => {
+                return Err(Error::Overloaded { queue, limit });
+            }
+            Outcome::Busy { queue, limit } => search.failed(format!("{queue} of {target} is full at {limit}")),
+            Outcome::Unavailable(reason) => search.failed(reason),
+            Outcome::NotHosted => search.failed(format!("{target} has no running replica")),
+            Outcome::NotLeader(hint) => search.redirected(target, hint),
+        }
+        if let Some(pause) = search.pause() {
+            tokio::time::sleep_until(deadline.min(Instant::now() + pause)).await;
+        }
+        if Instant::now() >= deadline {
+            return Err(Error::Deadline { group, operation: C::NAME, obstacle: search.obstacle });
+        }
+    }
+}
+
+async fn ask<C: LeaderCall>(
+    inner: &Inner,
+    group: GroupId,
+    call: &C,
+    target: NodeId,
+    until: Instant,
+) -> Outcome<C::Answer> {
+    if target == inner.identity.node {
+        return match inner.replica(group) {
+            Some(replica) => call.here(replica, until).await,
+            None => Outcome::NotHosted,
+        };
+    }
+    match inner.transport.client(target) {
+        Ok(client) => call.there(client, until).await,
+        Err(error) => Outcome::Unavailable(error.to_string()),
+    }
+}
+
+/// The search for a leader.
+struct Search<'a> {
+    inner: &'a Inner,
+    group: GroupId,
+    hint: Option<NodeId>,
+    hops: usize,
+    /// Nodes still to be tried before the next pause.
+    round: Vec<NodeId>,
+    pause_now: bool,
+    backoff: Backoff,
+    obstacle: String,
+}
+
+impl<'a> Search<'a> {
+    fn new(inner: &'a Inner, group: GroupId) -> Self {
+        Self {
+            inner,
+            group,
+            hint: inner.leader_guess(group),
+            hops: 0,
+            round: Vec::new(),
+            pause_now: false,
+            backoff: Backoff::new(inner.config.retry_min, inner.config.retry_max),
+            obstacle: "nobody was asked".to_owned(),
+        }
+    }
+
+    /// Whom to ask next.
+    fn next(&mut self) -> NodeId {
+        self.pause_now = false;
+        if let Some(hint) = self.hint.take() {
+            return hint;
+        }
+        if self.round.is_empty() {
+            self.round = self.inner.candidates(self.group);
+        }
+        self.round.pop().unwrap_or(self.inner.identity.node)
+    }
+
+    /// The node asked could not do it.
+    fn failed(&mut self, obstacle: String) {
+        self.obstacle = obstacle;
+        self.inner.forget_leader(self.group);
+        // Those left in the round are tried at once; a whole round in vain deserves a pause and a fresh look.
+        if self.round.is_empty() {
+            self.pause_now = true;
+            self.hops = 0;
+            self.hint = None;
+        }
+    }
+
+    /// The node asked named somebody else, or nobody.
+    fn redirected(&mut self, from: NodeId, hint: Option<Peer>) {
+        let Some(peer) = hint.filter(|peer| peer.node != from && self.hops < HOPS_MAX) else {
+            return self.failed(format!("{from} knows no leader"));
+        };
+        self.obstacle = format!("{from} says that {} leads", peer.node);
+        self.inner.transport.heard_of(&peer);
+        self.hint = Some(peer.node);
+        self.hops += 1;
+    }
+
+    fn pause(&mut self) -> Option<Duration> {
+        self.pause_now.then(|| self.backoff.pause())
+    }
+}

@@ -1,0 +1,128 @@
+//! How old what a replica shows may be at most.
+//!
+//! A leader knows when a quorum last confirmed it, and tells the age of that with every message. Everything that was
+//! acknowledged anywhere before that moment is at or before the commit index in the same message, provided the leader
+//! has committed an entry of its own term. So a follower that has applied that index is at most that old, plus the
+//! time the message travelled.
+
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use openraft::Instant as _;
+use openraft::async_runtime::watch::WatchReceiver as _;
+use openraft::type_config::alias::WatchReceiverOf;
+
+use crate::consensus::{LogId, RaftMetrics, TypeConfig, Vote};
+
+pub(crate) type MetricsWatch = WatchReceiverOf<TypeConfig, RaftMetrics>;
+
+/// What is known about the age of one replica.
+#[derive(Default)]
+pub(crate) struct Freshness {
+    metrics: OnceLock<MetricsWatch>,
+    heard: Mutex<Heard>,
+}
+
+/// What a follower has heard from its leader.
+#[derive(Debug, Default)]
+struct Heard {
+    /// The state includes everything acknowledged before this moment.
+    proven: Option<Instant>,
+    /// The state will include everything acknowledged before this moment once this index is applied.
+    promised: Option<(Instant, u64)>,
+}
+
+impl Freshness {
+    /// Connects it to the metrics of the replica, once that runs.
+    pub(crate) fn watch(&self, metrics: MetricsWatch) {
+        // A second call would bring the metrics of the same replica.
+        let _ = self.metrics.set(metrics);
+    }
+
+    /// On a leader: the age of its last confirmation by a quorum.
+    pub(crate) fn quorum_age(&self) -> Option<Duration> {
+        let metrics = self.metrics.get()?.borrow_watched();
+        if !metrics.state.is_leader() {
+            return None;
+        }
+        let alone = metrics.membership_config.membership().voter_ids().all(|voter| voter == metrics.id);
+        if alone {
+            return Some(Duration::ZERO);
+        }
+        metrics.last_quorum_acked.map(|at| at.elapsed())
+    }
+
+    /// On a follower: a message of its leader was accepted.
+    pub(crate) fn heard(&self, vote: &Vote, commit: Option<LogId>, quorum_age: Option<Duration>, applied: u64) {
+        let (Some(commit), Some(age)) = (commit, quorum_age) else { return };
+        if commit.leader_id != vote.leader_id {
+            return;
+        }
+        let Some(at) = Instant::now().checked_sub(age) else { return };
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.settle(applied);
+        if applied >= commit.index {
+            heard.proven = heard.proven.max(Some(at));
+        } else {
+            // The oldest promise is kept: it is the first to come true.
+            heard.promised.get_or_insert((at, commit.index));
+        }
+    }
+
+    /// How old the state may be at most; `None` when nothing is known.
+    pub(crate) fn staleness(&self, applied: u64) -> Option<Duration> {
+        if let Some(age) = self.leader_staleness(applied) {
+            return Some(age);
+        }
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.settle(applied);
+        heard.proven.map(|at| at.elapsed())
+    }
+
+    fn leader_staleness(&self, applied: u64) -> Option<Duration> {
+        let age = self.quorum_age()?;
+        let metrics = self.metrics.get()?.borrow_watched();
+        let committed = metrics.local_committed?;
+        let own_term = committed.leader_id == metrics.vote.leader_id;
+        (own_term && applied >= committed.index).then_some(age)
+    }
+}
+
+impl Heard {
+    fn settle(&mut self, applied: u64) {
+        if let Some((at, _)) = self.promised.take_if(|(_, index)| *index <= applied) {
+            self.proven = self.proven.max(Some(at));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::consensus::LeaderId;
+
+    const LEADER: LeaderId = LeaderId { term: 2, node_id: 1 };
+
+    fn vote() -> Vote {
+        Vote { leader_id: LEADER, committed: true }
+    }
+
+    #[test]
+    fn a_state_is_as_old_as_the_leaders_confirmation_once_the_commit_is_applied() {
+        let freshness = Freshness::default();
+        assert_eq!(freshness.staleness(0), None);
+        let age = Duration::from_secs(1);
+        freshness.heard(&vote(), Some(LogId::new(LEADER, 7)), Some(age), 5);
+        assert_eq!(freshness.staleness(6), None, "entry 7 is still missing");
+        let staleness = freshness.staleness(7).unwrap();
+        assert!(staleness >= age && staleness < 2 * age, "{staleness:?}");
+    }
+
+    #[test]
+    fn a_commit_of_an_earlier_term_proves_nothing() {
+        let freshness = Freshness::default();
+        let earlier = LeaderId { term: 1, node_id: 3 };
+        freshness.heard(&vote(), Some(LogId::new(earlier, 7)), Some(Duration::ZERO), 7);
+        assert_eq!(freshness.staleness(7), None);
+    }
+}

@@ -1,0 +1,373 @@
+//! The host: this node's replicas of all groups, and the way to every group of the cluster.
+
+mod groups;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use covey_proto::peer::v1 as wire;
+use covey_proto::peer::v1::peer_service_server::PeerServiceServer;
+use covey_state::{GroupId, NodeId};
+use covey_storage::{RaftDb, StateDb};
+use rand::seq::SliceRandom as _;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
+use tonic::transport::Channel;
+
+use crate::config::HostConfig;
+use crate::error::Error;
+use crate::forward::{LeaderCall, Outcome, lead};
+use crate::identity::{Identity, Peer};
+use crate::machine::{Committed, StateMachine};
+use crate::members::{Change, ChangeCall};
+use crate::metrics::HostMetrics;
+use crate::read::{self, Consistency, ReadPoint};
+use crate::replica::Replica;
+use crate::service::{self, PeerEndpoint};
+use crate::status::GroupStatus;
+use crate::transport::{Gate, PeerClient, Transport};
+use groups::Slot;
+
+pub use groups::Wipe;
+
+/// The service that the peer port mounts.
+pub type PeerServer = PeerServiceServer<PeerEndpoint>;
+
+/// Where a host keeps things.
+#[derive(Clone)]
+pub struct Stores {
+    /// The logs of all groups.
+    pub raftdb: RaftDb,
+    /// The state of all groups.
+    pub statedb: StateDb,
+    /// The directory of the snapshots; the host makes one directory per group in it.
+    pub snapshot_dir: PathBuf,
+}
+
+/// This node's replicas of all groups. Clones share it.
+#[derive(Clone)]
+pub struct Host {
+    inner: Arc<Inner>,
+}
+
+/// What the parts of a host share.
+pub(crate) struct Inner {
+    pub(crate) identity: Identity,
+    pub(crate) config: Arc<HostConfig>,
+    pub(crate) consensus: Arc<openraft::Config>,
+    pub(crate) stores: Stores,
+    pub(crate) machine: Arc<dyn StateMachine>,
+    pub(crate) transport: Arc<Transport>,
+    pub(crate) gate: Gate,
+    pub(crate) metrics: HostMetrics,
+    pub(crate) snapshot_receives: Semaphore,
+    slots: RwLock<BTreeMap<GroupId, Slot>>,
+    /// One opening or closing of a group at a time.
+    turn: tokio::sync::Mutex<()>,
+    /// Where the leader of a group was found last.
+    leaders: Mutex<BTreeMap<GroupId, NodeId>>,
+    closing: watch::Sender<bool>,
+}
+
+impl Inner {
+    /// The running replica of a group.
+    pub(crate) fn replica(&self, group: GroupId) -> Option<Arc<Replica>> {
+        match self.slots.read().unwrap_or_else(PoisonError::into_inner).get(&group) {
+            Some(Slot::Running(replica)) => Some(Arc::clone(replica)),
+            Some(Slot::Failed(_)) | None => None,
+        }
+    }
+
+    /// The replica of a group, or why there is none.
+    pub(crate) fn hosted(&self, group: GroupId) -> Result<Arc<Replica>, Error> {
+        match self.slots.read().unwrap_or_else(PoisonError::into_inner).get(&group) {
+            Some(Slot::Running(replica)) => replica.fault().map_or_else(|| Ok(Arc::clone(replica)), Err),
+            Some(Slot::Failed(reason)) => Err(Error::Stopped { group, reason: reason.clone() }),
+            None => Err(Error::NotHosted { group }),
+        }
+    }
+
+    /// The node that most likely leads a group.
+    pub(crate) fn leader_guess(&self, group: GroupId) -> Option<NodeId> {
+        let known = self.replica(group).and_then(|replica| replica.leader());
+        known.or_else(|| self.leaders.lock().unwrap_or_else(PoisonError::into_inner).get(&group).copied())
+    }
+
+    /// Notes where the leader of a group was found.
+    pub(crate) fn note_leader(&self, group: GroupId, node: NodeId) {
+        self.leaders.lock().unwrap_or_else(PoisonError::into_inner).insert(group, node);
+    }
+
+    /// Forgets where the leader of a group was found.
+    pub(crate) fn forget_leader(&self, group: GroupId) {
+        self.leaders.lock().unwrap_or_else(PoisonError::into_inner).remove(&group);
+    }
+
+    /// Whom to ask about a group when nobody is known to lead it, in random order: its members if this node knows
+    /// them, or else everybody.
+    pub(crate) fn candidates(&self, group: GroupId) -> Vec<NodeId> {
+        let mut members = self.replica(group).map_or_else(Vec::new, |replica| replica.members());
+        if members.is_empty() {
+            members = self.transport.peers();
+            members.push(self.identity.node);
+        }
+        members.shuffle(&mut rand::thread_rng());
+        members
+    }
+
+    /// Tells when the host begins to shut down.
+    pub(crate) fn closing(&self) -> watch::Receiver<bool> {
+        self.closing.subscribe()
+    }
+
+    /// Whether the host shuts down.
+    pub(crate) fn is_closing(&self) -> bool {
+        *self.closing.borrow()
+    }
+}
+
+impl Host {
+    /// Opens every group that has anything on disk. A group that cannot be opened is stopped, and the rest go on.
+    ///
+    /// # Errors
+    /// When the configuration is not usable, or the stores as a whole cannot be read.
+    pub async fn start(
+        config: HostConfig,
+        identity: Identity,
+        stores: Stores,
+        machine: Arc<dyn StateMachine>,
+    ) -> Result<Self, Error> {
+        let consensus = config.consensus()?;
+        let metrics = HostMetrics::new(config.registry.as_ref())?;
+        let config = Arc::new(config);
+        let inner = Arc::new(Inner {
+            identity,
+            consensus,
+            stores,
+            machine,
+            transport: Arc::new(Transport::new(identity, Arc::clone(&config), metrics.clone())),
+            gate: Gate::new(identity),
+            metrics,
+            snapshot_receives: Semaphore::new(config.snapshot_receives_max),
+            slots: RwLock::default(),
+            turn: tokio::sync::Mutex::default(),
+            leaders: Mutex::default(),
+            closing: watch::Sender::new(false),
+            config,
+        });
+        groups::reopen(&inner).await?;
+        Ok(Self { inner })
+    }
+
+    /// Makes `members` the first voters of a group that nobody has yet; every one of them must have it open. Repeating
+    /// it changes nothing.
+    ///
+    /// # Errors
+    /// When the group cannot be opened here, or this node is not among the members.
+    pub async fn bootstrap_group(&self, group: GroupId, members: Vec<Peer>) -> Result<(), Error> {
+        groups::bootstrap(&self.inner, group, members).await
+    }
+
+    /// Opens an empty replica that waits to be added to its group, or the one that is there already.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn open_group(&self, group: GroupId) -> Result<(), Error> {
+        groups::open(&self.inner, group).await.map(drop)
+    }
+
+    /// Stops this node's replica of a group. It must not be a member any more when it is erased.
+    ///
+    /// # Errors
+    /// When the store fails; the replica is stopped all the same.
+    pub async fn close_group(&self, group: GroupId, wipe: Wipe) -> Result<(), Error> {
+        groups::close(&self.inner, group, wipe).await
+    }
+
+    /// Every replica on this node, in ascending order of the groups.
+    pub fn groups(&self) -> Vec<GroupStatus> {
+        groups::statuses(&self.inner)
+    }
+
+    /// The replica of a group.
+    pub fn group(&self, group: GroupId) -> Option<GroupStatus> {
+        groups::status(&self.inner, group)
+    }
+
+    /// Has an entry committed and applied by its group, wherever the leader is. The entry may be proposed more than
+    /// once on the way, so it must carry a request id that the state machine recognises.
+    ///
+    /// # Errors
+    /// [`Error::Deadline`] when time runs out, and then the entry may still be committed; [`Error::Overloaded`] when
+    /// this node leads and too many proposals wait.
+    pub async fn propose(
+        &self,
+        group: GroupId,
+        entry: Bytes,
+        deadline: impl Into<Instant> + Send,
+    ) -> Result<Committed, Error> {
+        lead(&self.inner, group, &Proposal { group, entry }, deadline.into()).await
+    }
+
+    /// Waits until the replica on this node satisfies `consistency`.
+    ///
+    /// # Errors
+    /// [`Error::NotHosted`] when there is no replica here, [`Error::Deadline`] when time runs out.
+    pub async fn read(
+        &self,
+        group: GroupId,
+        consistency: Consistency,
+        deadline: impl Into<Instant> + Send,
+    ) -> Result<ReadPoint, Error> {
+        read::read(&self.inner, group, consistency, deadline.into()).await
+    }
+
+    /// Follows the index of the last entry applied here; 0 before the first.
+    pub fn applied(&self, group: GroupId) -> Option<watch::Receiver<u64>> {
+        self.inner.replica(group).map(|replica| replica.applied())
+    }
+
+    /// Adds a node that follows without voting; it must have the group open. Returns when the change is committed,
+    /// which is before the node has caught up: see [`GroupStatus::replication`].
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when it cannot be, [`Error::Deadline`] when time runs out.
+    pub async fn add_learner(
+        &self,
+        group: GroupId,
+        peer: Peer,
+        deadline: impl Into<Instant> + Send,
+    ) -> Result<(), Error> {
+        self.inner.transport.heard_of(&peer);
+        self.change(group, Change::AddLearner(peer), deadline.into()).await
+    }
+
+    /// Replaces the voters; new ones must be learners and are waited for until they have nearly caught up.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when it cannot be, [`Error::Deadline`] when time runs out.
+    pub async fn change_voters(
+        &self,
+        group: GroupId,
+        voters: BTreeSet<NodeId>,
+        retain_as_learners: bool,
+        deadline: impl Into<Instant> + Send,
+    ) -> Result<(), Error> {
+        self.change(group, Change::ChangeVoters { voters, retain_as_learners }, deadline.into()).await
+    }
+
+    /// Removes a node that does not vote.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when it votes, [`Error::Deadline`] when time runs out.
+    pub async fn remove_learner(
+        &self,
+        group: GroupId,
+        node: NodeId,
+        deadline: impl Into<Instant> + Send,
+    ) -> Result<(), Error> {
+        self.change(group, Change::RemoveLearner(node), deadline.into()).await
+    }
+
+    /// Hands leadership to a voter and returns when it leads.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when it is no voter, [`Error::Deadline`] when time runs out.
+    pub async fn transfer_leader(
+        &self,
+        group: GroupId,
+        to: NodeId,
+        deadline: impl Into<Instant> + Send,
+    ) -> Result<(), Error> {
+        self.change(group, Change::TransferLeader(to), deadline.into()).await
+    }
+
+    /// Has this node's replica take a snapshot soon.
+    ///
+    /// # Errors
+    /// [`Error::NotHosted`] or [`Error::Stopped`] when no replica runs here.
+    pub async fn snapshot(&self, group: GroupId) -> Result<(), Error> {
+        let replica = self.inner.hosted(group)?;
+        let triggered = replica.raft.trigger().snapshot().await;
+        triggered.map_err(|fatal| Error::Stopped { group, reason: fatal.to_string() })
+    }
+
+    /// Notes where a peer is; a changed address replaces the connections.
+    ///
+    /// # Errors
+    /// [`Error::Address`] when the address cannot be parsed.
+    pub fn knows(&self, peer: Peer) -> Result<(), Error> {
+        self.inner.transport.knows(peer)
+    }
+
+    /// A connection to a peer for the application's own calls; it comes up when it is used.
+    ///
+    /// # Errors
+    /// [`Error::UnknownNode`] when no address is known.
+    pub fn channel(&self, node: NodeId) -> Result<Channel, Error> {
+        self.inner.transport.channel(node)
+    }
+
+    /// Who this node is.
+    pub fn identity(&self) -> Identity {
+        self.inner.identity
+    }
+
+    /// Brings the gauges of the groups up to date; call it before the registry is read.
+    pub fn observe(&self) {
+        self.inner.metrics.observe(&self.groups());
+    }
+
+    /// The service for the peer port.
+    pub fn peer_service(&self) -> PeerServer {
+        let bytes_max = self.inner.config.message_bytes_max;
+        PeerServer::new(PeerEndpoint::new(Arc::clone(&self.inner)))
+            .max_decoding_message_size(bytes_max)
+            .max_encoding_message_size(bytes_max)
+    }
+
+    /// Stops every replica and ends every stream.
+    pub async fn shutdown(self) {
+        groups::shutdown(&self.inner).await;
+    }
+
+    async fn change(&self, group: GroupId, change: Change, deadline: Instant) -> Result<(), Error> {
+        let call = ChangeCall { group, change, promote_lag_max: self.inner.config.promote_lag_max };
+        lead(&self.inner, group, &call, deadline).await
+    }
+}
+
+/// An entry on its way to the leader.
+struct Proposal {
+    group: GroupId,
+    entry: Bytes,
+}
+
+impl LeaderCall for Proposal {
+    type Answer = Committed;
+
+    const NAME: &'static str = "proposal";
+
+    fn patience(&self, config: &HostConfig) -> Duration {
+        config.election_max
+    }
+
+    async fn here(&self, replica: Arc<Replica>, _: Instant) -> Outcome<Committed> {
+        replica.propose(self.entry.clone()).await
+    }
+
+    async fn there(&self, mut client: PeerClient, until: Instant) -> Outcome<Committed> {
+        let request = wire::ProposeRequest {
+            group: self.group.get(),
+            entry: self.entry.clone(),
+            timeout_ms: service::timeout_ms(until),
+        };
+        match client.propose(request).await {
+            Ok(reply) => service::propose_outcome(self.group, reply.into_inner()),
+            Err(status) => service::failed(&status),
+        }
+    }
+}

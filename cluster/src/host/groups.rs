@@ -1,0 +1,186 @@
+//! Opening and closing of replicas.
+//!
+//! Invariant: the log of a group is erased before its state, so a state without a log is the rest of an interrupted
+//! erasure, and the next start sweeps it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::sync::{Arc, PoisonError};
+
+use covey_state::GroupId;
+use futures::{StreamExt as _, TryStreamExt as _};
+use openraft::errors::{InitializeError, RaftError};
+use tokio::sync::oneshot;
+
+use super::Inner;
+use crate::error::{Error, chain};
+use crate::identity::Peer;
+use crate::replica::Replica;
+use crate::snapshot::SnapshotStore;
+use crate::status::{GroupStatus, Role};
+
+/// What becomes of a replica's data when it is closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wipe {
+    /// It stays, and the next start opens it again.
+    Keep,
+    /// It goes: log, state and snapshots.
+    Erase,
+}
+
+/// A group on this node.
+pub(super) enum Slot {
+    /// It runs, or it has stopped after a fault that its metrics name.
+    Running(Arc<Replica>),
+    /// It could not be opened.
+    Failed(String),
+}
+
+/// Opens every group that has anything on disk.
+pub(super) async fn reopen(inner: &Arc<Inner>) -> Result<(), Error> {
+    let logged = inner.stores.raftdb.groups().map_err(Error::storage("list the logs", GroupId::CONTROL))?;
+    let held = inner.stores.statedb.groups().map_err(Error::storage("list the states", GroupId::CONTROL))?;
+    for group in held.into_iter().filter(|group| !logged.contains(group)) {
+        tracing::warn!(%group, "sweeping the rest of an erased group");
+        erase_state(inner, group).await?;
+    }
+    futures::stream::iter(logged)
+        .map(|group| async move { (group, Replica::open(inner, group).await) })
+        .buffer_unordered(inner.config.open_parallel)
+        .map(Ok)
+        .try_for_each(|(group, opened)| async move {
+            put(inner, group, opened);
+            Ok(())
+        })
+        .await
+}
+
+/// Puts a replica into its place, or the reason why there is none.
+fn put(inner: &Inner, group: GroupId, opened: Result<Arc<Replica>, Error>) {
+    let slot = match opened {
+        Ok(replica) => Slot::Running(replica),
+        Err(error) => {
+            inner.metrics.faults.inc();
+            let reason = chain(&error);
+            tracing::error!(%group, fault = reason, "this group cannot be opened on this node");
+            Slot::Failed(reason)
+        }
+    };
+    inner.slots.write().unwrap_or_else(PoisonError::into_inner).insert(group, slot);
+}
+
+/// The replica of a group, opened if it was not.
+pub(super) async fn open(inner: &Arc<Inner>, group: GroupId) -> Result<Arc<Replica>, Error> {
+    let _turn = inner.turn.lock().await;
+    match inner.hosted(group) {
+        Err(Error::NotHosted { .. }) => {}
+        hosted => return hosted,
+    }
+    put(inner, group, Replica::open(inner, group).await);
+    inner.hosted(group)
+}
+
+/// See [`super::Host::bootstrap_group`].
+pub(super) async fn bootstrap(inner: &Arc<Inner>, group: GroupId, members: Vec<Peer>) -> Result<(), Error> {
+    let replica = open(inner, group).await?;
+    let members: BTreeMap<u64, Peer> = members.into_iter().map(|peer| (peer.node.get(), peer)).collect();
+    match replica.raft.initialize(members).await {
+        // It has members already: somebody was here before.
+        Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),
+        Err(RaftError::APIError(InitializeError::NotInMembers(error))) => {
+            Err(Error::Refused { group, reason: error.to_string() })
+        }
+        Err(RaftError::Fatal(fatal)) => Err(Error::Stopped { group, reason: chain(&fatal) }),
+    }
+}
+
+/// See [`super::Host::close_group`].
+pub(super) async fn close(inner: &Arc<Inner>, group: GroupId, wipe: Wipe) -> Result<(), Error> {
+    let _turn = inner.turn.lock().await;
+    let slot = inner.slots.write().unwrap_or_else(PoisonError::into_inner).remove(&group);
+    match (&slot, wipe) {
+        (None, Wipe::Keep) => return Err(Error::NotHosted { group }),
+        (Some(Slot::Running(replica)), _) => replica.stop().await,
+        (Some(Slot::Failed(_)), _) | (None, Wipe::Erase) => {}
+    }
+    match wipe {
+        Wipe::Keep => Ok(()),
+        Wipe::Erase => {
+            erase_log(inner, group).await?;
+            erase_state(inner, group).await
+        }
+    }
+}
+
+async fn erase_log(inner: &Inner, group: GroupId) -> Result<(), Error> {
+    let (done, dropped) = oneshot::channel();
+    inner.stores.raftdb.drop_group(group, Box::new(move |outcome| drop(done.send(outcome))));
+    match dropped.await {
+        Ok(outcome) => outcome.map_err(Error::storage("erase the log", group)),
+        Err(_) => Err(Error::Stopped { group, reason: "the log committer is gone".to_owned() }),
+    }
+}
+
+async fn erase_state(inner: &Arc<Inner>, group: GroupId) -> Result<(), Error> {
+    let state = inner.stores.statedb.group(group);
+    let snapshots = SnapshotStore::directory(&inner.stores.snapshot_dir, group);
+    let erased = tokio::task::spawn_blocking(move || {
+        state.clear().map_err(Error::storage("erase the state", group))?;
+        match fs::remove_dir_all(&snapshots) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::file("remove directory", &snapshots)(error))
+            }
+            Ok(()) | Err(_) => Ok(()),
+        }
+    });
+    erased.await.map_err(|panic| Error::Stopped { group, reason: panic.to_string() })?
+}
+
+/// See [`super::Host::groups`].
+pub(super) fn statuses(inner: &Inner) -> Vec<GroupStatus> {
+    let slots = inner.slots.read().unwrap_or_else(PoisonError::into_inner);
+    slots.iter().map(|(group, slot)| slot.status(*group)).collect()
+}
+
+/// See [`super::Host::group`].
+pub(super) fn status(inner: &Inner, group: GroupId) -> Option<GroupStatus> {
+    let slots = inner.slots.read().unwrap_or_else(PoisonError::into_inner);
+    slots.get(&group).map(|slot| slot.status(group))
+}
+
+/// See [`super::Host::shutdown`].
+pub(super) async fn shutdown(inner: &Arc<Inner>) {
+    let _turn = inner.turn.lock().await;
+    inner.closing.send_replace(true);
+    let slots = std::mem::take(&mut *inner.slots.write().unwrap_or_else(PoisonError::into_inner));
+    let stops = slots.into_values().map(|slot| async move {
+        match slot {
+            Slot::Running(replica) => replica.stop().await,
+            Slot::Failed(_) => {}
+        }
+    });
+    futures::future::join_all(stops).await;
+    inner.transport.close();
+}
+
+impl Slot {
+    fn status(&self, group: GroupId) -> GroupStatus {
+        match self {
+            Self::Running(replica) => replica.status(),
+            Self::Failed(reason) => GroupStatus {
+                group,
+                role: Role::Stopped,
+                term: 0,
+                leader: None,
+                voters: Vec::new(),
+                learners: Vec::new(),
+                last_log_index: None,
+                committed_index: None,
+                applied_index: None,
+                snapshot_index: None,
+                fault: Some(reason.clone()),
+                replication: Vec::new(),
+            },
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! This node's replica of one group: the running consensus, and what it says about itself.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use covey_state::{GroupId, NodeId};
+use openraft::ReadPolicy;
+use openraft::async_runtime::watch::WatchReceiver as _;
+use openraft::errors::{LinearizableReadError, RaftError};
+use tokio::sync::{Semaphore, watch};
+
+use crate::consensus::{Fatal, Raft, Request};
+use crate::error::{Error, chain};
+use crate::forward::Outcome;
+use crate::freshness::{Freshness, MetricsWatch};
+use crate::host::Inner;
+use crate::log_store::LogStore;
+use crate::machine::{Committed, LogPosition};
+use crate::round::{NoAnswer, Rounds};
+use crate::snapshot::SnapshotStore;
+use crate::state_store::{StateParts, StateStore};
+use crate::status::GroupStatus;
+use crate::transport::NetworkFactory;
+
+/// A running replica.
+pub(crate) struct Replica {
+    pub(crate) group: GroupId,
+    pub(crate) raft: Raft,
+    pub(crate) snapshots: Arc<SnapshotStore>,
+    pub(crate) freshness: Arc<Freshness>,
+    /// Confirmations of this node's leadership.
+    confirmations: Arc<Rounds<Outcome<u64>>>,
+    /// Indexes for reads on this node, wherever the leader is.
+    pub(crate) read_indexes: Arc<Rounds<Result<u64, Error>>>,
+    proposals: Semaphore,
+    proposals_max: usize,
+    reads_max: usize,
+    metrics: MetricsWatch,
+    applied: watch::Receiver<u64>,
+}
+
+impl Replica {
+    /// Opens what this node has of a group, which may be nothing, and lets it run.
+    pub(crate) async fn open(inner: &Inner, group: GroupId) -> Result<Arc<Self>, Error> {
+        let stores = &inner.stores;
+        let state = stores.statedb.group(group);
+        let snapshots = Arc::new(SnapshotStore::open(&stores.snapshot_dir, group)?);
+        let machine = StateStore::open(StateParts {
+            state,
+            machine: Arc::clone(&inner.machine),
+            snapshots: Arc::clone(&snapshots),
+            config: Arc::clone(&inner.config),
+            metrics: inner.metrics.clone(),
+        })?;
+        let applied = machine.applied();
+        let log = stores.raftdb.group(group);
+        let log = LogStore::new(log, stores.statedb.clone(), inner.config.append_bytes_max);
+        let freshness = Arc::new(Freshness::default());
+        let network = NetworkFactory {
+            transport: Arc::clone(&inner.transport),
+            group,
+            freshness: Arc::clone(&freshness),
+        };
+        let consensus = Arc::clone(&inner.consensus);
+        let raft = Raft::new(inner.identity.node.get(), consensus, network, log, machine)
+            .await
+            .map_err(|fatal| stopped(group, &fatal))?;
+        let metrics = raft.metrics();
+        freshness.watch(metrics.clone());
+        tokio::spawn(report_fault(group, metrics.clone(), inner.metrics.faults.clone()));
+        let config = &inner.config;
+        Ok(Arc::new(Self {
+            group,
+            raft,
+            snapshots,
+            freshness,
+            confirmations: Rounds::new(config.reads_max),
+            read_indexes: Rounds::new(config.reads_max),
+            proposals: Semaphore::new(config.proposals_max),
+            proposals_max: config.proposals_max,
+            reads_max: config.reads_max,
+            metrics,
+            applied,
+        }))
+    }
+
+    pub(crate) fn status(&self) -> GroupStatus {
+        GroupStatus::of(self.group, &self.metrics.borrow_watched())
+    }
+
+    pub(crate) fn metrics(&self) -> MetricsWatch {
+        self.metrics.clone()
+    }
+
+    pub(crate) fn applied(&self) -> watch::Receiver<u64> {
+        self.applied.clone()
+    }
+
+    pub(crate) fn applied_index(&self) -> u64 {
+        *self.applied.borrow()
+    }
+
+    /// Who leads, as far as this replica knows.
+    pub(crate) fn leader(&self) -> Option<NodeId> {
+        let metrics = self.metrics.borrow_watched();
+        metrics.running_state.is_ok().then_some(metrics.current_leader).flatten().map(NodeId::new)
+    }
+
+    /// Everybody in the group.
+    pub(crate) fn members(&self) -> Vec<NodeId> {
+        let metrics = self.metrics.borrow_watched();
+        metrics.membership_config.nodes().map(|(node, _)| NodeId::new(*node)).collect()
+    }
+
+    /// The fault that stopped it.
+    pub(crate) fn fault(&self) -> Option<Error> {
+        let metrics = self.metrics.borrow_watched();
+        metrics.running_state.as_ref().err().map(|fatal| stopped(self.group, fatal))
+    }
+
+    /// Proposes an entry, if this replica leads.
+    pub(crate) async fn propose(&self, entry: Bytes) -> Outcome<Committed> {
+        let Ok(_turn) = self.proposals.try_acquire() else {
+            return Outcome::Busy { queue: "queue of proposals", limit: self.proposals_max };
+        };
+        match self.raft.client_write(Request(entry)).await {
+            Ok(written) => {
+                let id = written.log_id;
+                let position = LogPosition { group: self.group, term: id.leader_id.term, index: id.index };
+                Outcome::Done(Committed { position, answer: written.data })
+            }
+            Err(error) => Outcome::of_failure(error),
+        }
+    }
+
+    /// Confirms with a quorum that this replica leads, and tells the index that a read must wait for.
+    pub(crate) async fn confirm(&self) -> Outcome<u64> {
+        let raft = self.raft.clone();
+        let round = move || {
+            let raft = raft.clone();
+            async move { read_index(&raft).await }
+        };
+        match self.confirmations.join(round).await {
+            Ok(outcome) => outcome,
+            Err(NoAnswer::Full) => Outcome::Busy { queue: "queue of reads", limit: self.reads_max },
+            Err(NoAnswer::Lost) => Outcome::Unavailable("the confirmation of leadership broke off".to_owned()),
+        }
+    }
+
+    /// Stops it. Its store may be opened again afterwards.
+    pub(crate) async fn stop(&self) {
+        if let Err(error) = self.raft.shutdown().await {
+            tracing::warn!(group = %self.group, %error, "a replica did not stop in order");
+        }
+    }
+}
+
+async fn read_index(raft: &Raft) -> Outcome<u64> {
+    match raft.get_read_linearizer(ReadPolicy::ReadIndex).await {
+        Ok(linearizer) => Outcome::Done(linearizer.read_log_id().index()),
+        Err(RaftError::Fatal(_)) => Outcome::NotHosted,
+        Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(to))) => Outcome::elsewhere(to),
+        Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(error))) => {
+            Outcome::Unavailable(error.to_string())
+        }
+    }
+}
+
+/// A replica that a fault has stopped.
+fn stopped(group: GroupId, fatal: &Fatal) -> Error {
+    Error::Stopped { group, reason: chain(fatal) }
+}
+
+/// Says so, loudly, when a fault stops the replica.
+async fn report_fault(group: GroupId, mut metrics: MetricsWatch, faults: prometheus::IntCounter) {
+    loop {
+        let state = metrics.borrow_watched().running_state.clone();
+        match state {
+            Ok(()) => {}
+            Err(Fatal::Stopped) => return,
+            Err(fatal @ (Fatal::StorageError(_) | Fatal::Panicked)) => {
+                faults.inc();
+                tracing::error!(%group, fault = %chain(&fatal), "a fault has stopped this group on this node");
+                return;
+            }
+        }
+        if metrics.changed().await.is_err() {
+            return;
+        }
+    }
+}

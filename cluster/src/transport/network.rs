@@ -1,0 +1,228 @@
+//! The transport as the consensus library wants it: one client per group, member and purpose, all on the same links.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use covey_proto::peer::v1::envelope::Body;
+use covey_state::{GroupId, NodeId};
+use futures::{Stream, StreamExt as _};
+use openraft::base::{BoxFuture, BoxStream};
+use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable};
+use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2};
+use openraft::raft::{SnapshotResponse, StreamAppendError, StreamAppendResult};
+use openraft::type_config::alias::SnapshotOf;
+use openraft::{OptionalSend, RPCTypes};
+use tokio::sync::oneshot;
+
+use super::Transport;
+use super::outbox::{CallError, Priority};
+use crate::codec;
+use crate::consensus::{
+    AppendReply, AppendRequest, LogId, TransferReply, TransferRequest, TypeConfig, Vote, VoteReply, VoteRequest,
+};
+use crate::error::{Error, chain};
+use crate::freshness::Freshness;
+use crate::identity::Peer;
+use crate::snapshot::SnapshotData;
+
+type CallResult<T> = Result<T, RPCError<TypeConfig>>;
+type Answer = oneshot::Receiver<Result<Body, CallError>>;
+
+/// Makes the clients of one group.
+#[derive(Clone)]
+pub(crate) struct NetworkFactory {
+    pub(crate) transport: Arc<Transport>,
+    pub(crate) group: GroupId,
+    pub(crate) freshness: Arc<Freshness>,
+}
+
+impl NetworkFactory {
+    fn client(&self, target: u64, peer: &Peer, priority: Priority) -> Network {
+        self.transport.heard_of(peer);
+        Network { factory: self.clone(), target: NodeId::new(target), priority }
+    }
+}
+
+impl RaftNetworkFactory<TypeConfig> for NetworkFactory {
+    type Network = Network;
+
+    async fn new_client(&mut self, target: u64, peer: &Peer) -> Network {
+        self.client(target, peer, Priority::Bulk)
+    }
+
+    async fn new_heartbeat_client(&mut self, target: u64, peer: &Peer) -> Network {
+        self.client(target, peer, Priority::Urgent)
+    }
+}
+
+/// A client for one member of one group. It holds no connection: it finds the link anew for every message.
+pub(crate) struct Network {
+    factory: NetworkFactory,
+    target: NodeId,
+    /// For appends; votes and hand-overs are always urgent.
+    priority: Priority,
+}
+
+impl Network {
+    fn transport(&self) -> &Transport {
+        &self.factory.transport
+    }
+
+    fn push(&self, priority: Priority, body: Body) -> CallResult<Answer> {
+        let link = self.transport().link(self.target).map_err(|error| unreachable(&error))?;
+        link.outbox.push(priority, self.factory.group, body).map_err(|error| {
+            if matches!(error, CallError::Full { .. }) {
+                self.transport().metrics.messages_refused.with_label_values(&[&self.target.to_string()]).inc();
+            }
+            unreachable(&error)
+        })
+    }
+
+    fn patience(&self, action: RPCTypes, timeout: Duration) -> Timeout<TypeConfig> {
+        let id = self.transport().identity.node.get();
+        Timeout { action, id, target: self.target.get(), timeout }
+    }
+
+    /// Sends an urgent message and waits for its answer.
+    async fn ask(&self, action: RPCTypes, body: Body, option: &RPCOption) -> CallResult<Body> {
+        let answer = self.push(Priority::Urgent, body)?;
+        receive(answer, self.patience(action, option.soft_ttl())).await
+    }
+
+    /// Sends a message of entries at once; the future waits for its answer.
+    fn send_append(
+        &self,
+        request: AppendRequest,
+    ) -> impl Future<Output = CallResult<StreamAppendResult<TypeConfig>>> + Send + use<> {
+        let previous = request.prev_log_id;
+        let last = request.entries.last().map(|entry| entry.log_id).or(previous);
+        let age = self.factory.freshness.quorum_age();
+        let age_ms = age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
+        let sent = self.push(self.priority, Body::Append(codec::append(request, age_ms)));
+        let patience = self.patience(RPCTypes::AppendEntries, self.transport().config.append_timeout);
+        async move {
+            let Body::AppendReply(reply) = receive(sent?, patience).await? else { return Err(unexpected()) };
+            let reply = codec::append_reply_from(reply).map_err(|error| broken(&error))?;
+            append_result(reply, previous, last)
+        }
+    }
+}
+
+/// What a reply means for the entries between `previous` and `last`.
+fn append_result(
+    reply: AppendReply,
+    previous: Option<LogId>,
+    last: Option<LogId>,
+) -> CallResult<StreamAppendResult<TypeConfig>> {
+    match (reply, previous) {
+        (AppendReply::Success, _) => Ok(Ok(last)),
+        (AppendReply::PartialSuccess(matching), _) => Ok(Ok(matching)),
+        (AppendReply::HigherVote(vote), _) => Ok(Err(StreamAppendError::HigherVote(vote))),
+        (AppendReply::Conflict, Some(previous)) => Ok(Err(StreamAppendError::Conflict(previous))),
+        (AppendReply::Conflict, None) => Err(unexpected()),
+    }
+}
+
+/// Waits for an answer, but not longer than `patience`.
+async fn receive(answer: Answer, patience: Timeout<TypeConfig>) -> CallResult<Body> {
+    match tokio::time::timeout(patience.timeout, answer).await {
+        Err(_) => Err(RPCError::Timeout(patience)),
+        Ok(Err(_)) => Err(RPCError::Unreachable(Unreachable::from_string("the link to the peer is closed"))),
+        Ok(Ok(Err(error))) => Err(unreachable(&error)),
+        Ok(Ok(Ok(Body::Refusal(refusal)))) => {
+            Err(RPCError::Unreachable(Unreachable::from_string(refusal.reason)))
+        }
+        Ok(Ok(Ok(body))) => Ok(body),
+    }
+}
+
+fn unreachable(error: &(dyn std::error::Error + 'static)) -> RPCError<TypeConfig> {
+    RPCError::Unreachable(Unreachable::from_string(chain(error)))
+}
+
+fn broken(error: &Error) -> RPCError<TypeConfig> {
+    RPCError::Network(NetworkError::new(error))
+}
+
+fn unexpected() -> RPCError<TypeConfig> {
+    RPCError::Unreachable(Unreachable::from_string("the peer's answer does not fit the request"))
+}
+
+impl RaftNetworkV2<TypeConfig> for Network {
+    type SnapshotData = SnapshotData;
+
+    async fn append_entries(&mut self, request: AppendRequest, _: RPCOption) -> CallResult<AppendReply> {
+        let last = request.entries.last().map(|entry| entry.log_id).or(request.prev_log_id);
+        Ok(match self.send_append(request).await? {
+            Ok(matching) if matching == last => AppendReply::Success,
+            Ok(matching) => AppendReply::PartialSuccess(matching),
+            Err(StreamAppendError::Conflict(_)) => AppendReply::Conflict,
+            Err(StreamAppendError::HigherVote(vote)) => AppendReply::HigherVote(vote),
+        })
+    }
+
+    fn stream_append<'s, S>(
+        &'s mut self,
+        input: S,
+        _: RPCOption,
+    ) -> BoxFuture<'s, CallResult<BoxStream<'s, CallResult<StreamAppendResult<TypeConfig>>>>>
+    where
+        S: Stream<Item = AppendRequest> + OptionalSend + Unpin + 'static,
+    {
+        let window = self.transport().config.append_window;
+        let replies = input.map(|request| self.send_append(request)).buffered(window);
+        // The library wants nothing after the first reply that is not a success.
+        let until_failure = futures::stream::unfold(Some(Box::pin(replies)), |replies| async move {
+            let mut replies = replies?;
+            let reply = replies.next().await?;
+            let goes_on = matches!(reply, Ok(Ok(_)));
+            Some((reply, goes_on.then_some(replies)))
+        });
+        let stream: BoxStream<'s, _> = Box::pin(until_failure);
+        Box::pin(async move { Ok(stream) })
+    }
+
+    async fn vote(&mut self, request: VoteRequest, option: RPCOption) -> CallResult<VoteReply> {
+        let body = Body::Vote(codec::vote_request(&request));
+        vote_reply(self.ask(RPCTypes::Vote, body, &option).await?)
+    }
+
+    async fn pre_vote(&mut self, request: VoteRequest, option: RPCOption) -> CallResult<VoteReply> {
+        let body = Body::PreVote(codec::vote_request(&request));
+        vote_reply(self.ask(RPCTypes::Vote, body, &option).await?)
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: Vote,
+        snapshot: SnapshotOf<TypeConfig, SnapshotData>,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        option: RPCOption,
+    ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
+        let sending = self.transport().send_snapshot(self.target, self.factory.group, vote, snapshot);
+        tokio::select! {
+            sent = sending => match sent {
+                Ok(vote) => Ok(SnapshotResponse::new(vote)),
+                Err(error) => Err(StreamingError::Unreachable(Unreachable::from_string(chain(&error)))),
+            },
+            closed = cancel => Err(StreamingError::Closed(closed)),
+            () = tokio::time::sleep(option.soft_ttl()) => {
+                Err(StreamingError::Timeout(self.patience(RPCTypes::InstallSnapshot, option.soft_ttl())))
+            }
+        }
+    }
+
+    async fn transfer_leader(&mut self, request: TransferRequest, option: RPCOption) -> CallResult<TransferReply> {
+        let body = Body::Transfer(codec::transfer(&request));
+        let Body::TransferReply(reply) = self.ask(RPCTypes::TransferLeader, body, &option).await? else {
+            return Err(unexpected());
+        };
+        codec::transfer_reply_from(reply).map_err(|error| broken(&error))
+    }
+}
+
+fn vote_reply(body: Body) -> CallResult<VoteReply> {
+    let Body::VoteReply(reply) = body else { return Err(unexpected()) };
+    codec::vote_reply_from(reply).map_err(|error| broken(&error))
+}

@@ -1,0 +1,87 @@
+//! The `Cluster` and `Admin` services: thin, they convert, ask and convert.
+
+use covey_proto::v1;
+use covey_proto::v1::admin_server::{Admin, AdminServer};
+use covey_proto::v1::cluster_server::{Cluster, ClusterServer};
+use tonic::{Request, Response, Status};
+
+use super::Caller;
+use crate::context::Context;
+use crate::membership::{operate, report};
+
+/// Both services.
+#[derive(Clone)]
+pub struct ClusterApi {
+    context: Context,
+}
+
+impl ClusterApi {
+    /// The services of the node that `context` belongs to.
+    pub fn new(context: Context) -> Self {
+        Self { context }
+    }
+
+    /// The `Cluster` service.
+    pub fn cluster(&self) -> ClusterServer<Self> {
+        ClusterServer::new(self.clone())
+    }
+
+    /// The `Admin` service.
+    pub fn admin(&self) -> AdminServer<Self> {
+        AdminServer::new(self.clone())
+    }
+}
+
+#[tonic::async_trait]
+impl Cluster for ClusterApi {
+    async fn get_status(
+        &self,
+        request: Request<v1::GetStatusRequest>,
+    ) -> Result<Response<v1::ClusterStatus>, Status> {
+        let status = operate::status(&self.context, &Caller::of(&request)).await?;
+        Ok(Response::new(status))
+    }
+
+    async fn join(&self, request: Request<v1::JoinRequest>) -> Result<Response<v1::JoinReply>, Status> {
+        let caller = Caller::of(&request);
+        let reply = operate::admit(&self.context, &caller, request.into_inner().into()).await?;
+        Ok(Response::new(reply))
+    }
+
+    async fn set_node_state(
+        &self,
+        request: Request<v1::SetNodeStateRequest>,
+    ) -> Result<Response<v1::SetNodeStateReply>, Status> {
+        let caller = Caller::of(&request);
+        let node = operate::set_node_state(&self.context, &caller, request.into_inner()).await?;
+        Ok(Response::new(v1::SetNodeStateReply { node: Some(node) }))
+    }
+
+    async fn list_groups(
+        &self,
+        request: Request<v1::ListGroupsRequest>,
+    ) -> Result<Response<v1::ListGroupsReply>, Status> {
+        let caller = Caller::of(&request);
+        let replicas = match request.into_inner().all_nodes {
+            true => operate::replicas_everywhere(&self.context, &caller).await,
+            false => report::replicas_here(&self.context),
+        };
+        Ok(Response::new(v1::ListGroupsReply { replicas }))
+    }
+}
+
+#[tonic::async_trait]
+impl Admin for ClusterApi {
+    async fn get_node(&self, _: Request<v1::GetNodeRequest>) -> Result<Response<v1::GetNodeReply>, Status> {
+        Ok(Response::new(operate::describe(&self.context)))
+    }
+
+    async fn take_snapshot(
+        &self,
+        request: Request<v1::TakeSnapshotRequest>,
+    ) -> Result<Response<v1::TakeSnapshotReply>, Status> {
+        let group = covey_state::GroupId::new(request.into_inner().group);
+        let index = operate::take_snapshot(&self.context, group).await?;
+        Ok(Response::new(v1::TakeSnapshotReply { index }))
+    }
+}

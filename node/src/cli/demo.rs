@@ -1,0 +1,30 @@
+//! `covey demo`: the flights demo on a cluster of its own.
+
+use std::path::PathBuf;
+
+use super::trouble::Trouble;
+use crate::demo::{self, DemoOptions};
+
+/// Options of `covey demo`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  covey demo\n  covey demo --keep --dir /tmp/flights")]
+pub(super) struct Demo {
+    /// Leave the cluster running at the end, to look around
+    #[arg(long)]
+    keep: bool,
+    /// Where the cluster keeps its data
+    #[arg(long, default_value = "covey-demo")]
+    dir: PathBuf,
+    /// The definitions, with the data beneath them in `data`
+    #[arg(long, default_value = "examples/flights", value_name = "DIR")]
+    definitions: PathBuf,
+}
+
+impl Demo {
+    pub(super) async fn run(self) -> Result<(), Trouble> {
+        let options = DemoOptions { keep: self.keep, dir: self.dir, definitions: self.definitions };
+        demo::run(options).await.map_err(|error| {
+            Trouble::refused(format!("{error:#}"), "run it where `examples/flights` is, with ports 7400 to 7421 free")
+        })
+    }
+}

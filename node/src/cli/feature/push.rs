@@ -1,0 +1,197 @@
+//! `covey feature push`: a file's rows into a view, batch by batch, each carried out exactly once.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use covey_proto::convert::data_type;
+use covey_proto::v1;
+use covey_state::DataType;
+use futures::stream::{FuturesUnordered, StreamExt};
+use indicatif::ProgressBar;
+use tokio::time::{Duration, Instant, sleep};
+
+use crate::cli::cell;
+use crate::cli::client::Client;
+use crate::cli::output::{Card, Listing, Output, remark, say};
+use crate::cli::progress;
+use crate::cli::sheet::{Sheet, Types};
+use crate::cli::trouble::Trouble;
+
+/// Batches that may be on their way at once.
+const IN_FLIGHT_MAX: usize = 4;
+/// How long to wait before a batch that was not taken is sent again.
+const PAUSE: Duration = Duration::from_millis(200);
+/// Reasons that are listed; further ones are only counted.
+const REASONS_LISTED: usize = 20;
+/// The column that says when a row was true.
+const EVENT_TIME: &str = "event_time";
+/// The column that says when a row was made.
+const CREATED_TIME: &str = "created_time";
+
+/// Options of `covey feature push`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Push {
+    /// The view
+    view: String,
+    /// The rows: .parquet, .csv or .jsonl
+    #[arg(long, value_name = "FILE")]
+    file: PathBuf,
+    /// Columns of the file that are named otherwise in the view
+    #[arg(long, value_name = "FROM=TO", value_parser = cell::pair)]
+    rename: Vec<(String, String)>,
+    /// A name under which the same rows count once, however often they are pushed
+    #[arg(long, value_name = "NAME")]
+    producer: Option<String>,
+    /// The number of the first batch of this producer; the following ones count up
+    #[arg(long, default_value_t = 1, requires = "producer", value_name = "NUMBER")]
+    first_sequence: u64,
+    /// Rows per batch
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=10_000), value_name = "ROWS")]
+    batch_size: u32,
+}
+
+/// What has become of the rows so far.
+#[derive(Debug, Default)]
+struct Tally {
+    accepted: u64,
+    refused: u64,
+    /// Per reason: how many rows, and the first of them.
+    reasons: BTreeMap<String, (u64, u64)>,
+}
+
+impl Push {
+    pub(super) async fn run(self, client: &Client, output: Output) -> Result<(), Trouble> {
+        let catalog = super::catalog(client).await?;
+        let wanted = self.wanted_types(&catalog)?;
+        let mut sheet = Sheet::open(&self.file, self.types_in_file(&wanted), self.batch_size as usize)?;
+        let bar = sheet.rows.map_or_else(|| progress::counter("rows"), |rows| progress::bar(rows, "rows"));
+        let mut tally = Tally::default();
+        let mut on_their_way = FuturesUnordered::new();
+        let (mut first_row, mut sequence, mut told) = (0_u64, self.first_sequence, false);
+        while let Some(mut batch) = sheet.next_batch()? {
+            batch.rename(&self.rename);
+            let others = batch.keep(|name| wanted.contains_key(name));
+            if !others.is_empty() && !told {
+                told = true;
+                remark(&format!("columns that view `{}` does not have are left out: {}", self.view, others.join(", ")));
+            }
+            if !batch.names.iter().any(|name| name == EVENT_TIME) {
+                return Err(no_event_time(&others));
+            }
+            let rows = batch.rows() as u64;
+            on_their_way.push(send(client, self.request(batch.into_wire(), sequence), first_row, rows));
+            (first_row, sequence) = (first_row + rows, sequence + 1);
+            if on_their_way.len() >= IN_FLIGHT_MAX
+                && let Some(sent) = on_their_way.next().await
+            {
+                tally.add(sent?, &bar);
+            }
+        }
+        while let Some(sent) = on_their_way.next().await {
+            tally.add(sent?, &bar);
+        }
+        bar.finish_and_clear();
+        tally.print(&self.view, output)
+    }
+
+    /// The types of the view's columns, its entity's join keys and the two times, by name.
+    fn wanted_types(&self, catalog: &v1::Catalog) -> Result<Types, Trouble> {
+        let (_, view) = super::find_view(catalog, &self.view)?;
+        let entity = catalog.entities.iter().find(|entity| entity.name == view.entity);
+        let keys = entity.map(|entity| entity.join_keys.as_slice()).unwrap_or_default();
+        let keys = keys.iter().map(|key| (&key.name, key.data_type));
+        let columns = view.columns.iter().map(|column| (&column.name, column.data_type));
+        let known = |(name, number): (&String, i32)| Some((name.clone(), data_type(number, "data_type").ok()?));
+        let mut types: Types = keys.chain(columns).filter_map(known).collect();
+        types.insert(EVENT_TIME.to_owned(), DataType::Timestamp);
+        types.insert(CREATED_TIME.to_owned(), DataType::Timestamp);
+        Ok(types)
+    }
+
+    /// The same types by the names that the columns have in the file.
+    fn types_in_file(&self, wanted: &Types) -> Types {
+        let mut types = wanted.clone();
+        for (from, to) in &self.rename {
+            if let Some(known) = wanted.get(to) {
+                types.insert(from.clone(), *known);
+            }
+        }
+        types
+    }
+
+    fn request(&self, rows: v1::Table, sequence: u64) -> v1::PushRequest {
+        let sequence = if self.producer.is_some() { sequence } else { 0 };
+        v1::PushRequest {
+            view: self.view.clone(),
+            rows: Some(rows),
+            producer: self.producer.clone().unwrap_or_default(),
+            sequence,
+            request_id: uuid::Uuid::new_v4().as_bytes().to_vec().into(),
+        }
+    }
+}
+
+fn no_event_time(others: &[String]) -> Trouble {
+    let next = match others.iter().find(|name| name.contains("time") || name.contains("date")) {
+        Some(name) => format!("if `{name}` is it, add --rename {name}=event_time"),
+        None => "name the column that says when a row was true with --rename COLUMN=event_time".to_owned(),
+    };
+    Trouble::refused("the file has no column `event_time`", next)
+}
+
+/// Sends a batch until it is answered or the time is over. Its id makes sending it twice harmless.
+async fn send(
+    client: &Client,
+    push: v1::PushRequest,
+    first_row: u64,
+    rows: u64,
+) -> Result<(v1::PushReply, u64, u64), Trouble> {
+    let until = Instant::now() + client.timeout();
+    loop {
+        let trouble = match client.features().push(client.request(push.clone())).await {
+            Ok(reply) => return Ok((reply.into_inner(), first_row, rows)),
+            Err(status) => Trouble::from(status),
+        };
+        if !trouble.is_unavailable() || Instant::now() >= until {
+            return Err(trouble.during(&format!("rows from {first_row} on")));
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+impl Tally {
+    fn add(&mut self, (reply, first_row, rows): (v1::PushReply, u64, u64), bar: &ProgressBar) {
+        self.accepted += reply.accepted;
+        for refused in reply.refused {
+            self.refused += 1;
+            let row = first_row + refused.row;
+            let (count, first) = self.reasons.entry(refused.reason).or_insert((0, row));
+            *count += 1;
+            *first = row.min(*first);
+        }
+        bar.inc(rows);
+    }
+
+    fn print(&self, view: &str, output: Output) -> Result<(), Trouble> {
+        let mut reasons = Listing::new(&["rows", "first row", "reason"]);
+        for (reason, (count, first)) in self.reasons.iter().take(REASONS_LISTED) {
+            reasons.row([(*count).into(), (*first).into(), reason.clone().into()]);
+        }
+        let card = Card::default().with("accepted", self.accepted).with("refused", self.refused);
+        match output {
+            Output::Json => card.with("reasons", reasons.json()).print(output),
+            Output::Table => {
+                card.print(output);
+                if reasons.len() > 0 {
+                    say("");
+                    reasons.print(output);
+                    remark(&format!("next: see the refused rows with `covey feature dead-letters {view}`"));
+                }
+            }
+        }
+        if self.accepted == 0 && self.refused > 0 {
+            return Err(Trouble::refused("no row was accepted", "correct the file by the reasons above"));
+        }
+        Ok(())
+    }
+}

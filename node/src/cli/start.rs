@@ -1,0 +1,32 @@
+//! `covey start`: runs a node until it is told to stop.
+
+use super::trouble::Trouble;
+use crate::config::{Config, Options};
+use crate::run;
+
+/// Options of `covey start`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    covey start --data-dir n1\n  \
+    covey start --data-dir n2 --api-listen 127.0.0.1:7410 --peer-listen 127.0.0.1:7411 --join 127.0.0.1:7400\n\n\
+    Stop it with Ctrl-C or SIGTERM: leadership moves away first, nothing acknowledged is lost.")]
+pub(super) struct Start {
+    #[command(flatten)]
+    options: Options,
+    /// API addresses of nodes of the cluster to join, separated by commas; without effect once the node belongs to one
+    #[arg(long, env = "COVEY_JOIN", value_name = "HOST:PORT,...")]
+    join: Option<String>,
+}
+
+impl Start {
+    pub(super) async fn run(self) -> Result<(), Trouble> {
+        let config = Config::resolve(self.options)?;
+        let data_dir = config.data_dir.display().to_string();
+        run::start(config, self.join).await.map_err(|error| {
+            let next = format!(
+                "make a cluster with `covey init --data-dir {data_dir}`, join one with --join HOST:PORT, or mend what the error names"
+            );
+            Trouble::refused(format!("{error:#}"), next)
+        })
+    }
+}

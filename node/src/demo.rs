@@ -1,0 +1,81 @@
+//! `covey demo`: a year of real flights through a cluster of real processes, from the first row to the last report.
+//!
+//! The demo is a client like any other. What it reports it has counted itself; the cluster's own counters are not used.
+
+pub(crate) mod cluster;
+pub(crate) mod fleet;
+mod chart;
+mod flights;
+mod page;
+mod processes;
+mod progress;
+mod recount;
+mod replay;
+mod report;
+mod rows;
+pub(crate) mod story;
+pub(crate) mod table;
+mod tally;
+mod timeline;
+mod trained;
+pub(crate) mod training;
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+
+use story::Story;
+
+/// What the demo is run with.
+#[derive(Debug, Clone)]
+pub struct DemoOptions {
+    /// Leave the cluster running at the end.
+    pub keep: bool,
+    /// Where nodes keep their data and the report is written.
+    pub dir: PathBuf,
+    /// The definitions, with the data beneath them in `data`.
+    pub definitions: PathBuf,
+}
+
+/// Runs the demo to its end.
+pub async fn run(options: DemoOptions) -> Result<()> {
+    let started = Instant::now();
+    let root = prepare(&options.dir)?;
+    let mut story = Story::begin(&root, &options.definitions).await?;
+    let told = story.tell().await;
+    match told {
+        Ok(report) => {
+            report.write(&root)?;
+            report.print(started.elapsed());
+            let (json, html) = (root.join("report.json"), root.join("report.html"));
+            println!("\nReport: {} and {}", json.display(), html.display());
+            if options.keep {
+                story.leave_running();
+            } else {
+                story.stop().await?;
+            }
+            report.verdict()
+        }
+        Err(error) => {
+            let ended = story.stop().await;
+            Err(error.context(format!("the demo did not get to its end (logs are in {})", root.display())))
+                .and_then(|()| ended)
+        }
+    }
+}
+
+/// An empty folder. One that holds something else than an earlier demo is left alone.
+fn prepare(dir: &Path) -> Result<PathBuf> {
+    const MARK: &str = ".covey-demo";
+    if dir.exists() {
+        let empty = std::fs::read_dir(dir)?.next().is_none();
+        if !empty && !dir.join(MARK).exists() {
+            bail!("{} is not empty and no earlier demo made it; choose another folder with --dir", dir.display());
+        }
+        std::fs::remove_dir_all(dir)?;
+    }
+    std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    std::fs::write(dir.join(MARK), "made by covey demo; removed by the next one\n")?;
+    Ok(dir.canonicalize()?)
+}

@@ -1,0 +1,181 @@
+//! What happens to the demo's cluster: it forms, loses its busiest leader, gets it back, grows, shrinks.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail};
+use covey_proto::v1;
+
+use super::fleet::Fleet;
+use super::processes::NodeProcess;
+
+/// A change of members must be done by then.
+const SETTLE_WITHIN: Duration = Duration::from_secs(120);
+/// How often the cluster is looked at while it settles.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// The demo's nodes and the way to them.
+pub(crate) struct DemoCluster {
+    pub(crate) fleet: Fleet,
+    nodes: Vec<NodeProcess>,
+}
+
+impl DemoCluster {
+    /// Three nodes that form a cluster; returns when every group has three voters and a leader.
+    pub(crate) async fn form(root: &Path) -> Result<Self> {
+        let mut cluster = Self { fleet: Fleet::default(), nodes: Vec::new() };
+        let mut first = NodeProcess::new(root, 1)?;
+        first.init("flights").await?;
+        first.start(None)?;
+        cluster.fleet.add(&first.endpoint())?;
+        cluster.nodes.push(first);
+        cluster.settled(1).await.context("the first node did not come up")?;
+        cluster.join(root).await?;
+        cluster.join(root).await?;
+        cluster.settled(3).await.context("the cluster of three did not form")?;
+        Ok(cluster)
+    }
+
+    /// Starts one more node and lets it join. It is not yet up to date when this returns.
+    pub(crate) async fn join(&mut self, root: &Path) -> Result<()> {
+        let number = self.nodes.iter().map(|node| node.number).max().unwrap_or(0) + 1;
+        let through = self.nodes.last().ok_or_else(|| anyhow!("there is no node to join"))?.address();
+        let mut node = NodeProcess::new(root, number)?;
+        node.start(Some(&through))?;
+        self.fleet.add(&node.endpoint())?;
+        self.nodes.push(node);
+        Ok(())
+    }
+
+    /// The cluster as its nodes see it.
+    pub(crate) async fn status(fleet: &Fleet) -> Result<v1::ClusterStatus> {
+        let reply = fleet
+            .ask(|connection| async move { connection.cluster().get_status(v1::GetStatusRequest {}).await })
+            .await
+            .context("asking for the status")?;
+        Ok(reply.into_inner())
+    }
+
+    /// Waits until that many nodes are active, every one votes or follows where it should, and every group has a leader.
+    pub(crate) async fn settled(&self, active: usize) -> Result<Duration> {
+        settled(&self.fleet, active).await
+    }
+
+    /// Kills the leader of the group with the longest log. Gives its number and the group.
+    pub(crate) async fn kill_busiest_leader(&mut self) -> Result<(usize, u64)> {
+        let reply = self
+            .fleet
+            .ask(|connection| async move {
+                connection.cluster().list_groups(v1::ListGroupsRequest { all_nodes: true }).await
+            })
+            .await?
+            .into_inner();
+        let leading = reply.replicas.iter().filter(|replica| replica.group > 0 && replica.node == replica.leader);
+        let busiest =
+            leading.max_by_key(|replica| replica.applied_index).ok_or_else(|| anyhow!("no group has a leader"))?;
+        let status = Self::status(&self.fleet).await?;
+        let node = status.nodes.iter().find(|node| node.id == busiest.node);
+        let address = node.map(|node| node.api_addr.clone()).ok_or_else(|| anyhow!("{} is unknown", busiest.node))?;
+        let victim = self
+            .nodes
+            .iter_mut()
+            .find(|node| node.address() == address)
+            .ok_or_else(|| anyhow!("no process listens on {address}"))?;
+        victim.kill().await?;
+        Ok((victim.number, busiest.group))
+    }
+
+    /// Starts a node again that was killed.
+    pub(crate) fn restart(&mut self, number: usize) -> Result<()> {
+        let node = self.nodes.iter_mut().find(|node| node.number == number);
+        node.ok_or_else(|| anyhow!("there is no node {number}"))?.start(None)
+    }
+
+    /// Takes a node out for good: its replicas move, then it is removed, then its process stops.
+    pub(crate) async fn remove_first(&mut self) -> Result<()> {
+        let address = self.nodes.first().ok_or_else(|| anyhow!("there is no node"))?.address();
+        let id = self.id_of(&address).await?;
+        self.set_state(&id, v1::NodeState::Decommissioning).await?;
+        let deadline = Instant::now() + SETTLE_WITHIN;
+        loop {
+            let status = Self::status(&self.fleet).await?;
+            let replicas = status.nodes.iter().find(|node| node.id == id).map_or(0, |node| node.replicas);
+            if replicas == 0 && status.groups_moving == 0 {
+                break;
+            }
+            if Instant::now() > deadline {
+                bail!("{replicas} replicas are still on {id} after {SETTLE_WITHIN:?}");
+            }
+            // sleep: replicas take time to move; asking more often would not speed them up.
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        self.set_state(&id, v1::NodeState::Removed).await?;
+        let mut first = self.nodes.remove(0);
+        self.fleet.remove(&first.endpoint());
+        first.stop().await
+    }
+
+    async fn id_of(&self, address: &str) -> Result<String> {
+        let status = Self::status(&self.fleet).await?;
+        let node = status.nodes.into_iter().find(|node| node.api_addr == address);
+        node.map(|node| node.id).ok_or_else(|| anyhow!("no node listens on {address}"))
+    }
+
+    async fn set_state(&self, node: &str, state: v1::NodeState) -> Result<()> {
+        let request = v1::SetNodeStateRequest { node: node.to_owned(), state: state.into() };
+        self.fleet
+            .ask(|connection| {
+                let request = request.clone();
+                async move { connection.cluster().set_node_state(request).await }
+            })
+            .await
+            .with_context(|| format!("making {node} {state:?}"))?;
+        Ok(())
+    }
+
+    /// The endpoints of the nodes.
+    pub(crate) fn endpoints(&self) -> Vec<String> {
+        self.nodes.iter().map(NodeProcess::endpoint).collect()
+    }
+
+    /// The process ids of the nodes that run.
+    pub(crate) fn process_ids(&self) -> Vec<u32> {
+        self.nodes.iter().filter_map(NodeProcess::process_id).collect()
+    }
+
+    /// Stops every node.
+    pub(crate) async fn stop(mut self) -> Result<()> {
+        for node in &mut self.nodes {
+            node.stop().await?;
+        }
+        Ok(())
+    }
+
+    /// Leaves every node running after this process has ended.
+    pub(crate) fn leave_running(self) {
+        self.nodes.into_iter().for_each(NodeProcess::leave_running);
+    }
+}
+
+/// See [`DemoCluster::settled`]. Gives how long it took.
+pub(crate) async fn settled(fleet: &Fleet, active: usize) -> Result<Duration> {
+    let started = Instant::now();
+    loop {
+        let status = DemoCluster::status(fleet).await?;
+        let is_active = |node: &&v1::Node| node.state() == v1::NodeState::Active && node.reachable;
+        let found = status.nodes.iter().filter(is_active).count();
+        if found == active && status.groups_moving == 0 && status.groups_without_leader == 0 {
+            return Ok(started.elapsed());
+        }
+        if started.elapsed() > SETTLE_WITHIN {
+            bail!(
+                "after {SETTLE_WITHIN:?} there are {found} of {active} active nodes, {} groups are moving and {} have \
+                 no leader",
+                status.groups_moving,
+                status.groups_without_leader
+            );
+        }
+        // sleep: groups take time to move; asking more often would not speed them up.
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}

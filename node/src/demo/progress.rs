@@ -1,0 +1,50 @@
+//! Progress on a terminal: one line per act of the demo, a bar for the long ones.
+
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// How often a bar moves on its own, so that one sees that the demo is alive.
+const MOVE_EVERY: Duration = Duration::from_millis(200);
+
+/// One act of the demo.
+pub(super) struct Act {
+    bar: ProgressBar,
+    name: String,
+    started: Instant,
+}
+
+impl Act {
+    /// An act of `steps` steps; 0 when nobody can tell.
+    pub(super) fn begin(name: &str, steps: u64) -> Self {
+        let (bar, template) = match steps {
+            0 => (ProgressBar::new_spinner(), "{spinner} {msg}"),
+            steps => (ProgressBar::new(steps), "{msg:30} {bar:40} {percent:>3} %  {elapsed}, {eta} to go"),
+        };
+        bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.set_message(name.to_owned());
+        bar.enable_steady_tick(MOVE_EVERY);
+        Self { bar, name: name.to_owned(), started: Instant::now() }
+    }
+
+    /// One step further.
+    pub(super) fn step(&self) {
+        self.bar.inc(1);
+    }
+
+    /// Says something that stays on the screen while the act goes on.
+    pub(super) fn say(&self, line: &str) {
+        self.bar.suspend(|| println!("  {line}"));
+    }
+
+    /// How long it has taken so far.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Ends the act and says how it went.
+    pub(super) fn end(self, result: &str) {
+        self.bar.finish_and_clear();
+        println!("{:32} {result} ({:.1} s)", self.name, self.started.elapsed().as_secs_f64());
+    }
+}

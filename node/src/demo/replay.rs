@@ -1,0 +1,144 @@
+//! Replaying a stretch of time: first what became known is pushed, then the flights that were due are asked about, each
+//! as of its own scheduled departure, so that nothing later can be seen.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use covey_proto::v1;
+use futures::future::{try_join, try_join_all};
+
+use super::fleet::Fleet;
+use super::flights::Flight;
+use super::rows::{self, Stream};
+use super::tally::{Asked, Model, Tally};
+use super::timeline::Stretch;
+
+/// Rows in one push.
+const PUSH_ROWS_MAX: usize = 4_000;
+/// Flights in one prediction request.
+const PREDICT_ROWS_MAX: usize = 500;
+
+/// Feeds the cluster and asks it.
+pub(super) struct Replay {
+    fleet: Fleet,
+    sequences: BTreeMap<Stream, u64>,
+}
+
+impl Replay {
+    /// A replay that has not begun.
+    pub(super) fn new(fleet: Fleet) -> Self {
+        Self { fleet, sequences: BTreeMap::new() }
+    }
+
+    /// Pushes what became known in a stretch. Returns when everything is acknowledged.
+    pub(super) async fn push(&mut self, stretch: &Stretch<'_>, tally: &mut Tally) -> Result<()> {
+        let mut batches = Vec::new();
+        for hours in stretch.weather.chunks(PUSH_ROWS_MAX) {
+            batches.push((Stream::Weather, rows::weather(hours), hours.len()));
+        }
+        for flights in stretch.departed.chunks(PUSH_ROWS_MAX) {
+            batches.push((Stream::OriginDepartures, rows::origin_departures(flights), flights.len()));
+        }
+        for flights in stretch.landed.chunks(PUSH_ROWS_MAX) {
+            batches.push((Stream::CarrierArrivals, rows::carrier_arrivals(flights), flights.len()));
+            batches.push((Stream::TailArrivals, rows::tail_arrivals(flights), flights.len()));
+            batches.push((Stream::FlightOutcomes, rows::flight_outcomes(flights), flights.len()));
+        }
+        let pushes: Vec<_> = batches
+            .into_iter()
+            .map(|(stream, table, offered)| {
+                let sequence = self.sequences.entry(stream).or_insert(0);
+                *sequence += 1;
+                let request = v1::PushRequest {
+                    view: stream.view().to_owned(),
+                    rows: Some(table),
+                    producer: format!("demo-{}", stream.view()),
+                    sequence: *sequence,
+                    request_id: Vec::new().into(),
+                };
+                (request, offered)
+            })
+            .collect();
+        let replies = try_join_all(pushes.iter().map(|(request, _)| push(&self.fleet, request))).await?;
+        for ((_, offered), reply) in pushes.iter().zip(&replies) {
+            tally.pushed(*offered, reply);
+        }
+        Ok(())
+    }
+
+    /// Asks all three models about the flights that were due in a stretch.
+    pub(super) async fn predict(&self, stretch: &Stretch<'_>, tally: &mut Tally) -> Result<()> {
+        for due in stretch.scheduled.chunks(PREDICT_ROWS_MAX) {
+            let flights: Vec<&Flight> = due.iter().collect();
+            let asked = Model::ALL.map(|model| self.ask(model, &flights));
+            for answer in try_join_all(asked).await? {
+                tally.predicted(&flights, answer);
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the deployment that retrains what became of the flights that have landed.
+    pub(super) async fn label(&self, stretch: &Stretch<'_>) -> Result<()> {
+        let label = |flight: &&Flight| {
+            flight.late().map(|late| v1::Label { id: flight.id.clone(), label: f64::from(u8::from(late)) })
+        };
+        let labels: Vec<v1::Label> = stretch.landed.iter().filter_map(label).collect();
+        for labels in labels.chunks(PUSH_ROWS_MAX) {
+            let request_id = uuid::Uuid::new_v4().into_bytes().to_vec();
+            let request = v1::RecordLabelsRequest {
+                deployment: Model::Retrained.deployment().to_owned(),
+                labels: labels.to_vec(),
+                request_id: request_id.into(),
+            };
+            self.fleet
+                .ask(|connection| {
+                    let request = request.clone();
+                    async move { connection.monitoring().record_labels(request).await }
+                })
+                .await
+                .context("recording labels")?;
+        }
+        Ok(())
+    }
+
+    /// Records the labels of a stretch and asks about the flights that were due in it.
+    pub(super) async fn ask_and_label(&self, stretch: &Stretch<'_>, tally: &mut Tally) -> Result<()> {
+        try_join(self.label(stretch), self.predict(stretch, tally)).await.map(|_| ())
+    }
+
+    async fn ask(&self, model: Model, flights: &[&Flight]) -> Result<Asked> {
+        let request = v1::PredictRequest {
+            deployment: model.deployment().to_owned(),
+            rows: Some(rows::questions(flights)),
+            raw: false,
+            as_of_micros: flights.iter().map(|flight| flight.scheduled).collect(),
+            ids: flights.iter().map(|flight| flight.id.clone()).collect(),
+            consistency: None,
+            return_features: model == Model::Retrained,
+        };
+        let started = Instant::now();
+        let reply = self
+            .fleet
+            .ask(|connection| {
+                let request = request.clone();
+                async move { connection.serving().predict(request).await }
+            })
+            .await
+            .with_context(|| format!("predicting with {}", model.deployment()))?;
+        Ok(Asked { model, took: started.elapsed(), reply: reply.into_inner() })
+    }
+}
+
+/// Pushes one batch until it is acknowledged.
+pub(super) async fn push(fleet: &Fleet, request: &v1::PushRequest) -> Result<v1::PushReply> {
+    let reply = fleet
+        .ask(|connection| {
+            let request = request.clone();
+            async move { connection.features().push(request).await }
+        })
+        .await
+        .with_context(|| format!("pushing to {}", request.view))?;
+    Ok(reply.into_inner())
+}

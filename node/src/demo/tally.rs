@@ -1,0 +1,152 @@
+//! What the demo has seen so far, counted on its own side of the wire: rows, predictions, latencies, and the samples
+//! that are compared with a training set afterwards.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::Result;
+use covey_ml::metrics;
+use covey_proto::v1;
+
+use super::flights::Flight;
+
+/// The first month that is predicted.
+pub(super) const FIRST_MONTH: u32 = 4;
+/// Served feature vectors kept for the comparison with a training set.
+pub(super) const SAMPLES_MAX: usize = 10_000;
+/// One in this many vectors is kept, by the hash of the flight's id.
+const SAMPLE_ONE_IN: u32 = 24;
+
+/// The three deployments that answer every question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Model {
+    /// Retrained when it drifts.
+    Retrained,
+    /// The first version for ever.
+    Frozen,
+    /// Without window features, never retrained.
+    Plain,
+}
+
+impl Model {
+    pub(super) const ALL: [Self; 3] = [Self::Retrained, Self::Frozen, Self::Plain];
+
+    /// The deployment's name.
+    pub(super) const fn deployment(self) -> &'static str {
+        match self {
+            Self::Retrained => "flight-delay",
+            Self::Frozen => "flight-delay-frozen",
+            Self::Plain => "flight-delay-plain",
+        }
+    }
+}
+
+/// An answered prediction request.
+pub(super) struct Asked {
+    pub(super) model: Model,
+    pub(super) took: Duration,
+    pub(super) reply: v1::PredictReply,
+}
+
+/// A feature vector as it was served.
+#[derive(Debug, Clone)]
+pub(super) struct Sample {
+    pub(super) flight: Flight,
+    pub(super) features: Vec<(String, v1::Value)>,
+}
+
+/// Scores and outcomes of one model in one month.
+#[derive(Debug, Default)]
+struct Scored {
+    late: Vec<f64>,
+    score: Vec<f64>,
+}
+
+/// Everything counted.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    pub(super) offered: u64,
+    pub(super) accepted: u64,
+    pub(super) refused: u64,
+    pub(super) reasons: BTreeMap<String, u64>,
+    pub(super) predictions: u64,
+    pub(super) errors: u64,
+    pub(super) versions: BTreeMap<u64, u64>,
+    pub(super) samples: Vec<Sample>,
+    /// Month and milliseconds of every request.
+    pub(super) latencies: Vec<(u32, f64)>,
+    scored: BTreeMap<(Model, u32), Scored>,
+}
+
+impl Tally {
+    /// Counts an acknowledged push.
+    pub(super) fn pushed(&mut self, offered: usize, reply: &v1::PushReply) {
+        self.offered += offered as u64;
+        self.accepted += reply.accepted;
+        self.refused += reply.refused.len() as u64;
+        for row in &reply.refused {
+            *self.reasons.entry(row.reason.clone()).or_default() += 1;
+        }
+    }
+
+    /// Counts answered predictions.
+    pub(super) fn predicted(&mut self, flights: &[&Flight], asked: Asked) {
+        let Asked { model, took, reply } = asked;
+        let Some(month) = flights.first().map(|flight| flight.month) else { return };
+        self.latencies.push((month, took.as_secs_f64() * 1e3));
+        self.predictions += reply.predictions.len() as u64;
+        self.errors += flights.len().saturating_sub(reply.predictions.len()) as u64;
+        if model == Model::Retrained {
+            *self.versions.entry(reply.version).or_default() += flights.len() as u64;
+            self.sample(flights, reply.features.as_ref());
+        }
+        for (flight, score) in flights.iter().zip(&reply.predictions) {
+            if !score.is_finite() {
+                self.errors += 1;
+            } else if let Some(late) = flight.late() {
+                let scored = self.scored.entry((model, flight.month)).or_default();
+                scored.late.push(f64::from(u8::from(late)));
+                scored.score.push(*score);
+            }
+        }
+    }
+
+    fn sample(&mut self, flights: &[&Flight], features: Option<&v1::Table>) {
+        let Some(table) = features else { return };
+        for (row, flight) in flights.iter().enumerate() {
+            let chosen = crc32c::crc32c(flight.id.as_bytes()).is_multiple_of(SAMPLE_ONE_IN);
+            if chosen && self.samples.len() < SAMPLES_MAX {
+                let value = |column: &v1::TableColumn| {
+                    (column.name.clone(), column.values.get(row).cloned().unwrap_or_default())
+                };
+                let features = table.columns.iter().map(value).collect();
+                self.samples.push(Sample { flight: (*flight).clone(), features });
+            }
+        }
+    }
+
+    /// Area under the ROC curve by month.
+    pub(super) fn auc(&self, model: Model) -> Result<BTreeMap<u32, f64>> {
+        self.by_month(model, |scored| Ok(metrics::auc(&scored.late, &scored.score)?))
+    }
+
+    /// Log loss by month.
+    pub(super) fn log_loss(&self, model: Model) -> Result<BTreeMap<u32, f64>> {
+        self.by_month(model, |scored| Ok(metrics::log_loss(&scored.late, &scored.score)?))
+    }
+
+    fn by_month(&self, model: Model, measure: impl Fn(&Scored) -> Result<f64>) -> Result<BTreeMap<u32, f64>> {
+        let of_model = self.scored.iter().filter(|((of, _), scored)| *of == model && !scored.late.is_empty());
+        of_model.map(|((_, month), scored)| Ok((*month, measure(scored)?))).collect()
+    }
+
+    /// A percentile of the request latencies, in milliseconds; of one month or of all.
+    pub(super) fn latency_ms(&self, month: Option<u32>, percentile: f64) -> f64 {
+        let chosen = self.latencies.iter().filter(|(of, _)| month.is_none_or(|wanted| wanted == *of));
+        let mut sorted: Vec<f64> = chosen.map(|(_, ms)| *ms).collect();
+        sorted.sort_by(f64::total_cmp);
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
+        let rank = (percentile * (sorted.len().saturating_sub(1)) as f64).round() as usize;
+        sorted.get(rank).copied().unwrap_or(f64::NAN)
+    }
+}

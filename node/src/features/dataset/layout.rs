@@ -1,0 +1,123 @@
+//! The columns and the logical partitions of a training set.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use covey_state::{DataType, Value};
+
+use super::encode;
+use super::examples::Examples;
+use crate::error::Failure;
+use crate::features::lookup::{Moments, Vectors};
+use crate::features::rows::TableRows;
+use crate::features::service_plan::ServicePlan;
+
+/// Rows per logical partition, as long as there are not too many partitions.
+const PARTITION_ROWS: u64 = 8_192;
+/// Logical partitions of one training set.
+const PARTITIONS_MAX: u64 = 64;
+
+/// The rows of each logical partition: a function of the number of rows alone, so that every later job on any number
+/// of nodes adds up the same partial sums.
+pub(crate) fn partition_sizes(rows: u64) -> Vec<u64> {
+    let partitions = (rows / PARTITION_ROWS).clamp(1, PARTITIONS_MAX);
+    (0..partitions).map(|number| rows * (number + 1) / partitions - rows * number / partitions).collect()
+}
+
+/// Where a column of the file comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Source {
+    /// A column of the examples.
+    Example(String),
+    /// The time of the example.
+    Moment,
+    /// The feature at this position of the vector.
+    Feature(usize),
+}
+
+/// The columns of the file: keys, time, features in service order, label. Each name once.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Layout {
+    columns: Vec<(String, DataType, Source)>,
+    schema: SchemaRef,
+}
+
+impl Layout {
+    /// The columns for a service joined to these examples.
+    pub(super) fn new(plan: &ServicePlan, examples: &Examples) -> Result<Self, Failure> {
+        let mut columns: Vec<(String, DataType, Source)> = Vec::new();
+        for key in &examples.keys {
+            columns.push((key.name.clone(), key.data_type, Source::Example(key.name.clone())));
+        }
+        let features = plan.names.iter().zip(&plan.data_types).enumerate();
+        let features = features.map(|(position, (name, data_type))| (name.clone(), *data_type, Source::Feature(position)));
+        let time = (examples.timestamp.clone(), DataType::Timestamp, Source::Moment);
+        for column in std::iter::once(time).chain(features) {
+            // A join key that is also a request feature is the same column.
+            if !columns.iter().any(|(name, _, _)| *name == column.0) {
+                columns.push(column);
+            }
+        }
+        if let Some(label) = &examples.label {
+            if columns.iter().any(|(name, _, _)| *name == label.name) {
+                let reason = format!("`{}` is an input too: a model would be told the answer", label.name);
+                return Err(Failure::invalid("label", reason));
+            }
+            columns.push((label.name.clone(), label.data_type, Source::Example(label.name.clone())));
+        }
+        let field = |(name, data_type, _): &(String, DataType, Source)| {
+            Field::new(name, encode::arrow_type(*data_type), true)
+        };
+        let schema = Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()));
+        Ok(Self { columns, schema })
+    }
+
+    /// The names in file order.
+    pub(super) fn names(&self) -> Vec<String> {
+        self.columns.iter().map(|(name, _, _)| name.clone()).collect()
+    }
+
+    /// The rows of one partition.
+    pub(super) fn batch(
+        &self,
+        examples: &TableRows,
+        moments: &Moments,
+        range: Range<usize>,
+        vectors: Vectors,
+    ) -> Result<RecordBatch, Failure> {
+        let mut arrays = Vec::with_capacity(self.columns.len());
+        for (name, data_type, source) in &self.columns {
+            arrays.push(match source {
+                Source::Example(column) => {
+                    let values = examples.column(column).unwrap_or_default();
+                    encode::array(name, *data_type, &values[range.clone()])?
+                }
+                Source::Moment => {
+                    let at = range.clone().map(|row| Value::Timestamp(moments.at(row))).collect::<Vec<_>>();
+                    encode::array(name, *data_type, &at)?
+                }
+                Source::Feature(position) => encode::array(name, *data_type, &vectors.columns[*position])?,
+            });
+        }
+        RecordBatch::try_new(Arc::clone(&self.schema), arrays)
+            .map_err(|error| Failure::internal("laying out a dataset", error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn partitions_are_even_contiguous_and_depend_on_the_rows_alone() {
+        assert_eq!(partition_sizes(1), [1]);
+        assert_eq!(partition_sizes(8_191), [8_191]);
+        assert_eq!(partition_sizes(16_385), [8_192, 8_193]);
+        let many = partition_sizes(10_000_001);
+        assert_eq!(many.len(), 64);
+        assert_eq!(many.iter().sum::<u64>(), 10_000_001);
+        assert!(many.iter().max().unwrap() - many.iter().min().unwrap() <= 1);
+    }
+}

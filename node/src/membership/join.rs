@@ -1,0 +1,119 @@
+//! Becoming a member, and saying at each start where this node is now.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use covey_cluster::Peer;
+use covey_proto::v1;
+use covey_proto::v1::cluster_client::ClusterClient;
+use covey_state::command::NodeSpec;
+use covey_state::{Command, GroupId, NodeId, Rejection};
+use tokio::time::sleep;
+use tonic::transport::Endpoint;
+use tonic::{Code, Request, Status};
+use uuid::Uuid;
+
+use super::Membership;
+use crate::api::{Caller, REQUEST_ID};
+use crate::config::Config;
+use crate::error::{Failure, chain};
+use crate::identity::{DataDir, Identity};
+
+/// The first pause after everybody asked has failed; it doubles up to [`PAUSE_MAX`].
+const PAUSE: Duration = Duration::from_millis(200);
+/// The longest such pause.
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// How long one member gets to answer.
+const ASK_LIMIT: Duration = Duration::from_secs(10);
+
+/// How this node describes itself to the cluster.
+pub fn spec_of(config: &Config) -> NodeSpec {
+    NodeSpec {
+        peer_addr: config.peer_advertise.clone(),
+        api_addr: config.api_advertise.clone(),
+        region: config.region.clone(),
+        zone: config.zone.clone(),
+        binary: env!("CARGO_PKG_VERSION").to_owned(),
+    }
+}
+
+/// Asks the nodes at `addresses`, separated by commas, to let this one in, until one does or refuses for good.
+pub async fn join(config: &Config, data: &DataDir, addresses: &str) -> anyhow::Result<Identity> {
+    let request = data.join_request()?;
+    let mut pause = PAUSE;
+    loop {
+        for address in addresses.split(',').map(str::trim).filter(|address| !address.is_empty()) {
+            match ask(config, address, request).await {
+                Ok(reply) => return identity_of(reply).with_context(|| format!("{address} answered nonsense")),
+                Err(status) if is_final(&status) => {
+                    bail!("{address} does not let this node join: {}", status.message());
+                }
+                Err(status) => {
+                    tracing::warn!(address, reason = status.message(), "cannot join yet; trying again");
+                }
+            }
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(PAUSE_MAX);
+    }
+}
+
+async fn ask(config: &Config, address: &str, id: Uuid) -> Result<v1::JoinReply, Status> {
+    let endpoint = Endpoint::from_shared(format!("http://{address}"))
+        .map_err(|error| Status::invalid_argument(format!("`{address}` is no address: {error}")))?
+        .connect_timeout(ASK_LIMIT)
+        .timeout(ASK_LIMIT);
+    let channel = endpoint.connect().await.map_err(|error| Status::unavailable(chain(&error)))?;
+    let mut request = Request::new(v1::JoinRequest::from(spec_of(config)));
+    request.set_timeout(ASK_LIMIT);
+    let id = id.simple().to_string().parse().expect("hexadecimal digits are ASCII");
+    request.metadata_mut().insert(REQUEST_ID, id);
+    ClusterClient::new(channel).join(request).await.map(tonic::Response::into_inner)
+}
+
+/// Whether asking again cannot help.
+fn is_final(status: &Status) -> bool {
+    matches!(status.code(), Code::InvalidArgument | Code::AlreadyExists | Code::Unimplemented)
+        || (status.code() == Code::FailedPrecondition
+            && status.metadata().get("covey-code").is_some_and(|code| code == "node_removed"))
+}
+
+fn identity_of(reply: v1::JoinReply) -> anyhow::Result<Identity> {
+    let mut seeds = Vec::with_capacity(reply.nodes.len());
+    for node in reply.nodes {
+        seeds.push(Peer { node: node.id.parse()?, peer_addr: node.peer_addr, api_addr: node.api_addr });
+    }
+    Ok(Identity {
+        cluster_id: reply.cluster_id.parse()?,
+        node_id: reply.node_id.parse()?,
+        incarnation: 0,
+        groups: reply.groups,
+        founding: None,
+        seeds,
+    })
+}
+
+impl Membership {
+    /// Tells the cluster where this node is now and which binary it runs; learns whether it still belongs to it.
+    pub(super) async fn announce(self) {
+        let node = self.context.ledger.node();
+        let mut pause = PAUSE;
+        loop {
+            match self.update(node).await {
+                Ok(()) => return,
+                Err(Failure::Rejected(Rejection::NodeRemoved(_))) => return self.expel("the cluster says so"),
+                Err(failure) => {
+                    tracing::debug!(reason = chain(&failure), "the cluster has not heard of this start yet; trying again");
+                }
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+    }
+
+    async fn update(&self, node: NodeId) -> Result<(), Failure> {
+        let command = Command::UpdateNode(node, spec_of(&self.context.config));
+        let caller = Caller::internal("announce");
+        self.context.ledger.ask_unique(&caller, GroupId::CONTROL, command).await.map(drop)
+    }
+}

@@ -1,0 +1,152 @@
+//! A group's leader carries out the group's placement.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use covey_cluster::{GroupStatus, Role};
+use covey_proto::node::v1 as node_v1;
+use covey_state::topology::Placement;
+use covey_state::{GroupId, NodeId};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout};
+
+use super::step::{Members, Step, next_steps};
+use super::{CHANGES_MAX, Membership, peer_of};
+use crate::api::Caller;
+use crate::error::{Failure, chain};
+
+/// How often the groups are looked at when the catalog does not change.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// How long one step may take; a step that takes longer is tried again at a later pass.
+const STEP_LIMIT: Duration = Duration::from_secs(20);
+/// Voters that leave stay as learners until they are dismissed.
+const RETAIN: bool = true;
+/// How long a leaving node gets to say what it holds.
+const REPORT_LIMIT: Duration = Duration::from_secs(2);
+/// A follower that misses at most this many entries has caught up.
+const LAG_MAX: u64 = 500;
+
+/// A group that is being changed; ends when dropped.
+struct Change {
+    membership: Membership,
+    group: GroupId,
+}
+
+impl Drop for Change {
+    fn drop(&mut self) {
+        self.membership.changing.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.group);
+    }
+}
+
+impl Membership {
+    /// Looks at the groups that this node leads, again and again.
+    pub(super) async fn keep_members(self) {
+        let slots = Arc::new(Semaphore::new(CHANGES_MAX));
+        let mut changes = self.context.catalog.changes();
+        loop {
+            for status in self.context.ledger.host().groups() {
+                self.start_change(&status, &slots);
+            }
+            // Err means that nothing changed in the meantime, which is fine: replicas catch up without it.
+            if let Ok(Err(_)) = timeout(LOOK_EVERY, changes.changed()).await {
+                return;
+            }
+        }
+    }
+
+    /// Starts to change a group's members, if this node leads it, it is not as desired, and there is a free slot.
+    fn start_change(&self, status: &GroupStatus, slots: &Arc<Semaphore>) {
+        let group = status.group;
+        let Some(desired) = self.desired(group) else { return };
+        let steps = self.steps(status, &desired);
+        if steps.is_empty() {
+            return;
+        }
+        let Ok(slot) = Arc::clone(slots).try_acquire_owned() else { return };
+        if !self.changing.lock().unwrap_or_else(PoisonError::into_inner).insert(group) {
+            return;
+        }
+        let change = Change { membership: self.clone(), group };
+        tokio::spawn(async move {
+            for step in steps {
+                change.membership.carry_out(group, step).await;
+            }
+            drop((change, slot));
+        });
+    }
+
+    fn steps(&self, status: &GroupStatus, desired: &Placement) -> Vec<Step> {
+        match status.role {
+            Role::Leader => next_steps(&members_of(self.context.ledger.node(), status), desired),
+            Role::Follower | Role::Learner | Role::Candidate | Role::Stopped => Vec::new(),
+        }
+    }
+
+    async fn carry_out(&self, group: GroupId, step: Step) {
+        tracing::info!(%group, ?step, "changing the members of the group");
+        if let Err(failure) = self.perform(group, &step).await {
+            let reason = chain(&failure);
+            tracing::info!(%group, ?step, reason, "the change has to wait; it is tried again");
+        }
+    }
+
+    async fn perform(&self, group: GroupId, step: &Step) -> Result<(), Failure> {
+        let host = self.context.ledger.host();
+        let deadline = Instant::now() + STEP_LIMIT;
+        match step {
+            Step::Admit(node) => {
+                let copy = self.context.catalog.current();
+                let known = copy.nodes.get(node).ok_or_else(|| Failure::not_found("node", node.to_string()))?;
+                self.ask_to_open(group, *node, deadline).await?;
+                host.add_learner(group, peer_of(known), deadline).await?;
+            }
+            Step::Vote(voters) => host.change_voters(group, voters.clone(), RETAIN, deadline).await?,
+            Step::Dismiss(node) => {
+                self.check_dismissal(group, *node).await?;
+                host.remove_learner(group, *node, deadline).await?;
+            }
+            Step::HandOver(node) => host.transfer_leader(group, *node, deadline).await?,
+        }
+        Ok(())
+    }
+
+    /// A node that can be reached hears of the cluster's decisions until it holds nothing any more.
+    async fn check_dismissal(&self, group: GroupId, node: NodeId) -> Result<(), Failure> {
+        if group != GroupId::CONTROL {
+            return Ok(());
+        }
+        let caller = Caller::internal("placement").by_deadline(Instant::now() + REPORT_LIMIT);
+        let request = caller.request(node_v1::ReportRequest {});
+        match self.context.peers.node_peer(node)?.report(request).await {
+            Ok(reply) if reply.get_ref().groups.iter().any(|replica| replica.group != group.get()) => {
+                Err(Failure::unavailable(format!("the departure of node {node}, which still holds replicas,")))
+            }
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
+    /// The replica must run before the leader sends it anything.
+    async fn ask_to_open(&self, group: GroupId, node: NodeId, deadline: Instant) -> Result<(), Failure> {
+        if node == self.context.ledger.node() {
+            return self.open_replica(group).await;
+        }
+        let caller = Caller::internal("placement").by_deadline(deadline);
+        let request = caller.request(node_v1::OpenReplicaRequest { group: group.get() });
+        let opened = self.context.peers.node_peer(node)?.open_replica(request).await;
+        opened.map(drop).map_err(|status| Failure::from_peer(node, status))
+    }
+}
+
+fn members_of(leader: NodeId, status: &GroupStatus) -> Members {
+    let last = status.last_log_index.unwrap_or(0);
+    let near = |held: &Option<u64>| held.is_some_and(|index| last.saturating_sub(index) <= LAG_MAX);
+    let followers = status.replication.iter().filter(|(_, held)| near(held)).map(|(node, _)| *node);
+    let caught_up: BTreeSet<NodeId> = followers.chain([leader]).collect();
+    Members {
+        leader: Some(leader),
+        voters: status.voters.iter().copied().collect(),
+        learners: status.learners.iter().copied().collect(),
+        caught_up,
+    }
+}

@@ -1,0 +1,122 @@
+//! A node's life: made by `init`, built bottom-up by `start`, stopped top-down.
+
+mod founding;
+mod node;
+mod services;
+mod supervisor;
+mod telemetry;
+
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use covey_state::NodeId;
+use tokio::signal::unix::{SignalKind, signal};
+use uuid::Uuid;
+
+pub use supervisor::RootSupervisor;
+
+use crate::api::Ports;
+use crate::config::Config;
+use crate::identity::{DataDir, Founding, Identity};
+use crate::membership;
+use node::RunningNode;
+
+/// The first node of a cluster.
+const FIRST_NODE: NodeId = NodeId::new(1);
+/// How long a node may take to stop before it is cut off.
+const STOP_LIMIT: Duration = Duration::from_secs(20);
+
+/// The shape of a new cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewCluster {
+    /// A name for people.
+    pub name: String,
+    /// Data groups, a power of two, fixed for ever.
+    pub groups: u64,
+    /// Voters per group when there are enough nodes, odd.
+    pub replication_factor: u32,
+}
+
+/// Writes the identity of a new cluster's first node. The cluster is made when that node first starts.
+pub async fn init(config: Config, new: NewCluster) -> anyhow::Result<Identity> {
+    new.validate()?;
+    let data = DataDir::lock(&config.data_dir)?;
+    if let Some(known) = data.identity()? {
+        let shown = config.data_dir.display();
+        bail!("data directory `{shown}` already belongs to node {} of cluster {}; nothing was changed", known.node_id, known.cluster_id);
+    }
+    let identity = Identity {
+        cluster_id: Uuid::new_v4(),
+        node_id: FIRST_NODE,
+        incarnation: 0,
+        groups: new.groups,
+        founding: Some(Founding { name: new.name, replication_factor: new.replication_factor }),
+        seeds: Vec::new(),
+    };
+    data.store(&identity)?;
+    Ok(identity)
+}
+
+/// Runs the node until it is told to stop. A directory without identity needs addresses to join, separated by commas;
+/// one that has an identity keeps it, whatever the addresses say.
+pub async fn start(config: Config, join: Option<String>) -> anyhow::Result<()> {
+    telemetry::install(&config)?;
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), "effective configuration:\n{config}");
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let told = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    tokio::pin!(told);
+
+    let data = DataDir::lock(&config.data_dir)?;
+    let ports = Ports::bind(config.api_listen, config.peer_listen).await?;
+    let identity = tokio::select! {
+        identity = identify(&config, &data, join) => identity?,
+        () = &mut told => return Ok(()),
+    };
+    let identity = data.begin(identity)?;
+    let node = RunningNode::start(config, data, identity, ports).await?;
+    let ended = tokio::select! {
+        ended = node.failure() => Err(ended),
+        () = &mut told => Ok(()),
+    };
+    tracing::info!("stopping");
+    let stopped = tokio::time::timeout(STOP_LIMIT, node.stop()).await;
+    stopped.context("the node did not stop in time and was cut off")?;
+    ended
+}
+
+async fn identify(config: &Config, data: &DataDir, join: Option<String>) -> anyhow::Result<Identity> {
+    match (data.identity()?, join) {
+        (Some(identity), _) => Ok(identity),
+        (None, Some(addresses)) => {
+            let identity = membership::join(config, data, &addresses).await?;
+            data.store(&identity)?;
+            tracing::info!(node = %identity.node_id, cluster = %identity.cluster_id, "joined");
+            Ok(identity)
+        }
+        (None, None) => {
+            let shown = config.data_dir.display();
+            bail!("data directory `{shown}` is empty: run `covey init` for a new cluster, or start with --join HOST:PORT");
+        }
+    }
+}
+
+impl NewCluster {
+    fn validate(&self) -> anyhow::Result<()> {
+        if self.name.is_empty() || self.name.len() > 63 {
+            bail!("name `{}` is not 1 to 63 bytes long", self.name);
+        }
+        if !self.groups.is_power_of_two() || self.groups > u64::from(covey_state::slot::SLOTS) {
+            bail!("groups = {} is not a power of two up to {}", self.groups, covey_state::slot::SLOTS);
+        }
+        if self.replication_factor.is_multiple_of(2) || self.replication_factor > 7 {
+            bail!("replication-factor = {} is not an odd number up to 7", self.replication_factor);
+        }
+        Ok(())
+    }
+}

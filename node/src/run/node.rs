@@ -1,0 +1,236 @@
+//! A running node: its parts in the order in which they are started, and stopped in the opposite one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use covey_cluster::{Host, HostConfig, Role, Stores};
+use covey_state::GroupId;
+use covey_storage::{ArtifactStore, RaftDb, RaftDbConfig, StateDb, StateDbConfig};
+use futures::future::join_all;
+use tokio::net::TcpListener;
+use tokio::sync::{Mutex, mpsc, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+
+use super::supervisor::RootSupervisor;
+use super::{founding, services};
+use crate::api::{self, Gate, Ports};
+use crate::artifacts::Artifacts;
+use crate::catalog::{CatalogCopy, CatalogWatch, feed};
+use crate::config::Config;
+use crate::context::{Clock, ComputePool, Context};
+use crate::identity::{DataDir, Identity};
+use crate::ledger::{Ledger, Parts};
+use crate::machine::Machine;
+use crate::membership::Membership;
+use crate::metrics::Metrics;
+use crate::peers::Peers;
+
+/// How long handing over the leaderships may take when the node stops.
+const HAND_OVER_LIMIT: Duration = Duration::from_secs(1);
+/// How long requests that were begun get to finish when the node stops.
+const DRAIN_LIMIT: Duration = Duration::from_secs(2);
+
+/// The parts of a node that is up.
+pub(super) struct RunningNode {
+    context: Context,
+    root: RootSupervisor,
+    ports: Listening,
+    failures: Mutex<mpsc::Receiver<anyhow::Error>>,
+    _data: DataDir,
+}
+
+/// The ports while they are served.
+struct Listening {
+    failed: mpsc::Sender<anyhow::Error>,
+    api: CancellationToken,
+    peer: CancellationToken,
+    tasks: Mutex<Vec<tokio::task::JoinHandle<()>>>,
+}
+
+/// The stores of a node.
+struct Opened {
+    raftdb: RaftDb,
+    statedb: StateDb,
+    artifacts: ArtifactStore,
+}
+
+impl RunningNode {
+    /// Builds the node bottom-up: stores, consensus, the way to it, services, ports.
+    pub(super) async fn start(
+        config: Config,
+        data: DataDir,
+        identity: Identity,
+        ports: Ports,
+    ) -> anyhow::Result<Self> {
+        let config = Arc::new(config);
+        let metrics = Arc::new(Metrics::new()?);
+        let stores = Opened::open(&config, &metrics).await?;
+        let host = start_host(&config, &identity, &stores, &metrics).await?;
+        if identity.founding.is_some() {
+            founding::bootstrap(&host, &config, &identity).await?;
+        } else if host.group(GroupId::CONTROL).is_none() {
+            host.open_group(GroupId::CONTROL).await?;
+        }
+        let (copies, catalog) = CatalogWatch::channel();
+        let context = assemble(config, metrics, &identity, (host, stores, catalog))?;
+        let root = RootSupervisor::start(context.ledger.node()).await?;
+        keep_catalog(&context, &root, copies)?;
+
+        let (failed, failures) = mpsc::channel(4);
+        let listening = Listening::new(failed);
+        let membership = Membership::new(context.clone());
+        let gate = Gate { metrics: Arc::clone(&context.metrics), membership: membership.clone() };
+        let peer_routes = services::peer_routes(&context, &membership, gate.clone());
+        listening.serve(ports.peer, peer_routes, &listening.peer).await;
+        founding::write_down(&context.ledger, &context.config, &data, identity).await?;
+        membership.spawn(&root);
+        services::spawn(&context, &root).await?;
+        let api_routes = services::public_routes(&context, gate).await?;
+        listening.serve(ports.api, api_routes, &listening.api).await;
+        tracing::info!(node = %context.ledger.node(), api = %context.config.api_listen, peers = %context.config.peer_listen, "ready");
+        Ok(Self { context, root, ports: listening, failures: Mutex::new(failures), _data: data })
+    }
+
+    /// Waits until something that the node cannot do without has failed.
+    pub(super) async fn failure(&self) -> anyhow::Error {
+        let failure = self.failures.lock().await.recv().await;
+        failure.unwrap_or_else(|| anyhow!("the node's ports are gone"))
+    }
+
+    /// Stops top-down: no new requests, leaderships away, actors, consensus, stores.
+    pub(super) async fn stop(self) {
+        self.ports.api.cancel();
+        self.hand_over().await;
+        self.root.stop().await;
+        self.ports.peer.cancel();
+        let tasks = std::mem::take(&mut *self.ports.tasks.lock().await);
+        if tokio::time::timeout(DRAIN_LIMIT, join_all(tasks)).await.is_err() {
+            tracing::warn!("requests were cut off");
+        }
+        self.context.ledger.host().clone().shutdown().await;
+        if let Err(error) = self.context.ledger.statedb().flush() {
+            tracing::error!(%error, "the state could not be flushed; the log has it");
+        }
+        tracing::info!("stopped");
+    }
+
+    /// Gives every group that this node leads to the voter that has most of the log.
+    async fn hand_over(&self) {
+        let host = self.context.ledger.host();
+        let deadline = Instant::now() + HAND_OVER_LIMIT;
+        let here = self.context.ledger.node();
+        let led = host.groups().into_iter().filter(|status| status.role == Role::Leader);
+        let transfers = led.filter_map(|status| {
+            let others = status.replication.iter().filter(|(node, _)| status.voters.contains(node) && *node != here);
+            let (heir, _) = others.max_by_key(|(_, held)| *held)?;
+            Some(host.transfer_leader(status.group, *heir, deadline))
+        });
+        let handed = join_all(transfers).await;
+        let failed = handed.iter().filter(|result| result.is_err()).count();
+        tracing::info!(groups = handed.len(), failed, "leaderships handed over");
+    }
+}
+
+impl Opened {
+    async fn open(config: &Config, metrics: &Metrics) -> anyhow::Result<Self> {
+        let paths = ["raft", "state", "artifacts"].map(|part| config.store_path(part));
+        let opened = tokio::task::spawn_blocking(move || {
+            let [raft, state, artifacts] = paths;
+            Ok::<_, covey_storage::Error>(Self {
+                raftdb: RaftDb::open(&raft, RaftDbConfig::default())?,
+                statedb: StateDb::open(&state, StateDbConfig::default())?,
+                artifacts: ArtifactStore::open(&artifacts)?,
+            })
+        });
+        let opened = opened.await?.context("cannot open the stores")?;
+        opened.raftdb.metrics().register(metrics.registry())?;
+        Ok(opened)
+    }
+}
+
+async fn start_host(
+    config: &Config,
+    identity: &Identity,
+    stores: &Opened,
+    metrics: &Metrics,
+) -> anyhow::Result<Host> {
+    let settings = HostConfig { registry: Some(metrics.registry().clone()), ..HostConfig::default() };
+    let own = covey_cluster::Identity {
+        cluster: identity.cluster_id,
+        node: identity.node_id,
+        incarnation: identity.incarnation,
+    };
+    let stores = Stores {
+        raftdb: stores.raftdb.clone(),
+        statedb: stores.statedb.clone(),
+        snapshot_dir: config.store_path("snapshots"),
+    };
+    let host = Host::start(settings, own, stores, Arc::new(Machine)).await.context("cannot start consensus")?;
+    for seed in &identity.seeds {
+        host.knows(seed.clone())?;
+    }
+    Ok(host)
+}
+
+fn assemble(
+    config: Arc<Config>,
+    metrics: Arc<Metrics>,
+    identity: &Identity,
+    below: (Host, Opened, CatalogWatch),
+) -> anyhow::Result<Context> {
+    let (host, stores, catalog) = below;
+    let peers = Peers::new(host.clone());
+    let ledger = Ledger::new(Parts {
+        node: identity.node_id,
+        groups: identity.groups,
+        host,
+        statedb: stores.statedb,
+        catalog: catalog.clone(),
+        peers: peers.clone(),
+        clock: Clock,
+    });
+    let artifacts = Artifacts::new(identity.node_id, stores.artifacts, peers.clone(), catalog.clone());
+    Ok(Context {
+        ledger,
+        catalog,
+        peers,
+        artifacts,
+        metrics,
+        compute: ComputePool::of_this_machine(),
+        clock: Clock,
+        config,
+        incarnation: identity.incarnation,
+    })
+}
+
+fn keep_catalog(
+    context: &Context,
+    root: &RootSupervisor,
+    copies: watch::Sender<Arc<CatalogCopy>>,
+) -> anyhow::Result<()> {
+    let applied = context.ledger.applied(GroupId::CONTROL).context("the control group has no replica here")?;
+    let statedb = context.ledger.statedb().clone();
+    root.run("catalog", move || feed(statedb.clone(), applied.clone(), copies.clone()));
+    Ok(())
+}
+
+impl Listening {
+    fn new(failed: mpsc::Sender<anyhow::Error>) -> Self {
+        Self { failed, api: CancellationToken::new(), peer: CancellationToken::new(), tasks: Mutex::default() }
+    }
+
+    /// Serves a port in the background; its failure is the node's.
+    async fn serve(&self, listener: TcpListener, routes: Routes, stopping: &CancellationToken) {
+        let (failed, stopping) = (self.failed.clone(), stopping.clone());
+        let task = tokio::spawn(async move {
+            if let Err(error) = api::serve(listener, routes, stopping).await {
+                // The channel holds a failure of each port; more cannot come.
+                drop(failed.try_send(error));
+            }
+        });
+        self.tasks.lock().await.push(task);
+    }
+}

@@ -1,0 +1,14 @@
+//! What the stores promise, on real files.
+
+// Clippy takes only functions marked as tests for tests; what they call is test code too.
+#![allow(clippy::unwrap_used)]
+
+mod artifacts;
+mod corruption;
+mod install;
+mod keys;
+mod log_crash;
+mod raftdb;
+mod sample;
+mod statedb;
+mod torn_tail;
