@@ -102,7 +102,8 @@ impl Algorithm {
         }
     }
 
-    /// Whether partitions can be worked on apart. If not, the whole training set must be given as one partition.
+    /// Whether partitions can be worked on apart. If not, the whole training set must be given as one
+    /// partition.
     pub fn is_distributed(&self) -> bool {
         match self {
             Algorithm::LinearRegression { .. } | Algorithm::LogisticRegression { .. } => true,

@@ -1,7 +1,9 @@
-//! Drift statistics: pure functions over shares, over raw samples, and over the counts of a reference profile.
+//! Drift statistics: pure functions over shares, over raw samples, and over the counts of a reference
+//! profile.
 //!
-//! Names and definitions follow Evidently and SciPy, so that figures can be compared with theirs: natural logarithms,
-//! the Jensen-Shannon *distance*, Evidently's filling of empty bins. Golden values are in the tests.
+//! Names and definitions follow Evidently and SciPy, so that figures can be compared with theirs: natural
+//! logarithms, the Jensen-Shannon *distance*, Evidently's filling of empty bins. Golden values are in the
+//! tests.
 //!
 //! Invariant: no function here draws random numbers or remembers anything.
 

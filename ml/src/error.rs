@@ -1,6 +1,7 @@
 //! What can go wrong in this crate: one enum, every variant a refusal that names the field and the value.
 //!
-//! It holds no panics in disguise: a variant is always the caller's data or settings, never a broken invariant.
+//! It holds no panics in disguise: a variant is always the caller's data or settings, never a broken
+//! invariant.
 
 use crate::frame::ValueKind;
 

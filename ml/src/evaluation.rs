@@ -1,7 +1,8 @@
 //! How well predictions match labels, as sums that partitions can report and a coordinator can add.
 //!
-//! The exact figures over gathered rows are in `metrics`; here only the area under the ROC curve is binned: scores
-//! that share one of 4,096 bins count as ties, so it differs from the exact one by at most the share of such pairs.
+//! The exact figures over gathered rows are in `metrics`; here only the area under the ROC curve is binned:
+//! scores that share one of 4,096 bins count as ties, so it differs from the exact one by at most the share
+//! of such pairs.
 //!
 //! Invariant: merging in partition order gives the same bits for any number of workers.
 

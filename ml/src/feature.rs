@@ -1,7 +1,7 @@
 //! What a model reads: the named, typed inputs in their order. This list is the signature of a model.
 //!
-//! Invariant: a `Numeric` feature is read from a float column and a `Categorical` one from a text column, never
-//! converted silently.
+//! Invariant: a `Numeric` feature is read from a float column and a `Categorical` one from a text column,
+//! never converted silently.
 
 use serde::{Deserialize, Serialize};
 

@@ -2,8 +2,8 @@
 //!
 //! It is not a query engine: it can slice, pick and join rows, and nothing else.
 //!
-//! Invariants: every column has as many values as the frame has rows; names are unique. Integers, booleans and
-//! timestamps arrive as floats; a missing number is NaN and a missing text is `None`.
+//! Invariants: every column has as many values as the frame has rows; names are unique. Integers, booleans
+//! and timestamps arrive as floats; a missing number is NaN and a missing text is `None`.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -174,7 +174,8 @@ impl Frame {
         self.columns.iter().find(|column| column.name == name)
     }
 
-    /// The column of that name, looked for first at `position`: constant time when the caller keeps the order.
+    /// The column of that name, looked for first at `position`: constant time when the caller keeps the
+    /// order.
     pub(crate) fn column_near(&self, name: &str, position: usize) -> Result<&Column> {
         let near = self.columns.get(position).filter(|column| column.name == name);
         near.or_else(|| self.column(name))

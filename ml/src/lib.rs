@@ -1,13 +1,13 @@
-//! Models and their mathematics: preprocessing, exact distributed training, self-describing artifacts, quality metrics,
-//! reference profiles and drift statistics.
+//! Models and their mathematics: preprocessing, exact distributed training, self-describing artifacts,
+//! quality metrics, reference profiles and drift statistics.
 //!
-//! This crate is pure: no clock, environment, files, network or threads of its own, and no unseeded randomness; data come
-//! in as `Frame`s and go out as plain values. The same input gives the same bytes on every node and, because
-//! transcendental functions come from `libm` and sums are taken in a written order, on every machine. The exceptions
-//! (linfa's trees) say so.
+//! This crate is pure: no clock, environment, files, network or threads of its own, and no unseeded
+//! randomness; data come in as `Frame`s and go out as plain values. The same input gives the same bytes on
+//! every node and, because transcendental functions come from `libm` and sums are taken in a written order,
+//! on every machine. The exceptions (linfa's trees) say so.
 //!
-//! Reading order: `frame`, `feature`, `preprocess`, `linear`, `logistic`, `algorithm`, `training`, `model`; then
-//! `metrics`, `profile`, `drift`.
+//! Reading order: `frame`, `feature`, `preprocess`, `linear`, `logistic`, `algorithm`, `training`, `model`;
+//! then `metrics`, `profile`, `drift`.
 
 pub mod algorithm;
 pub mod drift;

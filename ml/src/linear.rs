@@ -1,7 +1,7 @@
 //! Linear regression by sufficient statistics: ordinary least squares and ridge.
 //!
-//! Each partition sends its Gram matrix XᵀX and moments Xᵀy once; the coordinator adds them and solves. The objective
-//! is ‖y − Xw − b‖² + l2·‖w‖², as in scikit-learn's `Ridge`, with the intercept b not penalised.
+//! Each partition sends its Gram matrix XᵀX and moments Xᵀy once; the coordinator adds them and solves. The
+//! objective is ‖y − Xw − b‖² + l2·‖w‖², as in scikit-learn's `Ridge`, with the intercept b not penalised.
 //!
 //! Invariant: the coefficients depend only on the partitions and their order.
 

@@ -2,14 +2,15 @@
 //!
 //! What linfa 0.8 does not promise, and how it is met here:
 //! - class counts are summed in f32, exact only to 2²⁴ rows: more rows are refused;
-//! - trees and forests break ties between equally frequent classes by hash order, which differs between processes, so
-//!   **their bytes are not claimed to be reproducible**. Labels are only 0 and 1, sums over two classes do not depend on
-//!   their order, so ties in a node are the only cause. Leaf values are counted by ourselves, and a forest
-//!   averages them instead of voting, so prediction has no ties;
-//! - a tree scans all rows for every column at every node, and considers a cut only where the last row before it lies in
-//!   the node: it suits some 10⁴ rows and continuous columns best;
-//! - k-means starts from centres we draw, because linfa's own start depends on the number of threads. The rounds then
-//!   depend on nothing else, so naive Bayes and k-means give the same bytes for the same rows in the same order.
+//! - trees and forests break ties between equally frequent classes by hash order, which differs between
+//!   processes, so **their bytes are not claimed to be reproducible**. Labels are only 0 and 1, sums over two
+//!   classes do not depend on their order, so ties in a node are the only cause. Leaf values are counted by
+//!   ourselves, and a forest averages them instead of voting, so prediction has no ties;
+//! - a tree scans all rows for every column at every node, and considers a cut only where the last row before
+//!   it lies in the node: it suits some 10⁴ rows and continuous columns best;
+//! - k-means starts from centres we draw, because linfa's own start depends on the number of threads. The
+//!   rounds then depend on nothing else, so naive Bayes and k-means give the same bytes for the same rows in
+//!   the same order.
 //!
 //! Invariant: no type of linfa leaves this module; a fitted model predicts without linfa.
 

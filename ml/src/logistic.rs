@@ -1,15 +1,16 @@
 //! Binary logistic regression with an L2 penalty, by Newton's method (iteratively reweighted least squares).
 //!
-//! The objective is ½‖w‖² + c · Σ loss, as in scikit-learn's `LogisticRegression(C=c)`, with the intercept not
-//! penalised. Each partition sends the loss, gradient and Hessian at a trial point; the coordinator adds them, then
-//! either accepts the point and computes the next direction, or halves the step because the objective rose.
+//! The objective is ½‖w‖² + c · Σ loss, as in scikit-learn's `LogisticRegression(C=c)`, with the intercept
+//! not penalised. Each partition sends the loss, gradient and Hessian at a trial point; the coordinator adds
+//! them, then either accepts the point and computes the next direction, or halves the step because the
+//! objective rose.
 //!
-//! Convergence: stop when the gradient is below 1e-12 · c · Σ weights in every component, or when the next Newton step
-//! is below 1e-10 of the point's size; that last step is still taken, since Newton's error squares with every step
-//! (Nocedal and Wright, Numerical Optimization, theorem 3.5).
+//! Convergence: stop when the gradient is below 1e-12 · c · Σ weights in every component, or when the next
+//! Newton step is below 1e-10 of the point's size; that last step is still taken, since Newton's error
+//! squares with every step (Nocedal and Wright, Numerical Optimization, theorem 3.5).
 //!
-//! Invariants: a state and sums give one next state, bit for bit (`libm`, fixed order); the accepted objective never
-//! rises by more than rounding; labels are 0 or 1.
+//! Invariants: a state and sums give one next state, bit for bit (`libm`, fixed order); the accepted
+//! objective never rises by more than rounding; labels are 0 or 1.
 
 use serde::{Deserialize, Serialize};
 

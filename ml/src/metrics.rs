@@ -6,13 +6,15 @@ pub mod calibration;
 
 use crate::error::{Error, Result};
 
-/// −ln of the probability given to the label, the probability clipped to [ε, 1 − ε] as scikit-learn does for f64.
+/// −ln of the probability given to the label, the probability clipped to [ε, 1 − ε] as scikit-learn does for
+/// f64.
 pub(crate) fn row_log_loss(label: f64, prediction: f64) -> f64 {
     let clipped = prediction.clamp(f64::EPSILON, 1.0 - f64::EPSILON);
     -libm::log(if label > 0.5 { clipped } else { 1.0 - clipped })
 }
 
-/// Area under the ROC curve: the share of (positive, negative) pairs that the scores order rightly, ties half.
+/// Area under the ROC curve: the share of (positive, negative) pairs that the scores order rightly, ties
+/// half.
 pub fn auc(labels: &[f64], scores: &[f64]) -> Result<f64> {
     check(labels, scores)?;
     let mut order: Vec<usize> = (0..labels.len()).collect();

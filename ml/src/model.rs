@@ -1,10 +1,11 @@
 //! A trained model: a self-describing artifact of plain data, and the same made ready to predict.
 //!
-//! The artifact's bytes are JSON with the fields in the order of their declaration, maps sorted, and floats in their
-//! shortest form that reads back to the same bits. So equal models have equal bytes and equal digests.
+//! The artifact's bytes are JSON with the fields in the order of their declaration, maps sorted, and floats
+//! in their shortest form that reads back to the same bits. So equal models have equal bytes and equal
+//! digests.
 //!
-//! Invariants: an artifact that was loaded is consistent (`check`), so predicting from it cannot panic; every number
-//! in it is finite; `predict` refuses a frame that does not match the signature and names the column.
+//! Invariants: an artifact that was loaded is consistent (`check`), so predicting from it cannot panic; every
+//! number in it is finite; `predict` refuses a frame that does not match the signature and names the column.
 
 pub mod parameters;
 pub mod tree;

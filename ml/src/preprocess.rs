@@ -1,12 +1,13 @@
 //! Fitted preprocessing: what turns a row of features into a row of a design matrix.
 //!
-//! A numeric feature becomes one standardised column (a missing value becomes the mean, that is 0) and, when the
-//! training data had missing values, one 0/1 column that marks them. A categorical feature becomes one 0/1 column
-//! per kept category, one for `other` values when categories were cut, and one for missing values when the
-//! training data had any. A category never seen in training goes to `other` if there is one and else to no column.
+//! A numeric feature becomes one standardised column (a missing value becomes the mean, that is 0) and, when
+//! the training data had missing values, one 0/1 column that marks them. A categorical feature becomes one
+//! 0/1 column per kept category, one for `other` values when categories were cut, and one for missing values
+//! when the training data had any. A category never seen in training goes to `other` if there is one and else
+//! to no column.
 //!
-//! Invariants: fitting depends only on the partitions and their order; the columns are the numeric ones first, in
-//! feature order, then the 0/1 ones, in feature order.
+//! Invariants: fitting depends only on the partitions and their order; the columns are the numeric ones
+//! first, in feature order, then the 0/1 ones, in feature order.
 
 pub mod encode;
 pub mod sums;

@@ -1,8 +1,9 @@
-//! The reference profile of a model: how its inputs and predictions were distributed in training, on bins frozen for
-//! good. It travels with the model version; serving nodes count on its bins, and counts add up exactly.
+//! The reference profile of a model: how its inputs and predictions were distributed in training, on bins
+//! frozen for good. It travels with the model version; serving nodes count on its bins, and counts add up
+//! exactly.
 //!
-//! Invariants: edges ascend strictly; a bin is `[edge, next edge)`, the last one closed; categories are sorted; the
-//! reference counts have the shape of the profile.
+//! Invariants: edges ascend strictly; a bin is `[edge, next edge)`, the last one closed; categories are
+//! sorted; the reference counts have the shape of the profile.
 
 pub mod counts;
 
@@ -74,7 +75,8 @@ impl NumericShape {
 pub struct CategoricalShape {
     /// The kept categories, sorted by bytes.
     pub categories: Vec<String>,
-    /// Whether training had more categories than are kept. If so, a category not kept cannot be told from a new one.
+    /// Whether training had more categories than are kept. If so, a category not kept cannot be told from a
+    /// new one.
     pub cut: bool,
 }
 

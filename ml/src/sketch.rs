@@ -1,8 +1,9 @@
 //! A small mergeable summary of a distribution, without coin flips: the same values give the same points.
 //!
-//! It is only used to choose bin edges; everything that is compared or reported is counted exactly on those edges.
-//! A partition keeps at most `POINTS_MAX` weighted points, each the median of an equal share of its sorted values, so a
-//! rank read from one partition is wrong by at most half a share (0.2 %). Up to `POINTS_MAX` distinct values are exact.
+//! It is only used to choose bin edges; everything that is compared or reported is counted exactly on those
+//! edges. A partition keeps at most `POINTS_MAX` weighted points, each the median of an equal share of its
+//! sorted values, so a rank read from one partition is wrong by at most half a share (0.2 %). Up to
+//! `POINTS_MAX` distinct values are exact.
 //!
 //! Invariants: points are sorted and distinct, weights are positive and add up to the number of values.
 
@@ -62,8 +63,9 @@ impl QuantileSketch {
 
     /// Ascending edges of at most `bins` bins that hold about equally many values, from `min` to `max`.
     ///
-    /// With at most `bins` distinct values every value gets a bin of its own, cut halfway between neighbours. A bin
-    /// is `[edge, next edge)`, the last one closed, so a constant gets one narrow bin. No values: no edges.
+    /// With at most `bins` distinct values every value gets a bin of its own, cut halfway between neighbours.
+    /// A bin is `[edge, next edge)`, the last one closed, so a constant gets one narrow bin. No values: no
+    /// edges.
     pub fn edges(&self, bins: usize, min: f64, max: f64) -> Vec<f64> {
         if self.points.is_empty() {
             return Vec::new();

@@ -1,16 +1,18 @@
 //! A symmetric matrix kept as its packed upper triangle, filled by sparse rows and solved by Cholesky.
 //!
-//! Small and our own so that every operation happens in one written order: no threads, no BLAS, the same bits on
-//! every machine.
+//! Small and our own so that every operation happens in one written order: no threads, no BLAS, the same bits
+//! on every machine.
 //!
-//! Invariant: element (i, j), i ≤ j, lies at `start(i) + j - i`; the last row and column belong to the intercept.
+//! Invariant: element (i, j), i ≤ j, lies at `start(i) + j - i`; the last row and column belong to the
+//! intercept.
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::preprocess::encode::DesignRow;
 
-/// A pivot smaller than this share of its diagonal element marks a column that earlier columns already explain.
+/// A pivot smaller than this share of its diagonal element marks a column that earlier columns already
+/// explain.
 const ALIASED_PIVOT: f64 = 1e-11;
 
 /// A symmetric matrix of sums over rows.
@@ -103,8 +105,8 @@ impl PackedSymmetric {
 
     /// Solves `A x = b` for a positive semidefinite matrix.
     ///
-    /// A column that earlier ones explain (its pivot vanishes) gets the coefficient 0, as R does for aliased terms,
-    /// so least squares with a full one-hot encoding and no penalty still has one defined answer.
+    /// A column that earlier ones explain (its pivot vanishes) gets the coefficient 0, as R does for aliased
+    /// terms, so least squares with a full one-hot encoding and no penalty still has one defined answer.
     pub fn solve(&self, right: &[f64]) -> Result<Vec<f64>> {
         if right.len() != self.order {
             return Err(Error::Shape {

@@ -1,8 +1,8 @@
-//! Training as a dialogue: a coordinator asks for partial sums, workers answer per partition, and every round of
-//! answers moves the coordinator's state by one step that can be logged, copied and resumed anywhere.
+//! Training as a dialogue: a coordinator asks for partial sums, workers answer per partition, and every round
+//! of answers moves the coordinator's state by one step that can be logged, copied and resumed anywhere.
 //!
-//! Invariant: the trained bytes depend only on the spec, the partitions and their order; not on who worked on which
-//! partition, nor on how often the coordinator was moved. Trees and forests are excepted (see `local`).
+//! Invariant: the trained bytes depend only on the spec, the partitions and their order; not on who worked on
+//! which partition, nor on how often the coordinator was moved. Trees and forests are excepted (see `local`).
 
 mod fit;
 mod reduce;

@@ -43,7 +43,8 @@ impl Golden {
         .unwrap()
     }
 
-    /// Our column order differs from the script's: the flag of `y` comes before the colours in both, so none moves.
+    /// Our column order differs from the script's: the flag of `y` comes before the colours in both, so none
+    /// moves.
     fn columns(&self) -> Vec<String> {
         self.0["columns"]
             .as_array()

@@ -85,7 +85,8 @@ fn algorithms() -> [Algorithm; 2] {
     ]
 }
 
-/// Answers a task as `workers` workers would: each its own partitions, in its own order, the answers sorted afterwards.
+/// Answers a task as `workers` workers would: each its own partitions, in its own order, the answers sorted
+/// afterwards.
 fn answer(task: &Task, partitions: &[Frame], workers: usize) -> Vec<Partial> {
     let mut answers: Vec<(usize, Partial)> = Vec::new();
     for worker in 0..workers {

@@ -2,29 +2,31 @@
 //!
 //! The demo is a client like any other. What it reports it has counted itself; the cluster's own counters are not used.
 
-pub(crate) mod cluster;
-pub(crate) mod fleet;
 mod chart;
+mod cluster;
+mod fleet;
 mod flights;
 mod page;
+mod prepared;
 mod processes;
 mod progress;
 mod recount;
 mod replay;
 mod report;
 mod rows;
-pub(crate) mod story;
-pub(crate) mod table;
+mod story;
+mod table;
 mod tally;
 mod timeline;
 mod trained;
-pub(crate) mod training;
+mod training;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
+pub(crate) use prepared::Prepared;
 use story::Story;
 
 /// What the demo is run with.

@@ -22,18 +22,18 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
 use uuid::Uuid;
 
-pub const GROUP: GroupId = GroupId::new(1);
+pub(crate) const GROUP: GroupId = GroupId::new(1);
 
 /// How long anything may take before a test gives up.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The moment at which a test gives up.
-pub fn deadline() -> Instant {
+pub(crate) fn deadline() -> Instant {
     Instant::now() + PATIENCE
 }
 
 /// Waits until `holds` gives something.
-pub async fn eventually<T>(what: &str, mut holds: impl FnMut() -> Option<T>) -> T {
+pub(crate) async fn eventually<T>(what: &str, mut holds: impl FnMut() -> Option<T>) -> T {
     let mut ticks = tokio::time::interval(Duration::from_millis(10));
     let waiting = async {
         loop {
@@ -47,7 +47,7 @@ pub async fn eventually<T>(what: &str, mut holds: impl FnMut() -> Option<T>) -> 
 }
 
 /// Timers for a busy test machine, and snapshots after a few entries.
-pub fn config() -> HostConfig {
+pub(crate) fn config() -> HostConfig {
     HostConfig {
         heartbeat: Duration::from_millis(100),
         election_min: Duration::from_millis(500),
@@ -98,8 +98,8 @@ struct Running {
 }
 
 /// A node, running or not.
-pub struct TestNode {
-    pub peer: Peer,
+pub(crate) struct TestNode {
+    pub(crate) peer: Peer,
     cluster: Uuid,
     config: HostConfig,
     dir: PathBuf,
@@ -108,16 +108,16 @@ pub struct TestNode {
 }
 
 impl TestNode {
-    pub fn host(&self) -> &Host {
+    pub(crate) fn host(&self) -> &Host {
         &self.running.as_ref().unwrap().host
     }
 
-    pub fn status(&self) -> GroupStatus {
+    pub(crate) fn status(&self) -> GroupStatus {
         self.host().group(GROUP).unwrap()
     }
 
     /// What this node's own state holds, whatever its age.
-    pub fn number(&self, name: &str) -> Option<u64> {
+    pub(crate) fn number(&self, name: &str) -> Option<u64> {
         let view = self.running.as_ref().unwrap().statedb.group(GROUP).read();
         match view.get(&Key::ProducerFloor(name.to_owned())).unwrap() {
             Some(Record::Number(number)) => Some(number),
@@ -125,19 +125,19 @@ impl TestNode {
         }
     }
 
-    pub async fn put(&self, name: &str, number: u64) -> Committed {
+    pub(crate) async fn put(&self, name: &str, number: u64) -> Committed {
         let entry = Bytes::from(format!("{name}={number}"));
         self.host().propose(GROUP, entry, deadline()).await.unwrap()
     }
 
     /// Reads with the strongest promise.
-    pub async fn read(&self, name: &str) -> Option<u64> {
+    pub(crate) async fn read(&self, name: &str) -> Option<u64> {
         self.host().read(GROUP, Consistency::Linearizable, deadline()).await.unwrap();
         self.number(name)
     }
 
     /// Starts the node on the address it had before, if it had one.
-    pub async fn start(&mut self) {
+    pub(crate) async fn start(&mut self) {
         self.incarnation += 1;
         let address = if self.peer.peer_addr.is_empty() { "127.0.0.1:0" } else { &self.peer.peer_addr };
         let listener = listen(address).await;
@@ -162,7 +162,7 @@ impl TestNode {
     }
 
     /// Stops the node; what it has on disk stays.
-    pub async fn stop(&mut self) {
+    pub(crate) async fn stop(&mut self) {
         let Running { host, statedb, stop, server } = self.running.take().unwrap();
         host.shutdown().await;
         drop(statedb);
@@ -192,14 +192,14 @@ async fn listen(address: &str) -> TcpListener {
 }
 
 /// Nodes of one cluster, numbered from 1.
-pub struct Cluster {
-    pub nodes: Vec<TestNode>,
+pub(crate) struct Cluster {
+    pub(crate) nodes: Vec<TestNode>,
     _dir: TempDir,
 }
 
 impl Cluster {
     /// Nodes that run and know each other, without any group.
-    pub async fn of(count: u64, config: HostConfig) -> Self {
+    pub(crate) async fn of(count: u64, config: HostConfig) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let cluster = Uuid::new_v4();
         let mut nodes = Vec::new();
@@ -222,7 +222,7 @@ impl Cluster {
     }
 
     /// Nodes that are all voters of the group, with a leader.
-    pub async fn voting(count: u64, config: HostConfig) -> Self {
+    pub(crate) async fn voting(count: u64, config: HostConfig) -> Self {
         let cluster = Self::of(count, config).await;
         for node in &cluster.nodes[1..] {
             node.host().open_group(GROUP).await.unwrap();
@@ -234,7 +234,7 @@ impl Cluster {
     }
 
     /// Tells every running node where the others are.
-    pub fn introduce(&self) {
+    pub(crate) fn introduce(&self) {
         for node in self.nodes.iter().filter(|node| node.running.is_some()) {
             for other in &self.nodes {
                 node.host().knows(other.peer.clone()).unwrap();
@@ -243,7 +243,7 @@ impl Cluster {
     }
 
     /// The place of the leader among the running nodes, once there is one.
-    pub async fn leader(&self) -> usize {
+    pub(crate) async fn leader(&self) -> usize {
         eventually("a leader", || {
             self.nodes.iter().position(|node| {
                 node.running.is_some() && node.host().group(GROUP).is_some_and(|status| status.role == Role::Leader)
@@ -253,13 +253,13 @@ impl Cluster {
     }
 
     /// A place that the leader does not have.
-    pub async fn follower(&self) -> usize {
+    pub(crate) async fn follower(&self) -> usize {
         let leader = self.leader().await;
         (0..self.nodes.len()).find(|place| *place != leader && self.nodes[*place].running.is_some()).unwrap()
     }
 }
 
 /// Ids of nodes.
-pub fn ids(numbers: impl IntoIterator<Item = u64>) -> BTreeSet<NodeId> {
+pub(crate) fn ids(numbers: impl IntoIterator<Item = u64>) -> BTreeSet<NodeId> {
     numbers.into_iter().map(NodeId::new).collect()
 }

@@ -1,7 +1,8 @@
 //! Evidently's binning of two raw samples, quirks included, for figures that match its own.
 //!
-//! A reference with more than 20 distinct values is cut into equal bins over both samples together, as many as NumPy's
-//! "sturges" rule gives; otherwise every distinct value is a bin. Profiles do not use this: their bins are frozen.
+//! A reference with more than 20 distinct values is cut into equal bins over both samples together, as many
+//! as NumPy's "sturges" rule gives; otherwise every distinct value is a bin. Profiles do not use this: their
+//! bins are frozen.
 //!
 //! Invariant: both histograms are over the same bins, in ascending order.
 

@@ -1,7 +1,8 @@
 //! Distances between two distributions given as shares of the same bins.
 //!
-//! Invariant: both slices have one share per bin, none negative, and each adds up to about 1 unless said otherwise.
-//! Bins of one slice without a partner in the other are left out, so slices of one length must be given.
+//! Invariant: both slices have one share per bin, none negative, and each adds up to about 1 unless said
+//! otherwise. Bins of one slice without a partner in the other are left out, so slices of one length must be
+//! given.
 
 /// Share that stands in for 0 when every other share is larger (Evidently).
 const EMPTY_SHARE: f64 = 0.0001;
@@ -21,8 +22,8 @@ pub fn shares(counts: &[u64]) -> Vec<f64> {
         .collect()
 }
 
-/// Replaces shares of 0 as Evidently does, so that logarithms stay finite: by 0.0001, or by a millionth of the least
-/// share when that is no larger than 0.0001. The shares are not normalised again.
+/// Replaces shares of 0 as Evidently does, so that logarithms stay finite: by 0.0001, or by a millionth of
+/// the least share when that is no larger than 0.0001. The shares are not normalised again.
 pub fn fill_empty(shares: &[f64]) -> Vec<f64> {
     let least = shares
         .iter()

@@ -1,10 +1,11 @@
 //! The exact distribution of the one-sample, two-sided Kolmogorov-Smirnov statistic.
 //!
-//! The method is chosen by size and statistic as Simard and L'Ecuyer (2011, J. Stat. Software 39/11) propose and SciPy's
-//! `kstwo` does: closed forms at both ends, twice the one-sided tail where that is exact or as good as exact, the matrix
-//! of Durbin (Marsaglia, Tsang and Wang 2003) near the centre of small samples, and the series of Pelz and Good (1976)
-//! near the centre of large ones. The result has ten or more digits, except that one-sided tails beyond 10⁶ rows use the
-//! approximation of Maag and Dicaire (1971), good to about 1/n.
+//! The method is chosen by size and statistic as Simard and L'Ecuyer (2011, J. Stat. Software 39/11) propose
+//! and SciPy's `kstwo` does: closed forms at both ends, twice the one-sided tail where that is exact or as
+//! good as exact, the matrix of Durbin (Marsaglia, Tsang and Wang 2003) near the centre of small samples, and
+//! the series of Pelz and Good (1976) near the centre of large ones. The result has ten or more digits,
+//! except that one-sided tails beyond 10⁶ rows use the approximation of Maag and Dicaire (1971), good to
+//! about 1/n.
 //!
 //! Invariant: the result is in [0, 1] and falls as the statistic grows.
 
@@ -39,8 +40,8 @@ pub fn survival(rows: u64, statistic: f64) -> f64 {
     probability.clamp(0.0, 1.0)
 }
 
-/// P(D⁺ ≥ d) = d Σ C(n, j) (d + j/n)^(j−1) (1 − d − j/n)^(n−j) over j ≤ n(1 − d) (Birnbaum and Tingey 1951). Every term
-/// is positive, so nothing cancels.
+/// P(D⁺ ≥ d) = d Σ C(n, j) (d + j/n)^(j−1) (1 − d − j/n)^(n−j) over j ≤ n(1 − d) (Birnbaum and Tingey 1951).
+/// Every term is positive, so nothing cancels.
 fn one_sided(rows: u64, d: f64) -> f64 {
     let n = rows as f64;
     if rows > SUMMED_ROWS_MAX {
@@ -162,7 +163,8 @@ impl Scaled {
     }
 }
 
-/// P(D < d) ≈ K₀ + K₁/√n + K₂/n + K₃/n^{3/2} at z = d√n, each K a theta series that converges fast for small z.
+/// P(D < d) ≈ K₀ + K₁/√n + K₂/n + K₃/n^{3/2} at z = d√n, each K a theta series that converges fast for small
+/// z.
 fn pelz_good(n: f64, d: f64) -> f64 {
     let z = n.sqrt() * d;
     let (z2, pi2) = (z * z, PI * PI);

@@ -1,15 +1,16 @@
 //! Tests of counts: Pearson's chi-squared and the pooled two-proportion z-test.
 //!
-//! Invariant: p-values are in [0, 1]; nothing counted on one side gives a p-value of 1, for there is no evidence.
+//! Invariant: p-values are in [0, 1]; nothing counted on one side gives a p-value of 1, for there is no
+//! evidence.
 
 use crate::error::{Error, Result};
 
 /// Terms after which the incomplete gamma function has converged for every argument in use.
 const TERMS_MAX: u32 = 100_000;
 
-/// Chi-squared p-value of current counts against the reference's shares, as `scipy.stats.chisquare` on expected counts
-/// `reference · n_current / n_reference`, with one degree of freedom less than categories. A category that the
-/// reference never had and the current rows have makes it 0.
+/// Chi-squared p-value of current counts against the reference's shares, as `scipy.stats.chisquare` on
+/// expected counts `reference · n_current / n_reference`, with one degree of freedom less than categories. A
+/// category that the reference never had and the current rows have makes it 0.
 pub fn chi_squared_p(reference: &[u64], current: &[u64]) -> Result<f64> {
     if reference.len() != current.len() {
         let (expected, actual) = (reference.len(), current.len());
@@ -60,8 +61,8 @@ pub fn two_proportion_p(hits: u64, rows: u64, other_hits: u64, other_rows: u64) 
     libm::erfc(z.abs() / std::f64::consts::SQRT_2)
 }
 
-/// The regularised upper incomplete gamma function Q(a, x): by its series below a + 1, else by Lentz's continued
-/// fraction (Press et al., Numerical Recipes, §6.2).
+/// The regularised upper incomplete gamma function Q(a, x): by its series below a + 1, else by Lentz's
+/// continued fraction (Press et al., Numerical Recipes, §6.2).
 fn upper_gamma(a: f64, x: f64) -> f64 {
     if x <= 0.0 {
         return 1.0;

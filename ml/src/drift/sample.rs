@@ -85,8 +85,8 @@ fn finite(reference: &[f64], current: &[f64]) -> Result<(Vec<f64>, Vec<f64>)> {
     Ok((reference, current))
 }
 
-/// Visits every distinct pooled value in ascending order with the way to the next one (0 at the end) and the gap
-/// F₁ − F₂ right of it.
+/// Visits every distinct pooled value in ascending order with the way to the next one (0 at the end) and the
+/// gap F₁ − F₂ right of it.
 fn walk(left: &[f64], right: &[f64], mut visit: impl FnMut(f64, f64)) {
     let (mut i, mut j) = (0, 0);
     while i < left.len() || j < right.len() {
@@ -106,7 +106,8 @@ fn walk(left: &[f64], right: &[f64], mut visit: impl FnMut(f64, f64)) {
     }
 }
 
-/// Probability that a lattice path from (0, 0) to (rows, others) leaves the band |x/rows − y/others| < statistic.
+/// Probability that a lattice path from (0, 0) to (rows, others) leaves the band |x/rows − y/others| <
+/// statistic.
 fn exact_p(rows: u64, others: u64, statistic: f64) -> f64 {
     let divisor = gcd(rows, others);
     let multiple = rows / divisor * others;
@@ -133,7 +134,8 @@ fn outside_square(rows: u64, height: u64) -> f64 {
     2.0 * sum
 }
 
-/// The general case: the share of paths that touched the border, column by column (Viehmann, arXiv 2102.08037).
+/// The general case: the share of paths that touched the border, column by column (Viehmann, arXiv
+/// 2102.08037).
 fn outside_band(rows: u64, others: u64, divisor: u64, height: u64) -> f64 {
     let (rise, run) = (others / divisor, rows / divisor);
     let mut outside = vec![1.0; others as usize + 1];

@@ -71,7 +71,8 @@ pub struct FeatureDrift {
     pub kolmogorov_smirnov: Option<f64>,
     /// Its p-value.
     pub kolmogorov_smirnov_p: Option<f64>,
-    /// Wasserstein distance over the reference's standard deviation, from bins; values beyond the edges count as on them.
+    /// Wasserstein distance over the reference's standard deviation, from bins; values beyond the edges count
+    /// as on them.
     pub wasserstein: Option<f64>,
     /// Chi-squared p-value, of categorical features.
     pub chi_squared_p: Option<f64>,

@@ -2,7 +2,8 @@
 //!
 //! linfa's rounds keep the old centre as one more member of its cluster, so a cluster never empties.
 //!
-//! Invariant: the same rows in the same order and the same seed give the same centres, for any number of threads.
+//! Invariant: the same rows in the same order and the same seed give the same centres, for any number of
+//! threads.
 
 use std::collections::BTreeMap;
 
@@ -60,8 +61,8 @@ pub(super) fn fit(
     ))
 }
 
-/// k-means++ (Arthur and Vassilvitskii, 2007): each further centre is a row drawn in proportion to its squared
-/// distance from the nearest centre so far.
+/// k-means++ (Arthur and Vassilvitskii, 2007): each further centre is a row drawn in proportion to its
+/// squared distance from the nearest centre so far.
 fn draw_centres(records: &Array2<f64>, clusters: usize, mut generator: Xoshiro256Plus) -> Array2<f64> {
     let mut chosen = vec![generator.gen_range(0..records.nrows())];
     let mut distances = vec![f64::INFINITY; records.nrows()];

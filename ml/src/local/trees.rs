@@ -1,7 +1,7 @@
 //! linfa's decision tree and random forest, rewritten as flat trees of our own.
 //!
-//! Invariant: parents come before children in the array; a leaf holds the share of label 1 among the training rows that
-//! reach it, so a forest's mean over trees is a probability and no vote can be tied.
+//! Invariant: parents come before children in the array; a leaf holds the share of label 1 among the training
+//! rows that reach it, so a forest's mean over trees is a probability and no vote can be tied.
 
 use linfa::traits::Fit;
 use linfa::{ParamGuard, prelude::Records};

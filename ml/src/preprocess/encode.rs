@@ -1,9 +1,10 @@
-//! From features to design rows, sparse: a dense slice of standardised numbers and the few 0/1 columns that are set.
+//! From features to design rows, sparse: a dense slice of standardised numbers and the few 0/1 columns that
+//! are set.
 //!
 //! Sums over rows then cost the square of the columns that are set, not of the columns there are.
 //!
-//! Invariants: the set columns of a row ascend and lie after the numeric ones; encoding a row does not depend on the
-//! rows around it.
+//! Invariants: the set columns of a row ascend and lie after the numeric ones; encoding a row does not depend
+//! on the rows around it.
 
 use crate::error::Result;
 use crate::frame::Frame;

@@ -1,7 +1,8 @@
 //! What each partition reports so that preprocessing can be fitted: counts, means and squared deviations.
 //!
-//! Invariants: a partition's sums depend on its rows alone; merging is done in partition order, so the result is the
-//! same for any number of workers. Counts are exact; means use the pairwise update of Chan, Golub and LeVeque (1979).
+//! Invariants: a partition's sums depend on its rows alone; merging is done in partition order, so the result
+//! is the same for any number of workers. Counts are exact; means use the pairwise update of Chan, Golub and
+//! LeVeque (1979).
 
 use std::collections::BTreeMap;
 

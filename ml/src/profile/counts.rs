@@ -1,7 +1,7 @@
 //! Counters on the frozen bins of a profile: what each serving node gathers and the cluster adds up.
 //!
-//! Invariants: only integers, so merging is exact, in any order and grouping; for every feature the counters add up to
-//! `rows`; the examples of new categories are the first by bytes, so they too merge in any order.
+//! Invariants: only integers, so merging is exact, in any order and grouping; for every feature the counters
+//! add up to `rows`; the examples of new categories are the first by bytes, so they too merge in any order.
 
 use std::collections::BTreeSet;
 

@@ -1,5 +1,5 @@
-//! What a coordinator asks of a partition, and the answer. A task carries all that its execution needs, so any worker
-//! that holds the partition's rows can answer it, again if need be.
+//! What a coordinator asks of a partition, and the answer. A task carries all that its execution needs, so
+//! any worker that holds the partition's rows can answer it, again if need be.
 //!
 //! Invariant: `execute` is a pure function of the task and the partition.
 

@@ -1,10 +1,10 @@
-//! The coordinator's state machine. One `advance` is one log entry: the state afterwards is small (no row, no sum, no
-//! sketch), and a copy of it, read back anywhere, goes on to the same bytes.
+//! The coordinator's state machine. One `advance` is one log entry: the state afterwards is small (no row, no
+//! sum, no sketch), and a copy of it, read back anywhere, goes on to the same bytes.
 //!
 //! Stages: preprocess → (gram | gradient … gradient | local) → evaluate → profile → trained.
 //!
-//! Invariant: partials are merged in the order given, which must be partition order; partials of another task or of
-//! another number of partitions are refused and change nothing.
+//! Invariant: partials are merged in the order given, which must be partition order; partials of another task
+//! or of another number of partitions are refused and change nothing.
 
 use serde::{Deserialize, Serialize};
 

@@ -138,7 +138,8 @@ fn object(document: &source::Document) -> Result<Object, source::Fault> {
     .map_err(|reason: String| document.fault(reason))
 }
 
-fn refuse_repeated(objects: &[Object]) -> Result<(), Trouble> {
+/// Refuses two definitions of the same kind and name.
+pub(super) fn refuse_repeated(objects: &[Object]) -> Result<(), Trouble> {
     for (position, object) in objects.iter().enumerate() {
         let same = |other: &&Object| other.kind() == object.kind() && other.name() == object.name();
         if objects[..position].iter().any(|other| same(&other)) {

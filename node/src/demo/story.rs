@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use covey_proto::v1;
 use tokio::task::JoinHandle;
 
@@ -116,39 +116,12 @@ impl Story {
 
     /// Two training sets and two models, trained by all nodes together.
     async fn learn(&mut self) -> Result<()> {
-        for (service, model) in [("flight_delay", "flight_delay"), ("flight_delay_plain", "flight_delay_plain")] {
+        for model in ["flight_delay", "flight_delay_plain"] {
             let act = Act::begin(&format!("Training {model}"), 0);
-            let spine = v1::spine::ViewSpine {
-                view: "flight_outcomes".to_owned(),
-                timestamp: "scheduled_departure".to_owned(),
-                from_micros: month_start(1),
-                until_micros: month_start(FIRST_MONTH),
-            };
-            let spec = v1::DatasetSpec {
-                name: model.to_owned(),
-                service: service.to_owned(),
-                spine: Some(v1::Spine { kind: Some(v1::spine::Kind::View(spine)) }),
-                label: "late".to_owned(),
-            };
-            let dataset = training::build_dataset(&self.cluster.fleet, spec).await?;
-            let built = act.elapsed().as_secs_f64();
-            let spec = v1::JobSpec {
-                dataset: model.to_owned(),
-                dataset_version: dataset.version,
-                algorithm: "logistic_regression".to_owned(),
-                parameters: std::collections::HashMap::from([("c".to_owned(), 1.0)]),
-                seed: 2013,
-                exclude: Vec::new(),
-                model: model.to_owned(),
-                alias: "champion".to_owned(),
-            };
-            let job = training::train(&self.cluster.fleet, &format!("{model}-first"), spec).await?;
-            let version = training::version(&self.cluster.fleet, model, job.version).await?;
-            let digest = version.spec.and_then(|spec| spec.artifacts.into_iter().next()).map(|file| file.sha256);
-            let digest = digest.context("the version has no model file")?;
-            let auc = job.metrics.get("auc").copied().unwrap_or(f64::NAN);
-            act.end(&format!("{} rows in {built:.1} s, {} steps, AUC {auc:.3}", dataset.rows, job.step));
-            self.events.model_sha256.insert(model.to_owned(), digest);
+            let first = training::first_model(&self.cluster.fleet, model, month_start(FIRST_MONTH)).await?;
+            let auc = first.job.metrics.get("auc").copied().unwrap_or(f64::NAN);
+            act.end(&format!("{} rows, {} steps, AUC {auc:.3}", first.rows, first.job.step));
+            self.events.model_sha256.insert(model.to_owned(), first.sha256);
         }
         Ok(())
     }

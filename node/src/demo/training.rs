@@ -1,5 +1,6 @@
 //! What the demo asks of the cluster besides rows and predictions: training sets, jobs, deployments, drift, pipelines.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -10,6 +11,7 @@ use tokio::process::Command;
 
 use super::fleet::Fleet;
 use super::tally::Model;
+use super::timeline::month_start;
 
 /// A deployment must be ready, and a pipeline's run final, by then.
 const DONE_WITHIN: Duration = Duration::from_secs(120);
@@ -49,6 +51,45 @@ pub(crate) async fn build_dataset(fleet: &Fleet, spec: v1::DatasetSpec) -> Resul
         .await
         .with_context(|| format!("building dataset {name}"))?
         .ok_or_else(|| anyhow!("dataset {name} was built without a manifest"))
+}
+
+/// A first model, trained on everything from New Year until `until`.
+pub(super) struct FirstModel {
+    pub(super) rows: u64,
+    pub(super) job: v1::Job,
+    pub(super) sha256: String,
+}
+
+/// Builds a training set with the feature service of that name and trains the first version of the model.
+pub(super) async fn first_model(fleet: &Fleet, model: &str, until: i64) -> Result<FirstModel> {
+    let spine = v1::spine::ViewSpine {
+        view: "flight_outcomes".to_owned(),
+        timestamp: "scheduled_departure".to_owned(),
+        from_micros: month_start(1),
+        until_micros: until,
+    };
+    let spec = v1::DatasetSpec {
+        name: model.to_owned(),
+        service: model.to_owned(),
+        spine: Some(v1::Spine { kind: Some(v1::spine::Kind::View(spine)) }),
+        label: "late".to_owned(),
+    };
+    let dataset = build_dataset(fleet, spec).await?;
+    let spec = v1::JobSpec {
+        dataset: model.to_owned(),
+        dataset_version: dataset.version,
+        algorithm: "logistic_regression".to_owned(),
+        parameters: BTreeMap::from([("c".to_owned(), 1.0)]),
+        seed: 2013,
+        model: model.to_owned(),
+        alias: "champion".to_owned(),
+        ..v1::JobSpec::default()
+    };
+    let job = train(fleet, &format!("{model}-first"), spec).await?;
+    let version = version(fleet, model, job.version).await?;
+    let file = version.spec.and_then(|spec| spec.artifacts.into_iter().next());
+    let sha256 = file.context("the version has no model file")?.sha256;
+    Ok(FirstModel { rows: dataset.rows, job, sha256 })
 }
 
 /// Submits a job and waits for its model.

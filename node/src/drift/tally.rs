@@ -4,6 +4,7 @@
 //! memory is bounded, and what did not fit is counted as lost.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use covey_ml::frame::Frame;
@@ -53,6 +54,7 @@ pub(super) struct Delta {
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     held: Mutex<Held>,
+    is_full: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -63,19 +65,21 @@ struct Held {
 }
 
 impl Tally {
-    /// Counts served rows. True when there is so much that it should be flushed at once.
+    /// Counts served rows. True when there is now so much that it should be flushed at once.
     pub(crate) fn count(&self, served: &Served<'_>) -> bool {
         let mut held = self.held();
         if let Some(profile) = served.profile {
             held.count(served, profile);
         }
         held.log(served);
-        held.predictions.len() >= PREDICTIONS_PER_FLUSH_MAX || held.windows.len() >= WINDOWS_PER_FLUSH_MAX
+        let full = held.predictions.len() >= PREDICTIONS_PER_FLUSH_MAX || held.windows.len() >= WINDOWS_PER_FLUSH_MAX;
+        full && !self.is_full.swap(true, Ordering::Relaxed)
     }
 
     /// Takes out what one flush may hold; `None` when there is nothing.
     pub(super) fn take(&self) -> Option<Delta> {
         let mut held = self.held();
+        self.is_full.store(false, Ordering::Relaxed);
         let mut delta = Delta::default();
         while delta.windows.len() < WINDOWS_PER_FLUSH_MAX {
             let Some(((version, start), counts)) = held.windows.pop_first() else { break };

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use covey_cluster::Consistency;
 use covey_state::{GroupId, Key};
-use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
+use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
 
 use super::coordinator::{Coordinator, GoOn, Start};
 use super::worker::{self, Worker};
@@ -33,11 +33,11 @@ struct State {
     coordinators: BTreeMap<String, ActorRef<GoOn>>,
 }
 
-/// Starts the worker and the supervisor of this node.
-pub async fn spawn(context: &Context) -> Result<(), Failure> {
+/// Starts the worker and the supervisor of this node; they stop with `root`.
+pub async fn spawn(context: &Context, root: ActorCell) -> Result<(), Failure> {
     let failed = |error: ractor::SpawnErr| Failure::internal("starting training", error.to_string());
     let name = format!("{}-training", context.ledger.node());
-    let (supervisor, _) = Actor::spawn(Some(name), Supervisor, context.clone()).await.map_err(failed)?;
+    let (supervisor, _) = Actor::spawn_linked(Some(name), Supervisor, context.clone(), root).await.map_err(failed)?;
     supervisor.send_interval(LOOK_EVERY, || Look);
     Ok(())
 }

@@ -1,0 +1,89 @@
+//! What applying definitions would change, by comparing them with what the cluster holds.
+
+use std::collections::BTreeMap;
+
+use covey_proto::v1;
+
+use crate::cli::client::Client;
+use crate::cli::definition::{Kind, Object};
+use crate::cli::trouble::Trouble;
+use crate::cli::{dataset, deploy, feature};
+
+/// What applying an object comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Change {
+    /// It is not there yet.
+    Create,
+    /// It is there and different.
+    Update,
+    /// It is there as defined.
+    Keep,
+    /// The cluster was not asked.
+    Unknown,
+}
+
+impl Change {
+    /// In one word.
+    pub(super) const fn text(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Update => "update",
+            Self::Keep => "unchanged",
+            Self::Unknown => "not compared",
+        }
+    }
+
+    fn of(wanted: &Object, there: Option<&Object>) -> Self {
+        match (wanted.kind(), there) {
+            (_, None) => Self::Create,
+            // A built dataset and a submitted job stay as they are.
+            (Kind::Dataset | Kind::Training, Some(_)) => Self::Keep,
+            (_, Some(there)) if there == wanted => Self::Keep,
+            (_, Some(_)) => Self::Update,
+        }
+    }
+}
+
+/// One change per object, in their order.
+pub(super) async fn changes(client: &Client, objects: &[Object]) -> Result<Vec<Change>, Trouble> {
+    let there = everything(client, objects).await?;
+    let key = |object: &Object| (object.kind(), object.name().to_owned());
+    let there: BTreeMap<_, _> = there.into_iter().map(|object| (key(&object), object)).collect();
+    Ok(objects.iter().map(|object| Change::of(object, there.get(&key(object)))).collect())
+}
+
+/// What the cluster holds of the kinds that are asked about.
+async fn everything(client: &Client, objects: &[Object]) -> Result<Vec<Object>, Trouble> {
+    let asked = |kind: Kind| objects.iter().any(|object| object.kind() == kind);
+    let mut there = Vec::new();
+    if asked(Kind::Entity) || asked(Kind::FeatureView) || asked(Kind::FeatureService) {
+        let catalog = feature::catalog(client).await?;
+        there.extend(catalog.entities.into_iter().map(Object::Entity));
+        let views = catalog.views.into_iter().filter_map(|view| view.definition);
+        there.extend(views.map(Object::FeatureView));
+        there.extend(catalog.services.into_iter().map(Object::FeatureService));
+    }
+    if asked(Kind::Dataset) {
+        let manifests = dataset::versions(client, "").await?;
+        there.extend(manifests.into_iter().filter_map(|manifest| manifest.spec).map(Object::Dataset));
+    }
+    if asked(Kind::Training) {
+        let jobs = client.training().list_jobs(client.request(v1::ListJobsRequest {})).await?.into_inner().jobs;
+        there.extend(jobs.into_iter().map(|job| Object::Training(job.id, job.spec.unwrap_or_default())));
+    }
+    if asked(Kind::Pipeline) {
+        let request = client.request(v1::ListPipelinesRequest {});
+        let reply = client.monitoring().list_pipelines(request).await?.into_inner();
+        there.extend(reply.pipelines.into_iter().map(Object::Pipeline));
+    }
+    if asked(Kind::Deployment) {
+        let deployments = deploy::deployments(client, "").await?;
+        there.extend(deployments.into_iter().filter_map(|each| each.spec).map(Object::Deployment));
+    }
+    if asked(Kind::Monitor) {
+        let request = client.request(v1::ListMonitorsRequest {});
+        let reply = client.monitoring().list_monitors(request).await?.into_inner();
+        there.extend(reply.monitors.into_iter().map(Object::Monitor));
+    }
+    Ok(there)
+}

@@ -1,0 +1,221 @@
+//! `covey deploy`: serve a model, and look at what is served.
+
+use std::path::PathBuf;
+
+use covey_proto::v1;
+use covey_proto::v1::deployment_spec::Target;
+
+use super::apply::Apply;
+use super::client::{Access, Client};
+use super::length::Length;
+use super::output::{Card, Listing, Output, remark, say};
+use super::trouble::Trouble;
+use super::waiting::{Look, wait_for};
+
+/// Options of `covey deploy`.
+#[derive(Debug, clap::Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    after_help = "Examples:\n  \
+        covey deploy flight_delay --model flight_delay --alias champion --replicas 3\n  \
+        covey deploy pinned --model flight_delay --version-number 2\n  \
+        covey deploy list"
+)]
+pub(super) struct Deploy {
+    #[command(subcommand)]
+    verb: Option<DeployVerb>,
+    /// The deployment, the name that predictions are asked of
+    #[arg(required = true)]
+    name: Option<String>,
+    /// The model
+    #[arg(long, required = true)]
+    model: Option<String>,
+    /// Serve whatever this alias points to
+    #[arg(long, required_unless_present = "version_number")]
+    alias: Option<String>,
+    /// Serve this version for ever
+    #[arg(long, value_name = "VERSION", conflicts_with = "alias")]
+    version_number: Option<u64>,
+    /// Replicas, spread over the nodes
+    #[arg(long, default_value_t = 1)]
+    replicas: u32,
+    /// Requests that may wait at one replica
+    #[arg(long, default_value_t = 1024, value_name = "REQUESTS")]
+    queue_limit: u32,
+    /// Keep predictions until their labels come
+    #[arg(long)]
+    log_predictions: bool,
+    /// How long to wait until all replicas are ready; 0s does not wait
+    #[arg(long, default_value = "60s", value_name = "LENGTH")]
+    wait: Length,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum DeployVerb {
+    /// Declare the deployments of YAML files; the same as `covey apply -f`
+    #[command(after_help = "Examples:\n  covey deploy apply -f examples/flights/serving.yaml")]
+    Apply {
+        /// A YAML file, or a folder of them
+        #[arg(short, long, value_name = "FILE_OR_DIR")]
+        file: PathBuf,
+    },
+    /// List the deployments
+    #[command(after_help = "Examples:\n  covey deploy list")]
+    List,
+    /// Show a deployment and its replicas
+    #[command(after_help = "Examples:\n  covey deploy show flight_delay")]
+    Show {
+        /// The deployment
+        name: String,
+    },
+    /// Stop serving
+    #[command(after_help = "Examples:\n  covey deploy remove flight_delay")]
+    Remove {
+        /// The deployment
+        name: String,
+    },
+}
+
+impl Deploy {
+    pub(super) async fn run(self, access: &Access) -> Result<(), Trouble> {
+        match self.verb {
+            Some(DeployVerb::Apply { file }) => return Apply::of(file).run(access).await,
+            Some(DeployVerb::List) => {
+                let client = access.connect().await?;
+                listing(&deployments(&client, "").await?).print(access.output);
+            }
+            Some(DeployVerb::Show { name }) => {
+                let client = access.connect().await?;
+                show(&find(&client, &name).await?, access.output);
+            }
+            Some(DeployVerb::Remove { name }) => {
+                let client = access.connect().await?;
+                let request = client.request(v1::RemoveDeploymentRequest { name: name.clone() });
+                client.serving().remove_deployment(request).await?;
+                remark(&format!("deployment `{name}` is removed"));
+            }
+            None => return self.declare(access).await,
+        }
+        Ok(())
+    }
+
+    async fn declare(self, access: &Access) -> Result<(), Trouble> {
+        let target = self.alias.map(Target::Alias).or(self.version_number.map(Target::Version));
+        let spec = v1::DeploymentSpec {
+            name: self.name.unwrap_or_default(),
+            model: self.model.unwrap_or_default(),
+            target,
+            replicas: self.replicas,
+            queue_limit: self.queue_limit,
+            log_predictions: self.log_predictions,
+        };
+        let client = access.connect().await?;
+        let request = client.request(v1::ApplyDeploymentRequest { spec: Some(spec.clone()) });
+        let declared = client.serving().apply_deployment(request).await?.into_inner();
+        if self.wait.micros() == 0 {
+            show(&declared, access.output);
+            return Ok(());
+        }
+        show(&wait_ready(&client, &spec, self.wait).await?, access.output);
+        Ok(())
+    }
+}
+
+/// The deployment once as many replicas as wanted are ready.
+pub(super) async fn wait_ready(
+    client: &Client,
+    spec: &v1::DeploymentSpec,
+    wait: Length,
+) -> Result<v1::Deployment, Trouble> {
+    wait_for(&format!("deployment {}", spec.name), wait.duration(), async || {
+        let now = find(client, &spec.name).await?;
+        let ready = now.replicas.iter().filter(|replica| replica.state == "ready").count();
+        let wanted = usize::try_from(spec.replicas).unwrap_or(usize::MAX);
+        if ready >= wanted {
+            return Ok(Look::Reached(now));
+        }
+        let fault = now.replicas.iter().find(|replica| !replica.error.is_empty());
+        let why = fault.map(|replica| format!(", {}: {}", replica.node, replica.error)).unwrap_or_default();
+        Ok(Look::NotYet(format!("{ready} of {wanted} replicas are ready{why}")))
+    })
+    .await
+}
+
+/// The deployments, or those of that name.
+pub(super) async fn deployments(client: &Client, name: &str) -> Result<Vec<v1::Deployment>, Trouble> {
+    let request = client.request(v1::ListDeploymentsRequest { name: name.to_owned() });
+    Ok(client.serving().list_deployments(request).await?.into_inner().deployments)
+}
+
+/// A deployment.
+pub(super) async fn find(client: &Client, name: &str) -> Result<v1::Deployment, Trouble> {
+    let found = deployments(client, name).await?.into_iter();
+    let mut of_it = found.filter(|each| each.spec.as_ref().is_some_and(|spec| spec.name == name));
+    of_it.next().ok_or_else(|| {
+        Trouble::refused(format!("deployment `{name}` does not exist"), "see `covey deploy list`")
+    })
+}
+
+fn target_text(spec: &v1::DeploymentSpec) -> String {
+    match &spec.target {
+        Some(Target::Alias(alias)) => format!("alias {alias}"),
+        Some(Target::Version(version)) => format!("version {version}"),
+        None => String::new(),
+    }
+}
+
+fn listing(deployments: &[v1::Deployment]) -> Listing {
+    let mut listing =
+        Listing::new(&["deployment", "model", "serves", "ready", "replicas", "versions", "predictions", "revision"]);
+    for deployment in deployments {
+        let spec = deployment.spec.clone().unwrap_or_default();
+        let ready: Vec<&v1::Replica> =
+            deployment.replicas.iter().filter(|replica| replica.state == "ready").collect();
+        let mut versions: Vec<u64> = ready.iter().map(|replica| replica.version).collect();
+        versions.sort_unstable();
+        versions.dedup();
+        listing.row([
+            spec.name.clone().into(),
+            spec.model.clone().into(),
+            target_text(&spec).into(),
+            ready.len().into(),
+            spec.replicas.into(),
+            versions.into(),
+            deployment.replicas.iter().map(|replica| replica.predictions).sum::<u64>().into(),
+            deployment.revision.into(),
+        ]);
+    }
+    listing
+}
+
+fn show(deployment: &v1::Deployment, output: Output) {
+    let spec = deployment.spec.clone().unwrap_or_default();
+    let mut replicas = Listing::new(&["node", "state", "version", "predictions", "restarts", "error"]);
+    for replica in &deployment.replicas {
+        replicas.row([
+            replica.node.clone().into(),
+            replica.state.clone().into(),
+            super::output::version(replica.version),
+            replica.predictions.into(),
+            replica.restarts.into(),
+            replica.error.clone().into(),
+        ]);
+    }
+    let card = Card::default()
+        .with("deployment", spec.name.clone())
+        .with("model", spec.model.clone())
+        .with("serves", target_text(&spec))
+        .with("replicas wanted", spec.replicas)
+        .with("queue limit", spec.queue_limit)
+        .with("log predictions", spec.log_predictions)
+        .with("revision", deployment.revision);
+    match output {
+        Output::Table => {
+            card.print(output);
+            say("");
+            replicas.print(output);
+        }
+        Output::Json => card.with("replicas", replicas.json()).print(output),
+    }
+}

@@ -1,0 +1,276 @@
+//! Scores windows on the leader of their deployment's group: an actor that looks at what has been flushed since.
+//!
+//! A window is scored when a later one has begun, when somebody asks, or when it has rows enough and no more have come
+//! for a while. Rows that come later open it again.
+//!
+//! Invariants: an alert starts its pipeline before the verdict is written down, under a request id that follows from the
+//! window, so neither a crash nor a second leader starts it twice or not at all.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use covey_cluster::Consistency;
+use covey_ml::ReferenceProfile;
+use covey_state::monitor::{Alert, DriftWindow, FlushSource, Monitor};
+use covey_state::{Command, Key, Record, Timestamp};
+use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
+use tokio::time::Instant;
+
+use super::{counts, monitor_of, verdict};
+use crate::api::Caller;
+use crate::context::Context;
+use crate::error::{Failure, chain};
+use crate::{pipelines, registry, serving};
+
+/// How often it is looked whether anything has been flushed.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// A window with rows enough is scored when no more rows have come for this long.
+const QUIET: Duration = Duration::from_secs(5);
+/// Windows and sources of one deployment that are looked at.
+const SCAN_MAX: usize = 10_000;
+/// Profiles that are kept in memory.
+const PROFILES_MAX: usize = 32;
+
+/// The actor.
+pub(super) struct Scorer;
+
+/// What can be asked of it.
+pub(super) enum Message {
+    /// Look what has been flushed.
+    Look,
+    /// Score what a deployment's windows hold now; answers how many verdicts there were.
+    Score(String, RpcReplyPort<Result<usize, Failure>>),
+}
+
+/// What it knows.
+pub(super) struct Scoring {
+    context: Context,
+    watched: BTreeMap<String, Watched>,
+    profiles: BTreeMap<(String, u64), Arc<ReferenceProfile>>,
+}
+
+/// A deployment whose group this node leads.
+struct Watched {
+    /// The last flush of each source.
+    flushed: Vec<(FlushSource, u64)>,
+    /// When that last changed.
+    since: Instant,
+    /// Whether there may be windows to score.
+    open: bool,
+}
+
+/// A window with its version and start.
+type Window = (u64, Timestamp, DriftWindow);
+
+impl Actor for Scorer {
+    type Msg = Message;
+    type State = Scoring;
+    type Arguments = Context;
+
+    async fn pre_start(&self, myself: ActorRef<Message>, context: Context) -> Result<Scoring, ActorProcessingErr> {
+        myself.send_interval(LOOK_EVERY, || Message::Look);
+        Ok(Scoring { context, watched: BTreeMap::new(), profiles: BTreeMap::new() })
+    }
+
+    async fn handle(
+        &self,
+        _myself: ActorRef<Message>,
+        message: Message,
+        scoring: &mut Scoring,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            Message::Look => scoring.look().await,
+            Message::Score(deployment, reply) => {
+                let scored = scoring.score(&deployment, Due::All).await;
+                // Whoever asked may have gone away.
+                let _ = reply.send(scored);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Which windows are due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Due {
+    /// Those that a later window has ended.
+    Ended,
+    /// Those, and those with rows enough for a verdict.
+    Quiet,
+    /// All.
+    All,
+}
+
+impl Scoring {
+    async fn look(&mut self) {
+        let context = self.context.clone();
+        let ledger = &context.ledger;
+        for name in context.catalog.current().deployments.keys() {
+            if !ledger.leads(ledger.group_of_name(name)) {
+                self.watched.remove(name);
+                continue;
+            }
+            if let Err(error) = self.look_at(name).await {
+                tracing::warn!(deployment = name, error = chain(&error), "drift not scored; it is tried again");
+            }
+        }
+    }
+
+    async fn look_at(&mut self, name: &str) -> Result<(), Failure> {
+        let flushed = self.flushed(name).await?;
+        let now = Instant::now();
+        let fresh = || Watched { flushed: Vec::new(), since: now, open: true };
+        let watched = self.watched.entry(name.to_owned()).or_insert_with(fresh);
+        let changed = watched.flushed != flushed;
+        if changed {
+            *watched = Watched { flushed, ..fresh() };
+        }
+        let quiet = watched.since + QUIET <= now;
+        if !watched.open || !(changed || quiet) {
+            return Ok(());
+        }
+        if quiet {
+            // Even if scoring fails now, the next attempt waits for a while.
+            watched.since = now;
+        }
+        self.score(name, if quiet { Due::Quiet } else { Due::Ended }).await?;
+        if let Some(watched) = self.watched.get_mut(name).filter(|_| quiet) {
+            watched.open = false;
+        }
+        Ok(())
+    }
+
+    async fn flushed(&self, name: &str) -> Result<Vec<(FlushSource, u64)>, Failure> {
+        let oldest = FlushSource { node: covey_state::NodeId::new(0), incarnation: 0 };
+        let found = self.scan(name, Key::DriftFlush(name.to_owned(), oldest)).await?;
+        let flush = |(key, record)| match (key, record) {
+            (Key::DriftFlush(_, source), Record::Sequence(sequence)) => Some((source, sequence)),
+            _ => None,
+        };
+        Ok(found.into_iter().filter_map(flush).collect())
+    }
+
+    async fn windows(&self, name: &str) -> Result<Vec<Window>, Failure> {
+        let found = self.scan(name, Key::DriftWindow(name.to_owned(), 0, Timestamp::MIN)).await?;
+        let window = |(key, record)| match (key, record) {
+            (Key::DriftWindow(_, version, start), Record::DriftWindow(window)) => Some((version, start, window)),
+            _ => None,
+        };
+        Ok(found.into_iter().filter_map(window).collect())
+    }
+
+    async fn scan(&self, name: &str, from: Key) -> Result<Vec<(Key, Record)>, Failure> {
+        let (caller, group) = (Caller::internal("drift"), self.context.ledger.group_of_name(name));
+        // The leader's own state has every verdict that this actor has written.
+        self.context.ledger.scan(&caller, group, from, super::same_deployment, SCAN_MAX, Consistency::Local).await
+    }
+
+    async fn score(&mut self, name: &str, due: Due) -> Result<usize, Failure> {
+        let catalog = self.context.catalog.current();
+        let Some(record) = catalog.deployments.get(name) else { return Ok(0) };
+        let monitor = monitor_of(&catalog, name);
+        let mut scored = 0;
+        for (version, start, window) in due_windows(self.windows(name).await?, due, monitor) {
+            if let Some(profile) = self.profile(&record.spec.model, version).await? {
+                self.judge(name, monitor, (version, start, window), &profile).await?;
+                scored += 1;
+            }
+        }
+        Ok(scored)
+    }
+
+    async fn judge(
+        &self,
+        name: &str,
+        monitor: Option<&Monitor>,
+        (version, start, window): Window,
+        profile: &Arc<ReferenceProfile>,
+    ) -> Result<(), Failure> {
+        let counts = counts::from_log(profile, &window.counts)?;
+        let (thresholds, shared) = (verdict::thresholds(monitor), Arc::clone(profile));
+        let scored = self.context.compute.run(move || covey_ml::score(&shared, &counts, &thresholds)).await;
+        let scored = scored.map_err(|error| Failure::internal("scoring a drift window", error))?;
+        let alert = monitor.and_then(|monitor| verdict::alert(monitor, (version, start), &scored));
+        if let (Some(monitor), Some(alert)) = (monitor, &alert) {
+            self.raise(name, monitor, alert).await?;
+        }
+        let command = Command::ReportDrift {
+            deployment: name.to_owned(),
+            version,
+            window: start,
+            report: verdict::report(&scored),
+            alert,
+        };
+        let ledger = &self.context.ledger;
+        ledger.ask_unique(&Caller::internal("drift"), ledger.group_of_name(name), command).await.map(|_| ())
+    }
+
+    /// Starts the monitor's pipeline, as of the end of the window; one that is running or cooling down stays as it is.
+    async fn raise(&self, name: &str, monitor: &Monitor, alert: &Alert) -> Result<(), Failure> {
+        tracing::warn!(deployment = name, monitor = monitor.name, features = ?alert.features, "drift alert");
+        let Some(pipeline) = &monitor.pipeline else { return Ok(()) };
+        let as_of = alert.window.plus_micros(monitor.window_micros);
+        let identity = format!("alert {}/{}/{}", monitor.name, alert.version, alert.window.micros());
+        let caller = pipelines::deterministic_caller(&identity, "drift");
+        let trigger = format!("drift of deployment {name}, version {}", alert.version);
+        match pipelines::start(&self.context, &caller, pipeline, as_of, trigger).await {
+            Ok(run) => tracing::info!(pipeline, run = run.number, "pipeline started by drift"),
+            Err(Failure::Rejected(rejection)) => tracing::debug!(pipeline, %rejection, "pipeline not started"),
+            Err(Failure::NotFound { .. }) => tracing::warn!(pipeline, "the monitor's pipeline does not exist"),
+            Err(failure) => return Err(failure),
+        }
+        Ok(())
+    }
+
+    async fn profile(&mut self, model: &str, version: u64) -> Result<Option<Arc<ReferenceProfile>>, Failure> {
+        let key = (model.to_owned(), version);
+        if let Some(profile) = self.profiles.get(&key) {
+            return Ok(Some(Arc::clone(profile)));
+        }
+        let found = registry::version(&self.context, &Caller::internal("drift"), model, version).await?;
+        let Some(profile) = serving::load_profile(&self.context, &found).await? else { return Ok(None) };
+        if self.profiles.len() >= PROFILES_MAX {
+            self.profiles.clear();
+        }
+        let profile = Arc::new(profile);
+        self.profiles.insert(key, Arc::clone(&profile));
+        Ok(Some(profile))
+    }
+}
+
+/// The windows that have changed since they were scored and are due.
+fn due_windows(windows: Vec<Window>, due: Due, monitor: Option<&Monitor>) -> Vec<Window> {
+    let newest = windows.iter().map(|(_, start, _)| *start).max();
+    let rows_min = verdict::thresholds(monitor).rows_min;
+    let is_due = |start: Timestamp, window: &DriftWindow| match due {
+        Due::All => true,
+        Due::Quiet => Some(start) < newest || window.counts.rows >= rows_min,
+        Due::Ended => Some(start) < newest,
+    };
+    let changed = |window: &DriftWindow| window.scored_rows != window.counts.rows;
+    windows.into_iter().filter(|(_, start, window)| changed(window) && is_due(*start, window)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use covey_state::monitor::WindowCounts;
+
+    use super::*;
+
+    fn window(start: i64, rows: u64, scored_rows: u64) -> Window {
+        let counts = WindowCounts { rows, ..WindowCounts::default() };
+        (1, Timestamp::from_micros(start), DriftWindow { counts, scored_rows })
+    }
+
+    #[test]
+    fn a_window_is_due_when_it_has_ended_or_has_rows_enough_or_somebody_asks() {
+        let windows = || vec![window(0, 9, 9), window(10, 9, 8), window(20, 600, 0), window(20, 5, 0)];
+        let rows = |due| -> Vec<u64> {
+            due_windows(windows(), due, None).into_iter().map(|(_, _, window)| window.counts.rows).collect()
+        };
+        assert_eq!(rows(Due::Ended), [9]);
+        assert_eq!(rows(Due::Quiet), [9, 600]);
+        assert_eq!(rows(Due::All), [9, 600, 5]);
+    }
+}
