@@ -119,7 +119,7 @@ impl Story {
         for model in ["flight_delay", "flight_delay_plain"] {
             let act = Act::begin(&format!("Training {model}"), 0);
             let first = training::first_model(&self.cluster.fleet, model, month_start(FIRST_MONTH)).await?;
-            let auc = first.job.metrics.get("auc").copied().unwrap_or(f64::NAN);
+            let auc = first.job.metrics.get("auc_binned").copied().unwrap_or(f64::NAN);
             act.end(&format!("{} rows, {} steps, AUC {auc:.3}", first.rows, first.job.step));
             self.events.model_sha256.insert(model.to_owned(), first.sha256);
         }
