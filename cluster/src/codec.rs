@@ -146,19 +146,16 @@ pub(crate) fn load_snapshot_record(bytes: &Bytes) -> Result<wire::SnapshotRecord
 mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
-    use covey_state::NodeId;
-
     use super::*;
-    use crate::consensus::{LeaderId, Membership};
-    use crate::identity::Peer;
+    use crate::consensus::{Address, LeaderId, Membership};
 
     fn id(term: u64, leader: u64, index: u64) -> LogId {
         LogId::new(LeaderId { term, node_id: leader }, index)
     }
 
     fn members() -> Membership {
-        let peer = |node| Peer { node: NodeId::new(node), peer_addr: format!("h{node}:1"), api_addr: "a:2".to_owned() };
-        let nodes: BTreeMap<u64, Peer> = (1..=4).map(|node| (node, peer(node))).collect();
+        let address = |node| Address { peer: format!("h{node}:1"), api: "a:2".to_owned() };
+        let nodes: BTreeMap<u64, Address> = (1..=4).map(|node| (node, address(node))).collect();
         Membership::new(vec![BTreeSet::from([1, 2]), BTreeSet::from([2, 3])], nodes).unwrap()
     }
 

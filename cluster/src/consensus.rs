@@ -3,6 +3,7 @@
 use std::fmt;
 
 use bytes::Bytes;
+use covey_state::NodeId;
 use openraft::type_config::alias;
 use serde::{Deserialize, Serialize};
 
@@ -25,13 +26,35 @@ impl fmt::Display for Request {
     }
 }
 
+/// What a membership holds of a member, under the number of its node.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Address {
+    /// Where other nodes reach it, `host:port`.
+    pub(crate) peer: String,
+    /// Where clients reach it, `host:port`.
+    pub(crate) api: String,
+}
+
+impl Address {
+    /// The member with this address.
+    pub(crate) fn of_node(&self, node: u64) -> Peer {
+        Peer { node: NodeId::new(node), peer_addr: self.peer.clone(), api_addr: self.api.clone() }
+    }
+}
+
+impl From<Peer> for Address {
+    fn from(peer: Peer) -> Self {
+        Self { peer: peer.peer_addr, api: peer.api_addr }
+    }
+}
+
 openraft::declare_raft_types!(
     /// The types of every group.
     pub(crate) TypeConfig:
         D = Request,
         R = Bytes,
         NodeId = u64,
-        Node = Peer,
+        Node = Address,
 );
 
 pub(crate) type Raft = openraft::Raft<TypeConfig, StateStore>;
@@ -40,7 +63,7 @@ pub(crate) type LeaderId = alias::LeaderIdOf<TypeConfig>;
 pub(crate) type LogId = alias::LogIdOf<TypeConfig>;
 pub(crate) type Vote = alias::VoteOf<TypeConfig>;
 pub(crate) type Entry = alias::EntryOf<TypeConfig>;
-pub(crate) type Membership = openraft::Membership<u64, Peer>;
+pub(crate) type Membership = openraft::Membership<u64, Address>;
 pub(crate) type StoredMembership = alias::StoredMembershipOf<TypeConfig>;
 pub(crate) type SnapshotMeta = alias::SnapshotMetaOf<TypeConfig>;
 pub(crate) type AppendRequest = openraft::raft::AppendEntriesRequest<TypeConfig>;

@@ -67,8 +67,8 @@ impl<T> Outcome<T> {
 
     /// Somebody else leads, perhaps.
     pub(crate) fn elsewhere(to: ForwardToLeader<TypeConfig>) -> Self {
-        let peer = to.leader_id.zip(to.leader_node);
-        Self::NotLeader(peer.map(|(node, peer)| Peer { node: NodeId::new(node), ..peer }))
+        let leader = to.leader_id.zip(to.leader_node);
+        Self::NotLeader(leader.map(|(node, address)| address.of_node(node)))
     }
 }
 

@@ -35,14 +35,6 @@ pub struct Peer {
     pub api_addr: String,
 }
 
-// The consensus library's storage suite makes up members without addresses.
-#[cfg(test)]
-impl Default for Peer {
-    fn default() -> Self {
-        Self { node: NodeId::new(0), peer_addr: String::new(), api_addr: String::new() }
-    }
-}
-
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} at {}", self.node, self.peer_addr)

@@ -84,7 +84,7 @@ pub(crate) async fn make(replica: &Replica, change: Change, promote_lag_max: u64
     }
     let raft = &replica.raft;
     let written = match change {
-        Change::AddLearner(peer) => raft.add_learner(peer.node.get(), peer, false).await,
+        Change::AddLearner(peer) => raft.add_learner(peer.node.get(), peer.into(), false).await,
         Change::ChangeVoters { voters, retain_as_learners } => {
             if let Err(obstacle) = caught_up(replica, &voters, promote_lag_max, until).await {
                 return obstacle;

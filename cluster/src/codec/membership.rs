@@ -1,12 +1,12 @@
 //! Members and memberships.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use covey_proto::peer::v1 as wire;
 use covey_state::NodeId;
 
 use super::{log_id, log_id_from, required};
-use crate::consensus::{Membership, StoredMembership};
+use crate::consensus::{Address, Membership, StoredMembership};
 use crate::error::Error;
 use crate::identity::Peer;
 
@@ -23,11 +23,10 @@ pub(crate) fn peer(member: wire::Member) -> Peer {
 }
 
 pub(super) fn membership(membership: &Membership) -> wire::Membership {
-    let set = |nodes: &std::collections::BTreeSet<u64>| wire::VoterSet { nodes: nodes.iter().copied().collect() };
+    let set = |nodes: &BTreeSet<u64>| wire::VoterSet { nodes: nodes.iter().copied().collect() };
     wire::Membership {
         configs: membership.get_joint_config().iter().map(set).collect(),
-        // The key is the truth: it is what the voter sets refer to.
-        members: membership.nodes().map(|(id, peer)| wire::Member { node: *id, ..member(peer) }).collect(),
+        members: membership.nodes().map(|(id, address)| member(&address.of_node(*id))).collect(),
     }
 }
 
@@ -36,8 +35,8 @@ pub(super) fn membership_from(membership: wire::Membership) -> Result<Membership
         return Ok(Membership::default());
     }
     let configs = membership.configs.into_iter().map(|set| set.nodes.into_iter().collect()).collect();
-    let nodes: BTreeMap<u64, Peer> =
-        membership.members.into_iter().map(|member| (member.node, peer(member))).collect();
+    let nodes: BTreeMap<u64, Address> =
+        membership.members.into_iter().map(|member| (member.node, peer(member).into())).collect();
     Membership::new(configs, nodes).map_err(|error| Error::decode("membership", error))
 }
 

@@ -13,6 +13,7 @@ use openraft::errors::{InitializeError, RaftError};
 use tokio::sync::oneshot;
 
 use super::Inner;
+use crate::consensus::Address;
 use crate::error::{Error, chain};
 use crate::identity::Peer;
 use crate::replica::Replica;
@@ -83,7 +84,8 @@ pub(super) async fn open(inner: &Arc<Inner>, group: GroupId) -> Result<Arc<Repli
 /// See [`super::Host::bootstrap_group`].
 pub(super) async fn bootstrap(inner: &Arc<Inner>, group: GroupId, members: Vec<Peer>) -> Result<(), Error> {
     let replica = open(inner, group).await?;
-    let members: BTreeMap<u64, Peer> = members.into_iter().map(|peer| (peer.node.get(), peer)).collect();
+    let members: BTreeMap<u64, Address> =
+        members.into_iter().map(|peer| (peer.node.get(), peer.into())).collect();
     match replica.raft.initialize(members).await {
         // It has members already: somebody was here before.
         Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),

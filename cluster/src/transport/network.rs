@@ -19,11 +19,10 @@ use super::Transport;
 use super::outbox::{CallError, Priority};
 use crate::codec;
 use crate::consensus::{
-    AppendReply, AppendRequest, LogId, TransferReply, TransferRequest, TypeConfig, Vote, VoteReply, VoteRequest,
+    Address, AppendReply, AppendRequest, LogId, TransferReply, TransferRequest, TypeConfig, Vote, VoteReply, VoteRequest,
 };
 use crate::error::{Error, chain};
 use crate::freshness::Freshness;
-use crate::identity::Peer;
 use crate::snapshot::SnapshotData;
 
 type CallResult<T> = Result<T, RPCError<TypeConfig>>;
@@ -38,8 +37,8 @@ pub(crate) struct NetworkFactory {
 }
 
 impl NetworkFactory {
-    fn client(&self, target: u64, peer: &Peer, priority: Priority) -> Network {
-        self.transport.heard_of(peer);
+    fn client(&self, target: u64, address: &Address, priority: Priority) -> Network {
+        self.transport.heard_of(&address.of_node(target));
         Network { factory: self.clone(), target: NodeId::new(target), priority }
     }
 }
@@ -47,12 +46,12 @@ impl NetworkFactory {
 impl RaftNetworkFactory<TypeConfig> for NetworkFactory {
     type Network = Network;
 
-    async fn new_client(&mut self, target: u64, peer: &Peer) -> Network {
-        self.client(target, peer, Priority::Bulk)
+    async fn new_client(&mut self, target: u64, address: &Address) -> Network {
+        self.client(target, address, Priority::Bulk)
     }
 
-    async fn new_heartbeat_client(&mut self, target: u64, peer: &Peer) -> Network {
-        self.client(target, peer, Priority::Urgent)
+    async fn new_heartbeat_client(&mut self, target: u64, address: &Address) -> Network {
+        self.client(target, address, Priority::Urgent)
     }
 }
 

@@ -48,8 +48,14 @@ impl Features for FeaturesApi {
     ) -> Result<Response<v1::ApplyCatalogReply>, Status> {
         let caller = Caller::of(&request);
         let applied = catalog::apply(&self.ctx, &caller, declarations(request.into_inner())?).await?;
-        let applied = applied.into_iter().map(|it| v1::Applied { kind: it.kind.to_owned(), name: it.name, version: it.version });
-        Ok(Response::new(v1::ApplyCatalogReply { applied: applied.collect() }))
+        let applied = applied.into_iter().map(|it| v1::Applied {
+            kind: it.kind.to_owned(),
+            name: it.name,
+            version: it.version,
+        });
+        Ok(Response::new(v1::ApplyCatalogReply {
+            applied: applied.collect(),
+        }))
     }
 
     async fn get_catalog(
@@ -171,20 +177,35 @@ async fn build(
 ) -> Result<v1::BuildDatasetProgress, Failure> {
     let progress = |rows_done, rows_total| {
         // Progress that nobody has room for is no loss: the next one says more.
-        let _ = sender.try_send(Ok(v1::BuildDatasetProgress { rows_done, rows_total, manifest: None }));
+        let _ = sender.try_send(Ok(v1::BuildDatasetProgress {
+            rows_done,
+            rows_total,
+            manifest: None,
+        }));
     };
     let manifest = dataset::build(ctx, caller, spec, progress).await?;
     let rows = manifest.rows;
-    Ok(v1::BuildDatasetProgress { rows_done: rows, rows_total: rows, manifest: Some(manifest.into()) })
+    Ok(v1::BuildDatasetProgress {
+        rows_done: rows,
+        rows_total: rows,
+        manifest: Some(manifest.into()),
+    })
 }
 
 /// The stream ended before its end: the batches before were carried out, so the caller has to repeat the rest.
 fn broken_stream(status: Status) -> Failure {
-    Failure::Unavailable { what: "the rest of the stream".to_owned(), source: Some(status.into()) }
+    Failure::Unavailable {
+        what: "the rest of the stream".to_owned(),
+        source: Some(status.into()),
+    }
 }
 
 fn declarations(request: v1::ApplyCatalogRequest) -> Result<Declarations, Failure> {
-    let v1::ApplyCatalogRequest { entities, views, services } = request;
+    let v1::ApplyCatalogRequest {
+        entities,
+        views,
+        services,
+    } = request;
     Ok(Declarations {
         entities: each(entities, "entities").map_err(Failure::from)?,
         views: each(views, "views").map_err(Failure::from)?,
@@ -193,14 +214,23 @@ fn declarations(request: v1::ApplyCatalogRequest) -> Result<Declarations, Failur
 }
 
 fn push_of(request: v1::PushRequest, fallback: u128) -> Result<Push, Failure> {
-    let v1::PushRequest { view, rows, producer, sequence, request_id } = request;
+    let v1::PushRequest {
+        view,
+        rows,
+        producer,
+        sequence,
+        request_id,
+    } = request;
     let rows = TableRows::from_wire("rows", rows.unwrap_or_default())?;
     let id = match (producer.is_empty(), request_id.is_empty()) {
         (false, _) => PushId::Producer(producer, sequence),
         (true, true) => PushId::Unique(fallback),
         (true, false) => {
             let bytes: [u8; 16] = request_id.as_ref().try_into().map_err(|_| {
-                Failure::invalid("request_id", format!("{} bytes; it must have 16 or none", request_id.len()))
+                Failure::invalid(
+                    "request_id",
+                    format!("{} bytes; it must have 16 or none", request_id.len()),
+                )
             })?;
             PushId::Unique(u128::from_be_bytes(bytes))
         }
@@ -209,12 +239,20 @@ fn push_of(request: v1::PushRequest, fallback: u128) -> Result<Push, Failure> {
 }
 
 fn push_reply(pushed: Pushed) -> v1::PushReply {
-    let refused = pushed.refused.into_iter().map(|(row, reason)| v1::RefusedRow { row, reason });
+    let refused = pushed
+        .refused
+        .into_iter()
+        .map(|(row, reason)| v1::RefusedRow { row, reason });
     let positions = pushed.positions.into_iter();
     v1::PushReply {
         accepted: pushed.accepted,
         refused: refused.collect(),
-        positions: positions.map(|(group, index)| v1::LogPosition { group: group.get(), index }).collect(),
+        positions: positions
+            .map(|(group, index)| v1::LogPosition {
+                group: group.get(),
+                index,
+            })
+            .collect(),
     }
 }
 
@@ -222,14 +260,21 @@ fn online_read(request: v1::GetOnlineFeaturesRequest) -> Result<OnlineRead, Fail
     Ok(OnlineRead {
         service: request.service,
         rows: TableRows::from_wire("entities", request.entities.unwrap_or_default())?,
-        as_of: request.as_of_micros.into_iter().map(Timestamp::from_micros).collect(),
+        as_of: request
+            .as_of_micros
+            .into_iter()
+            .map(Timestamp::from_micros)
+            .collect(),
         consistency: Freshness::from_wire(request.consistency),
     })
 }
 
 fn online_reply(rows: OnlineRows) -> v1::GetOnlineFeaturesReply {
     let list = |statuses: Vec<FeatureStatus>| v1::FeatureStatuses {
-        statuses: statuses.into_iter().map(|status| i32::from(wire_status(status))).collect(),
+        statuses: statuses
+            .into_iter()
+            .map(|status| i32::from(wire_status(status)))
+            .collect(),
     };
     v1::GetOnlineFeaturesReply {
         features: Some(rows.features.into_wire()),

@@ -26,7 +26,7 @@ pub(super) async fn upload(client: &Client, path: &Path) -> Result<v1::Artifact,
     let bar = progress::bar(length, "uploading");
     let (parts, waiting) = tokio::sync::mpsc::channel(PARTS_WAITING);
     let shown = path.to_owned();
-    let reading = tokio::task::spawn_blocking(move || {
+    let reading = tokio::task::spawn_blocking(move || -> Result<(), Trouble> {
         let mut name = Some(name);
         loop {
             let mut data = vec![0; PART_BYTES];

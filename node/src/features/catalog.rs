@@ -53,15 +53,28 @@ pub(crate) async fn apply(
     caller: &Caller,
     declared: Declarations,
 ) -> Result<Vec<Applied>, Failure> {
-    let entities = declared.entities.into_iter().map(|it| ("entity", it.name.clone(), Command::PutEntity(it)));
-    let views = declared.views.into_iter().map(|it| ("view", it.name.clone(), Command::PutView(it)));
-    let services = declared.services.into_iter().map(|it| ("service", it.name.clone(), Command::PutService(it)));
+    let entities = declared
+        .entities
+        .into_iter()
+        .map(|it| ("entity", it.name.clone(), Command::PutEntity(it)));
+    let views = declared
+        .views
+        .into_iter()
+        .map(|it| ("view", it.name.clone(), Command::PutView(it)));
+    let services = declared
+        .services
+        .into_iter()
+        .map(|it| ("service", it.name.clone(), Command::PutService(it)));
     let mut applied = Vec::new();
     for (kind, name, command) in entities.chain(views).chain(services) {
         let answered = ctx.ledger.ask_unique(caller, GroupId::CONTROL, command).await?;
         let version = match answered.answer {
             Answer::View(_, version) => u64::from(version),
-            Answer::Done | Answer::Node(_) | Answer::Number(_) | Answer::Rows { .. } | Answer::Labels { .. } => 0,
+            Answer::Done
+            | Answer::Node(_)
+            | Answer::Number(_)
+            | Answer::Rows { .. }
+            | Answer::Labels { .. } => 0,
         };
         applied.push(Applied { kind, name, version });
     }
@@ -79,8 +92,11 @@ async fn wait_until_active(ctx: &Context, caller: &Caller, applied: &[Applied]) 
     ctx.catalog
         .wait_for(
             |copy| {
-                wanted.iter().all(|it| copy.views.get(&it.name).is_some_and(|view| is_active(view, it.version)))
-                    && services.iter().all(|it| copy.services.contains_key(&it.name))
+                wanted.iter().all(|it| {
+                    copy.views
+                        .get(&it.name)
+                        .is_some_and(|view| is_active(view, it.version))
+                }) && services.iter().all(|it| copy.services.contains_key(&it.name))
             },
             caller.deadline,
         )
@@ -92,16 +108,34 @@ async fn wait_until_active(ctx: &Context, caller: &Caller, applied: &[Applied]) 
 pub(crate) async fn read(ctx: &Context, caller: &Caller) -> Result<Declared, Failure> {
     let scan = async |from: Key| {
         let ledger = &ctx.ledger;
-        ledger.scan(caller, GroupId::CONTROL, from, same_kind, OBJECTS_MAX, Consistency::Linearizable).await
+        ledger
+            .scan(
+                caller,
+                GroupId::CONTROL,
+                from,
+                same_kind,
+                OBJECTS_MAX,
+                Consistency::Linearizable,
+            )
+            .await
     };
     let mut declared = Declared::default();
-    for start in [Key::Entity(String::new()), Key::View(String::new()), Key::Service(String::new())] {
+    for start in [
+        Key::Entity(String::new()),
+        Key::View(String::new()),
+        Key::Service(String::new()),
+    ] {
         for (_, record) in scan(start).await? {
             match record {
                 Record::Entity(entity) => declared.entities.push(entity),
                 Record::View(view) => declared.views.push(view),
                 Record::Service(service) => declared.services.push(service),
-                other => return Err(Failure::internal("reading the catalog", format!("{other:?} is not of it"))),
+                other => {
+                    return Err(Failure::internal(
+                        "reading the catalog",
+                        format!("{other:?} is not of it"),
+                    ));
+                }
             }
         }
     }
@@ -111,5 +145,8 @@ pub(crate) async fn read(ctx: &Context, caller: &Caller) -> Result<Declared, Fai
 /// Takes a service away.
 pub(crate) async fn remove_service(ctx: &Context, caller: &Caller, name: String) -> Result<(), Failure> {
     let command = Command::Remove(Removable::Service, name);
-    ctx.ledger.ask_unique(caller, GroupId::CONTROL, command).await.map(drop)
+    ctx.ledger
+        .ask_unique(caller, GroupId::CONTROL, command)
+        .await
+        .map(drop)
 }

@@ -44,9 +44,9 @@ impl Freshness {
     pub(crate) fn of(&self, group: GroupId) -> Consistency {
         match self {
             Self::Linearizable => Consistency::Linearizable,
-            Self::AtLeast(positions) => {
-                positions.get(&group).map_or(Consistency::Local, |index| Consistency::AtLeast(*index))
-            }
+            Self::AtLeast(positions) => positions
+                .get(&group)
+                .map_or(Consistency::Local, |index| Consistency::AtLeast(*index)),
             Self::Bounded(staleness) => Consistency::Bounded(*staleness),
             Self::Local => Consistency::Local,
         }
@@ -71,7 +71,10 @@ impl ReadPoints {
 
     /// The read point as it goes over the wire.
     pub(crate) fn into_wire(self) -> v1::ReadPoint {
-        let position = |(group, index): (GroupId, u64)| v1::LogPosition { group: group.get(), index };
+        let position = |(group, index): (GroupId, u64)| v1::LogPosition {
+            group: group.get(),
+            index,
+        };
         v1::ReadPoint {
             positions: self.positions.into_iter().map(position).collect(),
             staleness_micros: u64::try_from(self.staleness.as_micros()).unwrap_or(u64::MAX),
@@ -88,7 +91,9 @@ mod tests {
         let position = |group, index| v1::LogPosition { group, index };
         let positions = vec![position(1, 7), position(1, 5)];
         let wanted = v1::consistency::AtLeast { positions };
-        let freshness = Freshness::from_wire(Some(v1::Consistency { kind: Some(Kind::AtLeast(wanted)) }));
+        let freshness = Freshness::from_wire(Some(v1::Consistency {
+            kind: Some(Kind::AtLeast(wanted)),
+        }));
         assert_eq!(freshness.of(GroupId::new(1)), Consistency::AtLeast(7));
         assert_eq!(freshness.of(GroupId::new(2)), Consistency::Local);
     }

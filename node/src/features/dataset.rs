@@ -27,9 +27,9 @@ use crate::context::Context;
 use crate::error::Failure;
 use crate::features::group::{self, Bounds, Query, Reply};
 use crate::features::lookup::{self, Moments, Vectors};
-use crate::features::service_plan::{self, Schemas, ServicePlan};
-use crate::features::schema;
 use crate::features::rows::TableRows;
+use crate::features::schema;
+use crate::features::service_plan::{self, Schemas, ServicePlan};
 use layout::Layout;
 
 pub(crate) use layout::partition_sizes;
@@ -70,12 +70,19 @@ pub(crate) async fn build(
     let built = assemble(ctx, caller, &spec, &fixed, &progress).await?;
     let content = Digest::of(&built.bytes);
     let name = spec.name.clone();
-    let artifact = ctx.artifacts.store(&format!("{name}.parquet"), built.bytes).await?;
+    let artifact = ctx
+        .artifacts
+        .store(&format!("{name}.parquet"), built.bytes)
+        .await?;
     let manifest = DatasetManifest {
         spec,
         version: 0,
         log_indexes: fixed.log_indexes,
-        view_versions: fixed.schemas.iter().map(|(name, view)| (name.clone(), view.schema_version)).collect(),
+        view_versions: fixed
+            .schemas
+            .iter()
+            .map(|(name, view)| (name.clone(), view.schema_version))
+            .collect(),
         artifact,
         rows: built.rows,
         columns: built.columns,
@@ -85,10 +92,16 @@ pub(crate) async fn build(
     };
     let caller = &unhurried(caller);
     let group = ctx.ledger.group_of_name(&name);
-    let answered = ctx.ledger.ask_unique(caller, group, Command::PutDataset(manifest)).await?;
+    let answered = ctx
+        .ledger
+        .ask_unique(caller, group, Command::PutDataset(manifest))
+        .await?;
     match answered.answer {
         Answer::Number(version) => self::manifest(ctx, caller, &name, Some(version)).await,
-        other => Err(Failure::internal("registering a dataset", format!("{other:?} is no version"))),
+        other => Err(Failure::internal(
+            "registering a dataset",
+            format!("{other:?} is no version"),
+        )),
     }
 }
 
@@ -103,7 +116,11 @@ pub(crate) async fn rebuild(ctx: &Context, caller: &Caller, of: &DatasetManifest
     }
     let service = service_plan::declared(ctx, &of.spec.service)?;
     let plan = ServicePlan::resolve(&service, &schemas).map_err(|_| changed(of))?;
-    let fixed = Fixed { plan, schemas, log_indexes: of.log_indexes.clone() };
+    let fixed = Fixed {
+        plan,
+        schemas,
+        log_indexes: of.log_indexes.clone(),
+    };
     let built = assemble(ctx, caller, &of.spec, &fixed, &|_, _| {}).await?;
     if built.columns != of.columns {
         return Err(changed(of));
@@ -126,26 +143,39 @@ pub(crate) async fn manifest(
     match position {
         Some(position) => Ok(versions.swap_remove(position)),
         None => {
-            let version = version.map(|version| format!(" version {version}")).unwrap_or_default();
+            let version = version
+                .map(|version| format!(" version {version}"))
+                .unwrap_or_default();
             Err(Failure::not_found("dataset", format!("{name}{version}")))
         }
     }
 }
 
 /// All versions of a training set, oldest first; of all training sets if the name is empty.
-pub(crate) async fn list(ctx: &Context, caller: &Caller, name: &str) -> Result<Vec<DatasetManifest>, Failure> {
+pub(crate) async fn list(
+    ctx: &Context,
+    caller: &Caller,
+    name: &str,
+) -> Result<Vec<DatasetManifest>, Failure> {
     let (from, fresh) = (Key::Dataset(name.to_owned(), 0), Consistency::Linearizable);
     let found = if name.is_empty() {
-        ctx.ledger.scan_everywhere(caller, from, crate::ledger::same_kind, LIST_MAX, fresh).await?
+        ctx.ledger
+            .scan_everywhere(caller, from, crate::ledger::same_kind, LIST_MAX, fresh)
+            .await?
     } else {
         let group = ctx.ledger.group_of_name(name);
-        ctx.ledger.scan(caller, group, from, same_dataset, LIST_MAX, fresh).await?
+        ctx.ledger
+            .scan(caller, group, from, same_dataset, LIST_MAX, fresh)
+            .await?
     };
     let manifest = |record| match record {
         Record::Dataset(manifest) => Some(manifest),
         _ => None,
     };
-    Ok(found.into_iter().filter_map(|(_, record)| manifest(record)).collect())
+    Ok(found
+        .into_iter()
+        .filter_map(|(_, record)| manifest(record))
+        .collect())
 }
 
 fn same_dataset(from: &Key, key: &Key) -> bool {
@@ -156,20 +186,30 @@ fn changed(of: &DatasetManifest) -> Failure {
     Failure::Rejected(Rejection::WrongState {
         kind: "feature service".to_owned(),
         name: of.spec.service.clone(),
-        state: format!("another one than when dataset `{}` version {} was built", of.spec.name, of.version),
+        state: format!(
+            "another one than when dataset `{}` version {} was built",
+            of.spec.name, of.version
+        ),
         hint: "declare it as it was to verify this version".to_owned(),
     })
 }
 
 /// The caller with enough time for one more step.
 fn unhurried(caller: &Caller) -> Caller {
-    Caller::new(caller.request_id, caller.by.clone(), caller.deadline.max(Instant::now() + STEP_DEADLINE))
+    Caller::new(
+        caller.request_id,
+        caller.by.clone(),
+        caller.deadline.max(Instant::now() + STEP_DEADLINE),
+    )
 }
 
 /// Fixes schemas first and log indexes then, so that the indexes cover every row of these schemas.
 async fn fix(ctx: &Context, caller: &Caller, spec: &DatasetSpec) -> Result<Fixed, Failure> {
     let plan = service_plan::current(ctx, caller, &spec.service).await?;
-    let views = plan.views.iter().map(|plan| (plan.view.definition.name.clone(), Arc::clone(&plan.view)));
+    let views = plan
+        .views
+        .iter()
+        .map(|plan| (plan.view.definition.name.clone(), Arc::clone(&plan.view)));
     let mut schemas: Schemas = views.collect();
     if let Spine::View { view, .. } = &spec.spine
         && !schemas.contains_key(view)
@@ -181,7 +221,11 @@ async fn fix(ctx: &Context, caller: &Caller, spec: &DatasetSpec) -> Result<Fixed
         let (_, point) = group::ask(ctx, caller, group, bounds, Query::Point).await?;
         Ok::<_, Failure>((group, point.index))
     }));
-    Ok(Fixed { plan, schemas, log_indexes: points.await?.into_iter().collect() })
+    Ok(Fixed {
+        plan,
+        schemas,
+        log_indexes: points.await?.into_iter().collect(),
+    })
 }
 
 /// Everything between the fixed point and the bytes.
@@ -198,7 +242,10 @@ async fn assemble(
     };
     let total = examples.len();
     if total == 0 {
-        return Err(Failure::invalid("spine", "it yields no example: check the view, the times and the label"));
+        return Err(Failure::invalid(
+            "spine",
+            "it yields no example: check the view, the times and the label",
+        ));
     }
     let layout = Layout::new(&fixed.plan, &examples)?;
     let partitions = partition_sizes(total as u64);
@@ -214,7 +261,12 @@ async fn assemble(
         start = end;
     }
     let bytes = ctx.compute.run(move || encode::parquet(&batches)).await?;
-    Ok(Built { bytes, rows: total as u64, columns: layout.names(), partitions })
+    Ok(Built {
+        bytes,
+        rows: total as u64,
+        columns: layout.names(),
+        partitions,
+    })
 }
 
 /// The vectors of some examples: the same steps as of an online read, with the log cut off at the fixed indexes.
@@ -236,7 +288,10 @@ async fn join(
     .await?;
     for (places, reply) in answers {
         let Reply::Vectors(values) = reply else {
-            return Err(Failure::internal("building a dataset", "a group answered another question"));
+            return Err(Failure::internal(
+                "building a dataset",
+                "a group answered another question",
+            ));
         };
         vectors.place(places, values);
     }

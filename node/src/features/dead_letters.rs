@@ -38,28 +38,66 @@ pub(crate) async fn list(
     limit: usize,
 ) -> Result<Vec<Letter>, Failure> {
     let catalog = ctx.catalog.current();
-    let view = catalog.views.get(view).ok_or_else(|| Failure::not_found("view", view))?;
-    let limit = if limit == 0 { LETTERS_DEFAULT } else { limit.min(LETTERS_MAX) };
+    let view = catalog
+        .views
+        .get(view)
+        .ok_or_else(|| Failure::not_found("view", view))?;
+    let limit = if limit == 0 {
+        LETTERS_DEFAULT
+    } else {
+        limit.min(LETTERS_MAX)
+    };
     let found = try_join_all(ctx.ledger.data_groups().map(async |group| {
         let query = Query::Letters { view: view.id, limit };
-        let (reply, _) = group::ask(ctx, caller, group, Bounds::fresh(Consistency::Linearizable), query).await?;
+        let (reply, _) = group::ask(
+            ctx,
+            caller,
+            group,
+            Bounds::fresh(Consistency::Linearizable),
+            query,
+        )
+        .await?;
         match reply {
-            Reply::Letters(letters) => Ok(letters.into_iter().map(|found| (group, found)).collect::<Vec<_>>()),
-            _ => Err(Failure::internal("listing dead letters", "a group answered another question")),
+            Reply::Letters(letters) => Ok(letters
+                .into_iter()
+                .map(|found| (group, found))
+                .collect::<Vec<_>>()),
+            _ => Err(Failure::internal(
+                "listing dead letters",
+                "a group answered another question",
+            )),
         }
     }))
     .await?;
     let mut letters: Vec<_> = found.into_iter().flatten().collect();
     letters.sort_by_key(|(group, found)| (found.letter.at, *group, found.place));
     let surplus = letters.len().saturating_sub(limit);
-    Ok(letters.into_iter().skip(surplus).map(|(_, found)| readable(view, found)).collect())
+    Ok(letters
+        .into_iter()
+        .skip(surplus)
+        .map(|(_, found)| readable(view, found))
+        .collect())
 }
 
 fn readable(view: &InstalledView, found: FoundLetter) -> Letter {
     let row = found.letter.row;
     let keys = view.join_keys.iter().map(|key| &key.name).zip(row.key);
     // A row that came under an older schema version has values for the first columns only.
-    let columns = view.definition.columns.iter().map(|column| &column.name).zip(row.values);
-    let (names, values) = keys.chain(columns).map(|(name, value)| (name.clone(), value)).unzip();
-    Letter { reason: found.letter.reason, at: found.letter.at, event_time: row.event_time, names, values }
+    let columns = view
+        .definition
+        .columns
+        .iter()
+        .map(|column| &column.name)
+        .zip(row.values);
+    let (names, values) = keys
+        .chain(columns)
+        .map(|(name, value)| (name.clone(), value))
+        .unzip();
+    Letter {
+        reason: found.letter.reason,
+        at: found.letter.at,
+        event_time: row.event_time,
+        names,
+        values,
+    }
 }

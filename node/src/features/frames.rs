@@ -18,7 +18,10 @@ pub(crate) fn partitions(bytes: Bytes, sizes: &[u64]) -> Result<Vec<Frame>, Fail
     let whole = read(bytes).map_err(|error| Failure::internal("reading a dataset", error))?;
     let rows: u64 = sizes.iter().sum();
     if rows != whole.num_rows() as u64 {
-        let source = format!("the manifest names {rows} rows, the file holds {}", whole.num_rows());
+        let source = format!(
+            "the manifest names {rows} rows, the file holds {}",
+            whole.num_rows()
+        );
         return Err(Failure::internal("reading a dataset", source));
     }
     let mut start = 0;
@@ -49,7 +52,10 @@ fn frame_of_batch(batch: &RecordBatch, range: Range<usize>) -> Result<Frame, Fai
 }
 
 /// A missing number is NaN; a time is a number of microseconds.
-#[allow(clippy::cast_precision_loss, reason = "models compute with floats, on both sides")]
+#[allow(
+    clippy::cast_precision_loss,
+    reason = "models compute with floats, on both sides"
+)]
 fn column_of_array(name: &str, array: &ArrayRef) -> Result<Column, Failure> {
     let numbers = |value: &dyn Fn(usize) -> f64| {
         let number = |row| if array.is_null(row) { f64::NAN } else { value(row) };
@@ -57,16 +63,24 @@ fn column_of_array(name: &str, array: &ArrayRef) -> Result<Column, Failure> {
     };
     match array.data_type() {
         ArrowType::Boolean => Ok(numbers(&|row| f64::from(u8::from(array.as_boolean().value(row))))),
-        ArrowType::Int64 => Ok(numbers(&|row| array.as_primitive::<Int64Type>().value(row) as f64)),
+        ArrowType::Int64 => Ok(numbers(&|row| {
+            array.as_primitive::<Int64Type>().value(row) as f64
+        })),
         ArrowType::Float64 => Ok(numbers(&|row| array.as_primitive::<Float64Type>().value(row))),
-        ArrowType::Timestamp(TimeUnit::Microsecond, _) => {
-            Ok(numbers(&|row| array.as_primitive::<TimestampMicrosecondType>().value(row) as f64))
-        }
+        ArrowType::Timestamp(TimeUnit::Microsecond, _) => Ok(numbers(&|row| {
+            array.as_primitive::<TimestampMicrosecondType>().value(row) as f64
+        })),
         ArrowType::Utf8 => {
             let texts = array.as_string::<i32>();
-            Ok(Column::text(name, texts.iter().map(|text| text.map(str::to_owned)).collect()))
+            Ok(Column::text(
+                name,
+                texts.iter().map(|text| text.map(str::to_owned)).collect(),
+            ))
         }
-        other => Err(Failure::internal("reading a dataset", format!("column `{name}` is {other}"))),
+        other => Err(Failure::internal(
+            "reading a dataset",
+            format!("column `{name}` is {other}"),
+        )),
     }
 }
 

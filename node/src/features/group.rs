@@ -69,12 +69,18 @@ pub(crate) struct Bounds {
 impl Bounds {
     /// All that a replica of this freshness has.
     pub(crate) const fn fresh(consistency: Consistency) -> Self {
-        Self { consistency, through: None }
+        Self {
+            consistency,
+            through: None,
+        }
     }
 
     /// The state that the group had when it had applied `index`.
     pub(crate) const fn through(index: u64) -> Self {
-        Self { consistency: Consistency::AtLeast(index), through: Some(index) }
+        Self {
+            consistency: Consistency::AtLeast(index),
+            through: Some(index),
+        }
     }
 }
 
@@ -105,10 +111,19 @@ pub(crate) async fn serve(
     };
     let query = ledger::decode(&request.reads)?;
     let (reply, point) = here(ctx, caller, group, bounds, query).await?;
-    let positions = vec![v1::LogPosition { group: group.get(), index: point.index }];
+    let positions = vec![v1::LogPosition {
+        group: group.get(),
+        index: point.index,
+    }];
     let staleness_micros = u64::try_from(point.staleness.as_micros()).unwrap_or(u64::MAX);
-    let read_point = Some(v1::ReadPoint { positions, staleness_micros });
-    Ok(ReadFeaturesReply { values: ledger::encode(&reply), read_point })
+    let read_point = Some(v1::ReadPoint {
+        positions,
+        staleness_micros,
+    });
+    Ok(ReadFeaturesReply {
+        values: ledger::encode(&reply),
+        read_point,
+    })
 }
 
 async fn here(
@@ -118,7 +133,10 @@ async fn here(
     bounds: Bounds,
     query: Query,
 ) -> Result<(Reply, ReadPoint), Failure> {
-    let (view, point) = ctx.ledger.view(group, bounds.consistency, caller.deadline).await?;
+    let (view, point) = ctx
+        .ledger
+        .view(group, bounds.consistency, caller.deadline)
+        .await?;
     let through = bounds.through;
     let reply = match query.is_small() {
         true => answer(&view, &query, through)?,
@@ -151,7 +169,10 @@ async fn elsewhere(
         match asked.await {
             Ok(reply) => {
                 let reply = reply.into_inner();
-                return Ok((ledger::decode(&reply.values)?, point_of(group, reply.read_point.as_ref())));
+                return Ok((
+                    ledger::decode(&reply.values)?,
+                    point_of(group, reply.read_point.as_ref()),
+                ));
             }
             Err(failure) => last = failure,
         }
@@ -160,16 +181,24 @@ async fn elsewhere(
 }
 
 fn point_of(group: GroupId, wire: Option<&v1::ReadPoint>) -> ReadPoint {
-    let index = wire.and_then(|point| point.positions.first()).map_or(0, |position| position.index);
+    let index = wire
+        .and_then(|point| point.positions.first())
+        .map_or(0, |position| position.index);
     let staleness = Duration::from_micros(wire.map_or(0, |point| point.staleness_micros));
-    ReadPoint { group, index, staleness }
+    ReadPoint {
+        group,
+        index,
+        staleness,
+    }
 }
 
 impl Query {
     fn is_small(&self) -> bool {
         match self {
             Self::Point => true,
-            Self::Vectors(reads) => reads.iter().map(|read| read.rows.len()).sum::<usize>() <= ROWS_INLINE_MAX,
+            Self::Vectors(reads) => {
+                reads.iter().map(|read| read.rows.len()).sum::<usize>() <= ROWS_INLINE_MAX
+            }
             Self::Spine(_) | Self::Letters { .. } => false,
         }
     }

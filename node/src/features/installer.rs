@@ -36,7 +36,11 @@ pub(crate) async fn run(ctx: Context, stop: CancellationToken) {
 
 async fn install_all(ctx: &Context) {
     let catalog = ctx.catalog.current();
-    for view in catalog.views.values().filter(|view| view.phase == Phase::Installing) {
+    for view in catalog
+        .views
+        .values()
+        .filter(|view| view.phase == Phase::Installing)
+    {
         let (name, version) = (&view.definition.name, view.schema_version);
         match install(ctx, view).await {
             Ok(()) => tracing::info!(view = %name, version, "schema is installed"),
@@ -49,10 +53,15 @@ async fn install_all(ctx: &Context) {
 async fn install(ctx: &Context, view: &InstalledView) -> Result<(), Failure> {
     let caller = &Caller::internal("schema-installer");
     let groups = ctx.ledger.data_groups();
-    try_join_all(groups.map(|group| ctx.ledger.ask_unique(caller, group, Command::InstallSchema(view.clone()))))
-        .await?;
-    let activate =
-        Command::ActivateView { name: view.definition.name.clone(), schema_version: view.schema_version };
+    try_join_all(groups.map(|group| {
+        ctx.ledger
+            .ask_unique(caller, group, Command::InstallSchema(view.clone()))
+    }))
+    .await?;
+    let activate = Command::ActivateView {
+        name: view.definition.name.clone(),
+        schema_version: view.schema_version,
+    };
     ctx.ledger.ask_unique(caller, GroupId::CONTROL, activate).await?;
     Ok(())
 }

@@ -87,7 +87,11 @@ pub(crate) fn cut(
             let group = slot::group_of_entity(&entity, groups);
             let slot = &mut position_of_group[usize::try_from(group.get()).unwrap_or(0)];
             let position = *slot.get_or_insert_with(|| {
-                cut.push(GroupReads { group, reads: Vec::new(), places: Vec::new() });
+                cut.push(GroupReads {
+                    group,
+                    reads: Vec::new(),
+                    places: Vec::new(),
+                });
                 cut.len() - 1
             });
             cut[position].add(view, entity, moments.of(row), row - range.start);
@@ -102,12 +106,23 @@ impl GroupReads {
         // Views come one after the other, so the read of this view is the last one or is not there yet.
         if self.places.last().is_none_or(|places| places.first != plan.first) {
             let (view, sources) = (Arc::clone(&plan.view), Arc::clone(&plan.sources));
-            self.reads.push(ViewRead { view, sources, rows: Vec::new() });
-            self.places.push(Places { first: plan.first, rows: Vec::new() });
+            self.reads.push(ViewRead {
+                view,
+                sources,
+                rows: Vec::new(),
+            });
+            self.places.push(Places {
+                first: plan.first,
+                rows: Vec::new(),
+            });
         }
         let read = self.reads.last_mut().expect("the read of this view is there");
         read.rows.push((entity, moment));
-        self.places.last_mut().expect("each read has its places").rows.push(row);
+        self.places
+            .last_mut()
+            .expect("each read has its places")
+            .rows
+            .push(row);
     }
 }
 
@@ -123,7 +138,8 @@ fn key_columns<'a>(plan: &'a ViewPlan, table: &'a TableRows) -> Result<KeyColumn
         let column = table.column(&key.name).ok_or_else(|| {
             let (view, given) = (&plan.view.definition.name, table.names_text());
             let (name, data_type) = (&key.name, key.data_type);
-            let reason = format!("join key `{name}` ({data_type}) of view `{view}` is missing; given: {given}");
+            let reason =
+                format!("join key `{name}` ({data_type}) of view `{view}` is missing; given: {given}");
             Failure::invalid("entities", reason)
         })?;
         columns.push(column);
@@ -141,8 +157,10 @@ impl KeyColumns<'_> {
         }
         for (value, key) in values().zip(join_keys) {
             if let Some(found) = value.data_type().filter(|found| *found != key.data_type) {
-                let reason =
-                    format!("join key `{}` of row {row} must be {} and is {found}", key.name, key.data_type);
+                let reason = format!(
+                    "join key `{}` of row {row} must be {} and is {found}",
+                    key.name, key.data_type
+                );
                 return Err(Failure::invalid("entities", reason));
             }
         }
@@ -154,7 +172,10 @@ impl Vectors {
     /// Vectors for the rows of `range`: what the caller gave is there, what the groups have to say is not yet.
     pub(crate) fn new(plan: &ServicePlan, table: &TableRows, range: Range<usize>) -> Result<Self, Failure> {
         let stored = plan.names.len() - plan.request.len();
-        let ViewValues { mut columns, mut statuses } = ViewValues::not_found(stored, range.len());
+        let ViewValues {
+            mut columns,
+            mut statuses,
+        } = ViewValues::not_found(stored, range.len());
         for feature in &plan.request {
             let column = request_column(feature, table, range.clone())?;
             statuses.push(column.iter().map(status_of).collect());
@@ -186,10 +207,15 @@ fn request_column(
 ) -> Result<Vec<Value>, Failure> {
     let RequestFeature { name, data_type } = feature;
     let column = table.column(name).ok_or_else(|| {
-        let reason = format!("request feature `{name}` ({data_type}) is missing; given: {}", table.names_text());
+        let reason = format!(
+            "request feature `{name}` ({data_type}) is missing; given: {}",
+            table.names_text()
+        );
         Failure::invalid("entities", reason)
     })?;
-    range.map(|row| typed(name, *data_type, row, &column[row])).collect()
+    range
+        .map(|row| typed(name, *data_type, row, &column[row]))
+        .collect()
 }
 
 fn typed(name: &str, data_type: DataType, row: usize, value: &Value) -> Result<Value, Failure> {
@@ -204,5 +230,9 @@ fn typed(name: &str, data_type: DataType, row: usize, value: &Value) -> Result<V
 }
 
 fn status_of(value: &Value) -> FeatureStatus {
-    if value.is_null() { FeatureStatus::Null } else { FeatureStatus::Present }
+    if value.is_null() {
+        FeatureStatus::Null
+    } else {
+        FeatureStatus::Present
+    }
 }

@@ -41,7 +41,12 @@ pub(crate) struct OnlineRows {
 
 /// Reads the vectors, each group from one consistent view.
 pub(crate) async fn read(ctx: &Context, caller: &Caller, wanted: OnlineRead) -> Result<OnlineRows, Failure> {
-    let OnlineRead { service, rows, as_of, consistency } = wanted;
+    let OnlineRead {
+        service,
+        rows,
+        as_of,
+        consistency,
+    } = wanted;
     if rows.len() > READ_ROWS_MAX {
         let reason = format!("{} rows in one request, the limit is {READ_ROWS_MAX}", rows.len());
         return Err(Failure::invalid("entities", reason));
@@ -52,20 +57,28 @@ pub(crate) async fn read(ctx: &Context, caller: &Caller, wanted: OnlineRead) -> 
     let reads = lookup::cut(&plan, &rows, 0..rows.len(), &moments, ctx.ledger.groups())?;
     let answers = try_join_all(reads.into_iter().map(async |reads| {
         let bounds = Bounds::fresh(consistency.of(reads.group));
-        let (reply, point) = group::ask(ctx, caller, reads.group, bounds, Query::Vectors(reads.reads)).await?;
+        let (reply, point) =
+            group::ask(ctx, caller, reads.group, bounds, Query::Vectors(reads.reads)).await?;
         Ok::<_, Failure>((reads.places, reply, point))
     }))
     .await?;
     let mut read_point = ReadPoints::default();
     for (places, reply, point) in answers {
         let Reply::Vectors(values) = reply else {
-            return Err(Failure::internal("reading features", "a group answered another question"));
+            return Err(Failure::internal(
+                "reading features",
+                "a group answered another question",
+            ));
         };
         vectors.place(places, values);
         read_point.add(&point);
     }
     let features = TableRows::new("features", plan.names, vectors.columns)?;
-    Ok(OnlineRows { features, statuses: vectors.statuses, read_point })
+    Ok(OnlineRows {
+        features,
+        statuses: vectors.statuses,
+        read_point,
+    })
 }
 
 fn moments(as_of: Vec<Timestamp>, rows: usize, now: Timestamp) -> Result<Moments, Failure> {
@@ -74,7 +87,10 @@ fn moments(as_of: Vec<Timestamp>, rows: usize, now: Timestamp) -> Result<Moments
         [one] => Ok(Moments::One(*one)),
         each if each.len() == rows => Ok(Moments::Each(as_of)),
         each => {
-            let reason = format!("{} times for {rows} rows: give one per row, one for all, or none", each.len());
+            let reason = format!(
+                "{} times for {rows} rows: give one per row, one for all, or none",
+                each.len()
+            );
             Err(Failure::invalid("as_of", reason))
         }
     }
@@ -89,7 +105,10 @@ mod tests {
         let at = Timestamp::from_micros;
         assert_eq!(moments(Vec::new(), 3, at(9)).unwrap(), Moments::Now(at(9)));
         assert_eq!(moments(vec![at(1)], 3, at(9)).unwrap(), Moments::One(at(1)));
-        assert_eq!(moments(vec![at(1), at(2)], 2, at(9)).unwrap(), Moments::Each(vec![at(1), at(2)]));
+        assert_eq!(
+            moments(vec![at(1), at(2)], 2, at(9)).unwrap(),
+            Moments::Each(vec![at(1), at(2)])
+        );
         assert!(moments(vec![at(1), at(2)], 3, at(9)).is_err());
     }
 }

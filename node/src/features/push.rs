@@ -75,7 +75,10 @@ pub(crate) struct Pushed {
 /// Writes rows; durable on a quorum of every group concerned when it returns.
 pub(crate) async fn push(ctx: &Context, caller: &Caller, push: Push) -> Result<Pushed, Failure> {
     if push.rows.len() > PUSH_ROWS_MAX {
-        let reason = format!("{} rows in one request, the limit is {PUSH_ROWS_MAX}", push.rows.len());
+        let reason = format!(
+            "{} rows in one request, the limit is {PUSH_ROWS_MAX}",
+            push.rows.len()
+        );
         return Err(Failure::invalid("rows", reason));
     }
     let view = schema::usable(ctx, caller, &push.view).await?;
@@ -137,16 +140,27 @@ async fn ask(
     view: &InstalledView,
     (id, part): (RequestId, Part),
 ) -> Result<Pushed, Failure> {
-    let command = Command::PushRows { view: view.id, schema_version: view.schema_version, rows: part.rows };
+    let command = Command::PushRows {
+        view: view.id,
+        schema_version: view.schema_version,
+        rows: part.rows,
+    };
     let answered = ctx.ledger.ask(caller, part.group, id, command).await?;
     let Answer::Rows { accepted, refused } = answered.answer else {
         let source = format!("{:?} is no answer to rows", answered.answer);
         return Err(Failure::internal("pushing rows", source));
     };
-    let origin = |ordinal: u32| part.origins.get(ordinal as usize).map_or(u64::from(ordinal), |row| *row as u64);
+    let origin = |ordinal: u32| {
+        part.origins
+            .get(ordinal as usize)
+            .map_or(u64::from(ordinal), |row| *row as u64)
+    };
     Ok(Pushed {
         accepted: u64::from(accepted),
-        refused: refused.into_iter().map(|row| (origin(row.ordinal), row.reason)).collect(),
+        refused: refused
+            .into_iter()
+            .map(|row| (origin(row.ordinal), row.reason))
+            .collect(),
         positions: BTreeMap::from([(answered.position.group, answered.position.index)]),
     })
 }
@@ -155,7 +169,12 @@ impl Pushed {
     /// Adds what became of other rows, whose numbers begin at `start`.
     fn add(&mut self, other: Self, start: u64) {
         self.accepted += other.accepted;
-        self.refused.extend(other.refused.into_iter().map(|(row, reason)| (start + row, reason)));
+        self.refused.extend(
+            other
+                .refused
+                .into_iter()
+                .map(|(row, reason)| (start + row, reason)),
+        );
         for (group, index) in other.positions {
             let newest = self.positions.entry(group).or_default();
             *newest = index.max(*newest);

@@ -25,7 +25,10 @@ impl TableRows {
         let rows = columns.first().map_or(0, Vec::len);
         for (position, (name, column)) in names.iter().zip(&columns).enumerate() {
             if column.len() != rows {
-                let reason = format!("column `{name}` has {} values, the first one has {rows}", column.len());
+                let reason = format!(
+                    "column `{name}` has {} values, the first one has {rows}",
+                    column.len()
+                );
                 return Err(Failure::invalid(field, reason));
             }
             if names[..position].contains(name) {
@@ -78,7 +81,11 @@ impl TableRows {
 pub(crate) fn quoted(names: &[impl AsRef<str>]) -> String {
     match names {
         [] => "none".to_owned(),
-        names => names.iter().map(|name| format!("`{}`", name.as_ref())).collect::<Vec<_>>().join(", "),
+        names => names
+            .iter()
+            .map(|name| format!("`{}`", name.as_ref()))
+            .collect::<Vec<_>>()
+            .join(", "),
     }
 }
 
@@ -98,8 +105,13 @@ pub(crate) fn moments(field: &str, name: &str, column: &[Value]) -> Result<Vec<T
     let moment = |(row, value): (usize, &Value)| match value {
         Value::Timestamp(at) => Ok(*at),
         other => {
-            let found = other.data_type().map_or("null".to_owned(), |found| found.to_string());
-            Err(Failure::invalid(field, format!("`{name}` of row {row} must be a timestamp and is {found}")))
+            let found = other
+                .data_type()
+                .map_or("null".to_owned(), |found| found.to_string());
+            Err(Failure::invalid(
+                field,
+                format!("`{name}` of row {row} must be a timestamp and is {found}"),
+            ))
         }
     };
     column.iter().enumerate().map(moment).collect()
@@ -111,9 +123,16 @@ mod tests {
 
     #[test]
     fn uneven_and_repeated_columns_are_refused_by_name() {
-        let uneven =
-            TableRows::new("rows", vec!["a".into(), "b".into()], vec![vec![Value::Null], Vec::new()]).unwrap_err();
-        assert_eq!(uneven.to_string(), "rows is invalid: column `b` has 0 values, the first one has 1");
+        let uneven = TableRows::new(
+            "rows",
+            vec!["a".into(), "b".into()],
+            vec![vec![Value::Null], Vec::new()],
+        )
+        .unwrap_err();
+        assert_eq!(
+            uneven.to_string(),
+            "rows is invalid: column `b` has 0 values, the first one has 1"
+        );
         let repeated =
             TableRows::new("rows", vec!["a".into(), "a".into()], vec![Vec::new(), Vec::new()]).unwrap_err();
         assert_eq!(repeated.to_string(), "rows is invalid: column `a` is given twice");
@@ -131,6 +150,9 @@ mod tests {
     fn a_moment_that_is_missing_is_named_with_its_row() {
         let column = [Value::Timestamp(Timestamp::from_micros(1)), Value::Null];
         let error = moments("rows", "event_time", &column).unwrap_err();
-        assert_eq!(error.to_string(), "rows is invalid: `event_time` of row 1 must be a timestamp and is null");
+        assert_eq!(
+            error.to_string(),
+            "rows is invalid: `event_time` of row 1 must be a timestamp and is null"
+        );
     }
 }

@@ -13,14 +13,21 @@ use crate::error::Failure;
 /// The schema of a view that rows are written and read with.
 ///
 /// While a new version is being installed that is the one before it; a view that is new altogether has to wait.
-pub(crate) async fn usable(ctx: &Context, caller: &Caller, name: &str) -> Result<Arc<InstalledView>, Failure> {
+pub(crate) async fn usable(
+    ctx: &Context,
+    caller: &Caller,
+    name: &str,
+) -> Result<Arc<InstalledView>, Failure> {
     let catalog = ctx.catalog.current();
-    let view = catalog.views.get(name).ok_or_else(|| Failure::not_found("view", name))?;
+    let view = catalog
+        .views
+        .get(name)
+        .ok_or_else(|| Failure::not_found("view", name))?;
     match (view.phase, view.schema_version) {
         (Phase::Active, _) => Ok(Arc::new(view.clone())),
-        (Phase::Installing, 0 | 1) => {
-            Err(Failure::unavailable(format!("view `{name}`, whose schema is being installed,")))
-        }
+        (Phase::Installing, 0 | 1) => Err(Failure::unavailable(format!(
+            "view `{name}`, whose schema is being installed,"
+        ))),
         (Phase::Installing, newest) => version(ctx, caller, view.id, newest - 1).await,
     }
 }
@@ -33,10 +40,15 @@ pub(crate) async fn version(
     schema_version: u32,
 ) -> Result<Arc<InstalledView>, Failure> {
     let group = ctx.ledger.data_groups().find(|group| ctx.ledger.hosts(*group));
-    let group = group.or_else(|| ctx.ledger.data_groups().next()).expect("a cluster has data groups");
+    let group = group
+        .or_else(|| ctx.ledger.data_groups().next())
+        .expect("a cluster has data groups");
     let key = Key::Schema(view, schema_version);
     match ctx.ledger.get(caller, group, key, Consistency::Local).await? {
         Some(Record::View(view)) => Ok(Arc::new(view)),
-        _ => Err(Failure::not_found("schema version", format!("{view} version {schema_version}"))),
+        _ => Err(Failure::not_found(
+            "schema version",
+            format!("{view} version {schema_version}"),
+        )),
     }
 }

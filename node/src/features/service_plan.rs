@@ -56,7 +56,10 @@ pub(crate) async fn current(ctx: &Context, caller: &Caller, service: &str) -> Re
     let mut schemas = Schemas::new();
     for selection in &service.views {
         if !schemas.contains_key(&selection.view) {
-            schemas.insert(selection.view.clone(), schema::usable(ctx, caller, &selection.view).await?);
+            schemas.insert(
+                selection.view.clone(),
+                schema::usable(ctx, caller, &selection.view).await?,
+            );
         }
     }
     ServicePlan::resolve(&service, &schemas)
@@ -71,10 +74,16 @@ pub(crate) fn declared(ctx: &Context, service: &str) -> Result<FeatureService, F
 impl ServicePlan {
     /// Resolves the names of a service against the schemas of its views.
     pub(crate) fn resolve(service: &FeatureService, schemas: &Schemas) -> Result<Self, Failure> {
-        let mut plan =
-            Self { names: Vec::new(), data_types: Vec::new(), views: Vec::new(), request: service.request.clone() };
+        let mut plan = Self {
+            names: Vec::new(),
+            data_types: Vec::new(),
+            views: Vec::new(),
+            request: service.request.clone(),
+        };
         for selection in &service.views {
-            let view = schemas.get(&selection.view).ok_or_else(|| Failure::not_found("view", &selection.view))?;
+            let view = schemas
+                .get(&selection.view)
+                .ok_or_else(|| Failure::not_found("view", &selection.view))?;
             plan.select(view, selection)?;
         }
         for feature in &service.request {
@@ -86,31 +95,49 @@ impl ServicePlan {
 
     fn select(&mut self, view: &Arc<InstalledView>, selection: &ViewSelection) -> Result<(), Failure> {
         let known = view.definition.feature_names();
-        let wanted = if selection.features.is_empty() { &known } else { &selection.features };
+        let wanted = if selection.features.is_empty() {
+            &known
+        } else {
+            &selection.features
+        };
         let first = self.names.len();
         let mut sources = Vec::with_capacity(wanted.len());
         for feature in wanted {
             let position = known.iter().position(|name| name == feature).ok_or_else(|| {
                 let (view, known) = (&selection.view, quoted(&known));
-                Failure::invalid("service", format!("`{feature}` is no feature of view `{view}`; known: {known}"))
+                Failure::invalid(
+                    "service",
+                    format!("`{feature}` is no feature of view `{view}`; known: {known}"),
+                )
             })?;
             let (source, data_type) = source_of(view, position);
             sources.push(source);
             self.data_types.push(data_type);
             self.names.push(format!("{}__{feature}", selection.view));
         }
-        self.views.push(ViewPlan { view: Arc::clone(view), sources: sources.into(), first });
+        self.views.push(ViewPlan {
+            view: Arc::clone(view),
+            sources: sources.into(),
+            first,
+        });
         Ok(())
     }
 
     /// The schema version of each view that is read.
     pub(crate) fn view_versions(&self) -> BTreeMap<String, u32> {
-        self.views.iter().map(|plan| (plan.view.definition.name.clone(), plan.view.schema_version)).collect()
+        self.views
+            .iter()
+            .map(|plan| (plan.view.definition.name.clone(), plan.view.schema_version))
+            .collect()
     }
 
     /// The names of all columns that a caller has to give: join keys, then request features, each once.
     pub(crate) fn inputs(&self) -> Vec<&str> {
-        let join_keys = self.views.iter().flat_map(|plan| &plan.view.join_keys).map(|key| key.name.as_str());
+        let join_keys = self
+            .views
+            .iter()
+            .flat_map(|plan| &plan.view.join_keys)
+            .map(|key| key.name.as_str());
         let mut inputs: Vec<&str> = Vec::new();
         for name in join_keys.chain(self.request.iter().map(|feature| feature.name.as_str())) {
             if !inputs.contains(&name) {
@@ -130,7 +157,9 @@ fn source_of(view: &InstalledView, position: usize) -> (FeatureSource, DataType)
             let position = position - columns.len();
             let data_type = match view.definition.aggregates[position].function {
                 Function::Count => DataType::Int64,
-                Function::Sum | Function::Mean | Function::Min | Function::Max | Function::Last => DataType::Float64,
+                Function::Sum | Function::Mean | Function::Min | Function::Max | Function::Last => {
+                    DataType::Float64
+                }
             };
             (FeatureSource::Aggregate(position), data_type)
         }
@@ -150,7 +179,10 @@ mod tests {
                 view: "weather".to_owned(),
                 features: features.iter().map(|name| (*name).to_owned()).collect(),
             }],
-            request: vec![RequestFeature { name: "hour".to_owned(), data_type: DataType::Int64 }],
+            request: vec![RequestFeature {
+                name: "hour".to_owned(),
+                data_type: DataType::Int64,
+            }],
         }
     }
 
@@ -162,21 +194,32 @@ mod tests {
     fn a_vector_holds_the_views_features_and_then_the_request() {
         let plan = ServicePlan::resolve(&service(&["wind_mean_3h", "gust"]), &schemas()).unwrap();
         assert_eq!(plan.names, ["weather__wind_mean_3h", "weather__gust", "hour"]);
-        assert_eq!(plan.data_types, [DataType::Float64, DataType::Float64, DataType::Int64]);
-        assert_eq!(*plan.views[0].sources, [FeatureSource::Aggregate(0), FeatureSource::Column(1)]);
+        assert_eq!(
+            plan.data_types,
+            [DataType::Float64, DataType::Float64, DataType::Int64]
+        );
+        assert_eq!(
+            *plan.views[0].sources,
+            [FeatureSource::Aggregate(0), FeatureSource::Column(1)]
+        );
         assert_eq!(plan.inputs(), ["origin", "hour"]);
     }
 
     #[test]
     fn no_names_mean_all_features() {
         let plan = ServicePlan::resolve(&service(&[]), &schemas()).unwrap();
-        assert_eq!(plan.names, ["weather__wind", "weather__gust", "weather__wind_mean_3h", "hour"]);
+        assert_eq!(
+            plan.names,
+            ["weather__wind", "weather__gust", "weather__wind_mean_3h", "hour"]
+        );
     }
 
     #[test]
     fn an_unknown_feature_is_named_with_the_known_ones() {
         assert_eq!(
-            ServicePlan::resolve(&service(&["rain"]), &schemas()).unwrap_err().to_string(),
+            ServicePlan::resolve(&service(&["rain"]), &schemas())
+                .unwrap_err()
+                .to_string(),
             "service is invalid: `rain` is no feature of view `weather`; known: `wind`, `gust`, `wind_mean_3h`"
         );
     }

@@ -22,7 +22,9 @@ pub fn to_wire(names: Vec<String>, columns: Vec<Vec<Value>>) -> v1::Table {
         let values = values.into_iter().map(v1::Value::from).collect();
         v1::TableColumn { name, values }
     };
-    v1::Table { columns: names.into_iter().zip(columns).map(column).collect() }
+    v1::Table {
+        columns: names.into_iter().zip(columns).map(column).collect(),
+    }
 }
 
 fn values(values: Vec<v1::Value>, name: &str) -> Result<Vec<Value>, InvalidField> {
@@ -43,13 +45,28 @@ mod tests {
             vec![Value::String("JFK".to_owned()), Value::Null],
             vec![Value::Float64(0.5), Value::Int64(2)],
         ];
-        assert_eq!(from_wire(to_wire(names.clone(), columns.clone())), Ok((names, columns)));
+        assert_eq!(
+            from_wire(to_wire(names.clone(), columns.clone())),
+            Ok((names, columns))
+        );
     }
 
     #[test]
     fn a_value_that_is_none_is_named_by_its_column_and_row() {
-        let not_finite = v1::Value { kind: Some(v1::value::Kind::Float64Value(f64::NAN)) };
-        let column = v1::TableColumn { name: "wind".to_owned(), values: vec![v1::Value::default(), not_finite] };
-        assert_eq!(from_wire(v1::Table { columns: vec![column] }).unwrap_err().field, "wind[1]");
+        let not_finite = v1::Value {
+            kind: Some(v1::value::Kind::Float64Value(f64::NAN)),
+        };
+        let column = v1::TableColumn {
+            name: "wind".to_owned(),
+            values: vec![v1::Value::default(), not_finite],
+        };
+        assert_eq!(
+            from_wire(v1::Table {
+                columns: vec![column]
+            })
+            .unwrap_err()
+            .field,
+            "wind[1]"
+        );
     }
 }

@@ -4,7 +4,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::array::{
+    ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+};
 use arrow::datatypes::{DataType as ArrowType, TimeUnit};
 use bytes::Bytes;
 use covey_state::{DataType, Value};
@@ -33,26 +35,64 @@ pub(super) fn arrow_type(data_type: DataType) -> ArrowType {
 
 /// The values of a column as an Arrow array; `name` is for the error.
 pub(super) fn array(name: &str, data_type: DataType, values: &[Value]) -> Result<ArrayRef, Failure> {
-    if let Some(other) = values.iter().find(|value| value.data_type().is_some_and(|found| found != data_type)) {
-        return Err(Failure::internal("laying out a dataset", format!("`{name}` is {data_type} and holds {other}")));
+    if let Some(other) = values
+        .iter()
+        .find(|value| value.data_type().is_some_and(|found| found != data_type))
+    {
+        return Err(Failure::internal(
+            "laying out a dataset",
+            format!("`{name}` is {data_type} and holds {other}"),
+        ));
     }
-    let boolean = |value: &Value| if let Value::Bool(flag) = value { Some(*flag) } else { None };
-    let integer = |value: &Value| if let Value::Int64(number) = value { Some(*number) } else { None };
-    let float = |value: &Value| if let Value::Float64(number) = value { Some(*number) } else { None };
-    let moment = |value: &Value| if let Value::Timestamp(at) = value { Some(at.micros()) } else { None };
+    let boolean = |value: &Value| {
+        if let Value::Bool(flag) = value {
+            Some(*flag)
+        } else {
+            None
+        }
+    };
+    let integer = |value: &Value| {
+        if let Value::Int64(number) = value {
+            Some(*number)
+        } else {
+            None
+        }
+    };
+    let float = |value: &Value| {
+        if let Value::Float64(number) = value {
+            Some(*number)
+        } else {
+            None
+        }
+    };
+    let moment = |value: &Value| {
+        if let Value::Timestamp(at) = value {
+            Some(at.micros())
+        } else {
+            None
+        }
+    };
     Ok(match data_type {
         DataType::Bool => Arc::new(values.iter().map(boolean).collect::<BooleanArray>()),
         DataType::Int64 => Arc::new(values.iter().map(integer).collect::<Int64Array>()),
         DataType::Float64 => Arc::new(values.iter().map(float).collect::<Float64Array>()),
         DataType::String => Arc::new(values.iter().map(text).collect::<StringArray>()),
-        DataType::Timestamp => {
-            Arc::new(values.iter().map(moment).collect::<TimestampMicrosecondArray>().with_timezone(UTC))
-        }
+        DataType::Timestamp => Arc::new(
+            values
+                .iter()
+                .map(moment)
+                .collect::<TimestampMicrosecondArray>()
+                .with_timezone(UTC),
+        ),
     })
 }
 
 fn text(value: &Value) -> Option<&str> {
-    if let Value::String(text) = value { Some(text) } else { None }
+    if let Value::String(text) = value {
+        Some(text)
+    } else {
+        None
+    }
 }
 
 /// The bytes of a Parquet file with one row group per batch.
@@ -69,7 +109,9 @@ fn write(batches: &[RecordBatch]) -> Result<Bytes, parquet::errors::ParquetError
         .set_writer_version(WriterVersion::PARQUET_1_0)
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
         .build();
-    let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
+    let options = ArrowWriterOptions::new()
+        .with_properties(properties)
+        .with_skip_arrow_metadata(true);
     let mut bytes = Vec::new();
     let mut writer = ArrowWriter::try_new_with_options(&mut bytes, first.schema(), options)?;
     for batch in batches {

@@ -2,7 +2,9 @@
 
 use arrow::array::{Array, AsArray};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType as ArrowType, Float64Type, Int64Type, SchemaRef, TimeUnit, TimestampMicrosecondType};
+use arrow::datatypes::{
+    DataType as ArrowType, Float64Type, Int64Type, SchemaRef, TimeUnit, TimestampMicrosecondType,
+};
 use bytes::Bytes;
 use covey_state::dataset::{DatasetSpec, Spine};
 use covey_state::{DataType, Timestamp, Value};
@@ -27,7 +29,11 @@ pub(super) async fn read(ctx: &Context, spec: &DatasetSpec, plan: &ServicePlan) 
     let bytes = ctx.artifacts.load(artifact).await?;
     let keys = key_names(plan);
     let mut wanted: Vec<String> = Vec::new();
-    let inputs = plan.inputs().into_iter().chain([timestamp.as_str()]).chain(spec.label.as_deref());
+    let inputs = plan
+        .inputs()
+        .into_iter()
+        .chain([timestamp.as_str()])
+        .chain(spec.label.as_deref());
     for name in inputs.map(str::to_owned) {
         if !wanted.contains(&name) {
             wanted.push(name);
@@ -37,12 +43,21 @@ pub(super) async fn read(ctx: &Context, spec: &DatasetSpec, plan: &ServicePlan) 
     let column = |name: &String| {
         let position = table.names().iter().position(|known| known == name);
         let position = position.expect("every wanted column has been read");
-        ExampleColumn { name: name.clone(), data_type: types[position] }
+        ExampleColumn {
+            name: name.clone(),
+            data_type: types[position],
+        }
     };
     let times = table.column(timestamp).unwrap_or_default();
     let at: Vec<Timestamp> = moments("spine.file", timestamp, times)?;
     let (keys, label) = (keys.iter().map(column).collect(), spec.label.as_ref().map(column));
-    Ok(Examples { at, keys, timestamp: timestamp.clone(), label, table })
+    Ok(Examples {
+        at,
+        keys,
+        timestamp: timestamp.clone(),
+        label,
+        table,
+    })
 }
 
 /// The join keys of the service's views, each once.
@@ -58,26 +73,39 @@ fn key_names(plan: &ServicePlan) -> Vec<String> {
 
 /// The wanted columns of a Parquet file, with their types.
 fn read_columns(bytes: Bytes, wanted: Vec<String>) -> Result<(TableRows, Vec<DataType>), Failure> {
-    let unreadable = |error: &dyn std::error::Error| Failure::invalid("spine.file", format!("not a readable Parquet file: {error}"));
+    let unreadable = |error: &dyn std::error::Error| {
+        Failure::invalid("spine.file", format!("not a readable Parquet file: {error}"))
+    };
     let builder = ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(|error| unreadable(&error))?;
     let positions = positions(builder.schema(), &wanted)?;
     let mask = ProjectionMask::roots(builder.parquet_schema(), positions);
-    let reader = builder.with_projection(mask).build().map_err(|error| unreadable(&error))?;
+    let reader = builder
+        .with_projection(mask)
+        .build()
+        .map_err(|error| unreadable(&error))?;
     let mut types: Vec<Option<DataType>> = vec![None; wanted.len()];
     let mut columns: Vec<Vec<Value>> = vec![Vec::new(); wanted.len()];
     for batch in reader {
         let batch = batch.map_err(|error| unreadable(&error))?;
         for ((name, values), data_type) in wanted.iter().zip(&mut columns).zip(&mut types) {
-            let array = batch.column_by_name(name).expect("the projection holds every wanted column");
+            let array = batch
+                .column_by_name(name)
+                .expect("the projection holds every wanted column");
             let found = column_type(name, array.data_type())?;
             *data_type = Some(found);
             append(name, array, found, values)?;
         }
         if columns.first().is_some_and(|column| column.len() > FILE_ROWS_MAX) {
-            return Err(Failure::invalid("spine.file", format!("it has more than {FILE_ROWS_MAX} rows")));
+            return Err(Failure::invalid(
+                "spine.file",
+                format!("it has more than {FILE_ROWS_MAX} rows"),
+            ));
         }
     }
-    let types = types.into_iter().map(|found| found.unwrap_or(DataType::String)).collect();
+    let types = types
+        .into_iter()
+        .map(|found| found.unwrap_or(DataType::String))
+        .collect();
     Ok((TableRows::new("spine.file", wanted, columns)?, types))
 }
 
@@ -101,11 +129,19 @@ fn column_type(name: &str, arrow: &ArrowType) -> Result<DataType, Failure> {
         ArrowType::Utf8 | ArrowType::LargeUtf8 | ArrowType::Utf8View => Ok(DataType::String),
         ArrowType::Dictionary(_, values) => column_type(name, values),
         ArrowType::Timestamp(_, _) | ArrowType::Date32 | ArrowType::Date64 => Ok(DataType::Timestamp),
-        other => Err(Failure::invalid("spine.file", format!("column `{name}` is {other}, which is not supported"))),
+        other => Err(Failure::invalid(
+            "spine.file",
+            format!("column `{name}` is {other}, which is not supported"),
+        )),
     }
 }
 
-fn append(name: &str, array: &dyn Array, data_type: DataType, values: &mut Vec<Value>) -> Result<(), Failure> {
+fn append(
+    name: &str,
+    array: &dyn Array,
+    data_type: DataType,
+    values: &mut Vec<Value>,
+) -> Result<(), Failure> {
     // A timestamp without a zone is taken as UTC, so the zone does not matter here.
     let target = match data_type {
         DataType::Timestamp => ArrowType::Timestamp(TimeUnit::Microsecond, None),
@@ -130,5 +166,9 @@ fn append(name: &str, array: &dyn Array, data_type: DataType, values: &mut Vec<V
 
 /// Missing numbers are written as NaN by many tools; here they are null.
 fn float(number: f64) -> Value {
-    if number.is_finite() { Value::Float64(number) } else { Value::Null }
+    if number.is_finite() {
+        Value::Float64(number)
+    } else {
+        Value::Null
+    }
 }

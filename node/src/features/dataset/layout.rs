@@ -23,7 +23,9 @@ const PARTITIONS_MAX: u64 = 64;
 /// of nodes adds up the same partial sums.
 pub(crate) fn partition_sizes(rows: u64) -> Vec<u64> {
     let partitions = (rows / PARTITION_ROWS).clamp(1, PARTITIONS_MAX);
-    (0..partitions).map(|number| rows * (number + 1) / partitions - rows * number / partitions).collect()
+    (0..partitions)
+        .map(|number| rows * (number + 1) / partitions - rows * number / partitions)
+        .collect()
 }
 
 /// Where a column of the file comes from.
@@ -52,7 +54,8 @@ impl Layout {
             columns.push((key.name.clone(), key.data_type, Source::Example(key.name.clone())));
         }
         let features = plan.names.iter().zip(&plan.data_types).enumerate();
-        let features = features.map(|(position, (name, data_type))| (name.clone(), *data_type, Source::Feature(position)));
+        let features = features
+            .map(|(position, (name, data_type))| (name.clone(), *data_type, Source::Feature(position)));
         let time = (examples.timestamp.clone(), DataType::Timestamp, Source::Moment);
         for column in std::iter::once(time).chain(features) {
             // A join key that is also a request feature is the same column.
@@ -62,10 +65,17 @@ impl Layout {
         }
         if let Some(label) = &examples.label {
             if columns.iter().any(|(name, _, _)| *name == label.name) {
-                let reason = format!("`{}` is an input too: a model would be told the answer", label.name);
+                let reason = format!(
+                    "`{}` is an input too: a model would be told the answer",
+                    label.name
+                );
                 return Err(Failure::invalid("label", reason));
             }
-            columns.push((label.name.clone(), label.data_type, Source::Example(label.name.clone())));
+            columns.push((
+                label.name.clone(),
+                label.data_type,
+                Source::Example(label.name.clone()),
+            ));
         }
         let field = |(name, data_type, _): &(String, DataType, Source)| {
             Field::new(name, encode::arrow_type(*data_type), true)
@@ -95,7 +105,10 @@ impl Layout {
                     encode::array(name, *data_type, &values[range.clone()])?
                 }
                 Source::Moment => {
-                    let at = range.clone().map(|row| Value::Timestamp(moments.at(row))).collect::<Vec<_>>();
+                    let at = range
+                        .clone()
+                        .map(|row| Value::Timestamp(moments.at(row)))
+                        .collect::<Vec<_>>();
                     encode::array(name, *data_type, &at)?
                 }
                 Source::Feature(position) => encode::array(name, *data_type, &vectors.columns[*position])?,

@@ -19,15 +19,21 @@ pub(crate) struct FoundLetter {
 /// The newest `limit` refused rows of the view, newest last.
 pub(super) fn newest(group: &dyn View, view: ViewId, limit: usize) -> Result<Vec<FoundLetter>, Fault> {
     let mut kept: VecDeque<FoundLetter> = VecDeque::new();
-    group.scan(&Key::DeadLetter(view, 0, 0), &mut |key, record| match (key, record) {
-        (Key::DeadLetter(of, index, ordinal), Record::DeadLetter(letter)) if of == view => {
-            kept.push_back(FoundLetter { place: (index, ordinal), letter });
-            if kept.len() > limit {
-                kept.pop_front();
+    group.scan(
+        &Key::DeadLetter(view, 0, 0),
+        &mut |key, record| match (key, record) {
+            (Key::DeadLetter(of, index, ordinal), Record::DeadLetter(letter)) if of == view => {
+                kept.push_back(FoundLetter {
+                    place: (index, ordinal),
+                    letter,
+                });
+                if kept.len() > limit {
+                    kept.pop_front();
+                }
+                ControlFlow::Continue(())
             }
-            ControlFlow::Continue(())
-        }
-        _ => ControlFlow::Break(()),
-    })?;
+            _ => ControlFlow::Break(()),
+        },
+    )?;
     Ok(kept.into())
 }

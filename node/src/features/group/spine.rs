@@ -69,7 +69,9 @@ pub(super) fn read_page(
         if *view != page.view || !seen {
             return ControlFlow::Continue(());
         }
-        let same = fact.as_ref().is_some_and(|(of, at)| of == entity && *at == row.event_time);
+        let same = fact
+            .as_ref()
+            .is_some_and(|(of, at)| of == entity && *at == row.event_time);
         if same || page.after.as_ref() == Some(&key) {
             fact = Some((entity.clone(), row.event_time));
             return ControlFlow::Continue(());

@@ -137,7 +137,14 @@ impl<'a> Reader<'a> {
         let is_now = |(_, moment): &(EntityKey, Moment)| matches!(moment, Moment::Now(_));
         let wants_current = reads_columns && through.is_none() && wanted.rows.iter().all(is_now);
         let current = wants_current.then(|| current_rows(group, wanted)).transpose()?;
-        Ok(Self { group, wanted, through, aggregates, reads_columns, current })
+        Ok(Self {
+            group,
+            wanted,
+            through,
+            aggregates,
+            reads_columns,
+            current,
+        })
     }
 
     /// The values of one entity, one per feature.
@@ -148,7 +155,16 @@ impl<'a> Reader<'a> {
         let at = moment.at();
         let mut aggregates = match self.aggregates.as_slice() {
             [] => Vec::new(),
-            wanted => read::aggregates(self.group, view, entity, AsOf { at, through: self.through }, wanted)?,
+            wanted => read::aggregates(
+                self.group,
+                view,
+                entity,
+                AsOf {
+                    at,
+                    through: self.through,
+                },
+                wanted,
+            )?,
         }
         .into_iter();
         let value = |source: &FeatureSource| match source {
@@ -202,6 +218,10 @@ fn column_value(
 }
 
 fn with_status(value: Value) -> (Value, FeatureStatus) {
-    let status = if value.is_null() { FeatureStatus::Null } else { FeatureStatus::Present };
+    let status = if value.is_null() {
+        FeatureStatus::Null
+    } else {
+        FeatureStatus::Present
+    };
     (value, status)
 }

@@ -32,9 +32,16 @@ pub(crate) fn incoming_rows(view: &InstalledView, table: &TableRows) -> Result<V
         key: keys.iter().map(|column| column[number].clone()).collect(),
         event_time,
         created_time: created_times[number],
-        values: columns.iter().map(|column| column.map_or(Value::Null, |column| column[number].clone())).collect(),
+        values: columns
+            .iter()
+            .map(|column| column.map_or(Value::Null, |column| column[number].clone()))
+            .collect(),
     };
-    Ok(event_times.iter().enumerate().map(|(number, at)| row(number, *at)).collect())
+    Ok(event_times
+        .iter()
+        .enumerate()
+        .map(|(number, at)| row(number, *at))
+        .collect())
 }
 
 fn refuse_unknown(view: &InstalledView, table: &TableRows) -> Result<(), Failure> {
@@ -43,7 +50,10 @@ fn refuse_unknown(view: &InstalledView, table: &TableRows) -> Result<(), Failure
         None => Ok(()),
         Some(name) => {
             let view = &view.definition.name;
-            let reason = format!("column `{name}` is not known to view `{view}`; known: {}", quoted(&known));
+            let reason = format!(
+                "column `{name}` is not known to view `{view}`; known: {}",
+                quoted(&known)
+            );
             Err(Failure::invalid("rows", reason))
         }
     }
@@ -59,7 +69,10 @@ fn known_columns(view: &InstalledView) -> Vec<&str> {
 fn required<'a>(view: &InstalledView, table: &'a TableRows, name: &str) -> Result<&'a [Value], Failure> {
     table.column(name).ok_or_else(|| {
         let (view, given) = (&view.definition.name, table.names_text());
-        Failure::invalid("rows", format!("column `{name}` of view `{view}` is missing; given: {given}"))
+        Failure::invalid(
+            "rows",
+            format!("column `{name}` of view `{view}` is missing; given: {given}"),
+        )
     })
 }
 
@@ -84,7 +97,12 @@ mod tests {
 
     fn table(columns: &[(&str, Value)]) -> TableRows {
         let names = columns.iter().map(|(name, _)| (*name).to_owned()).collect();
-        TableRows::new("rows", names, columns.iter().map(|(_, value)| vec![value.clone()]).collect()).unwrap()
+        TableRows::new(
+            "rows",
+            names,
+            columns.iter().map(|(_, value)| vec![value.clone()]).collect(),
+        )
+        .unwrap()
     }
 
     fn at(micros: i64) -> Value {
@@ -111,9 +129,15 @@ mod tests {
     #[test]
     fn a_nullable_column_may_be_left_out_and_no_other() {
         let view = sample::weather();
-        let without_gust =
-            table(&[("event_time", at(7)), ("origin", Value::Null), ("wind", Value::Float64(1.0))]);
-        assert_eq!(incoming_rows(&view, &without_gust).unwrap()[0].values[1], Value::Null);
+        let without_gust = table(&[
+            ("event_time", at(7)),
+            ("origin", Value::Null),
+            ("wind", Value::Float64(1.0)),
+        ]);
+        assert_eq!(
+            incoming_rows(&view, &without_gust).unwrap()[0].values[1],
+            Value::Null
+        );
         let without_wind = table(&[("event_time", at(7)), ("origin", Value::Null)]);
         assert_eq!(
             incoming_rows(&view, &without_wind).unwrap_err().to_string(),
@@ -123,7 +147,11 @@ mod tests {
 
     #[test]
     fn an_unknown_column_is_named_with_the_known_ones() {
-        let rows = table(&[("event_time", at(7)), ("origin", Value::Null), ("windy", Value::Float64(1.0))]);
+        let rows = table(&[
+            ("event_time", at(7)),
+            ("origin", Value::Null),
+            ("windy", Value::Float64(1.0)),
+        ]);
         assert_eq!(
             incoming_rows(&sample::weather(), &rows).unwrap_err().to_string(),
             "rows is invalid: column `windy` is not known to view `weather`; \
@@ -135,8 +163,18 @@ mod tests {
     fn a_row_needs_its_join_key_and_its_time() {
         let view = sample::weather();
         let no_key = table(&[("event_time", at(7)), ("wind", Value::Float64(1.0))]);
-        assert!(incoming_rows(&view, &no_key).unwrap_err().to_string().contains("column `origin`"));
+        assert!(
+            incoming_rows(&view, &no_key)
+                .unwrap_err()
+                .to_string()
+                .contains("column `origin`")
+        );
         let no_time = table(&[("origin", Value::Null), ("wind", Value::Float64(1.0))]);
-        assert!(incoming_rows(&view, &no_time).unwrap_err().to_string().contains("column `event_time`"));
+        assert!(
+            incoming_rows(&view, &no_time)
+                .unwrap_err()
+                .to_string()
+                .contains("column `event_time`")
+        );
     }
 }

@@ -50,7 +50,9 @@ pub(crate) fn row_sizes(table: &TableRows) -> Vec<usize> {
         Value::Int64(_) | Value::Float64(_) | Value::Timestamp(_) => 9,
         Value::String(text) => 5 + text.len(),
     };
-    (0..table.len()).map(|row| table.columns().iter().map(|column| size(&column[row])).sum()).collect()
+    (0..table.len())
+        .map(|row| table.columns().iter().map(|column| size(&column[row])).sum())
+        .collect()
 }
 
 /// Cuts rows into parts: group by group in ascending order, in each the rows in request order.
@@ -77,8 +79,14 @@ pub(crate) fn cut(
                 && bytes + sizes[origin] <= COMMAND_BYTES_MAX
         };
         if !parts.last().is_some_and(fits) {
-            let number = u32::try_from(parts.len()).expect("a request has fewer parts than rows, and those are bounded");
-            parts.push(Part { group, number, origins: Vec::new(), rows: Vec::new() });
+            let number = u32::try_from(parts.len())
+                .expect("a request has fewer parts than rows, and those are bounded");
+            parts.push(Part {
+                group,
+                number,
+                origins: Vec::new(),
+                rows: Vec::new(),
+            });
             bytes = 0;
         }
         bytes += sizes[origin];
@@ -102,7 +110,12 @@ mod tests {
 
     fn row(key: i64) -> IncomingRow {
         let at = Timestamp::from_micros(key);
-        IncomingRow { key: vec![Value::Int64(key)], event_time: at, created_time: at, values: Vec::new() }
+        IncomingRow {
+            key: vec![Value::Int64(key)],
+            event_time: at,
+            created_time: at,
+            values: Vec::new(),
+        }
     }
 
     fn by_parity(row: &IncomingRow) -> Option<GroupId> {
@@ -115,33 +128,66 @@ mod tests {
     #[test]
     fn rows_are_cut_by_group_and_keep_their_order() {
         let parts = cut((0..5).map(row).collect(), &[1; 5], by_parity, GroupId::new(9));
-        let shape: Vec<_> = parts.iter().map(|part| (part.group.get(), part.number, part.origins.clone())).collect();
+        let shape: Vec<_> = parts
+            .iter()
+            .map(|part| (part.group.get(), part.number, part.origins.clone()))
+            .collect();
         assert_eq!(shape, [(1, 0, vec![0, 2, 4]), (2, 1, vec![1, 3])]);
     }
 
     #[test]
     fn a_part_is_bounded_in_rows_and_in_bytes() {
-        let many = cut((0..2_500).map(|n| row(n * 2)).collect(), &[1; 2_500], by_parity, GroupId::new(9));
-        assert_eq!(many.iter().map(|part| part.rows.len()).collect::<Vec<_>>(), [1_000, 1_000, 500]);
-        let heavy = cut((0..3).map(|n| row(n * 2)).collect(), &[COMMAND_BYTES_MAX; 3], by_parity, GroupId::new(9));
-        assert_eq!(heavy.iter().map(|part| part.number).collect::<Vec<_>>(), [0, 1, 2]);
+        let many = cut(
+            (0..2_500).map(|n| row(n * 2)).collect(),
+            &[1; 2_500],
+            by_parity,
+            GroupId::new(9),
+        );
+        assert_eq!(
+            many.iter().map(|part| part.rows.len()).collect::<Vec<_>>(),
+            [1_000, 1_000, 500]
+        );
+        let heavy = cut(
+            (0..3).map(|n| row(n * 2)).collect(),
+            &[COMMAND_BYTES_MAX; 3],
+            by_parity,
+            GroupId::new(9),
+        );
+        assert_eq!(
+            heavy.iter().map(|part| part.number).collect::<Vec<_>>(),
+            [0, 1, 2]
+        );
     }
 
     #[test]
     fn a_retry_is_cut_at_the_same_places_though_the_schema_has_grown() {
-        let grown = |key| IncomingRow { values: vec![Value::Null; 40], ..row(key) };
+        let grown = |key| IncomingRow {
+            values: vec![Value::Null; 40],
+            ..row(key)
+        };
         let sizes = vec![700; 2_000];
         let places = |parts: Vec<Part>| -> Vec<_> {
-            parts.into_iter().map(|part| (part.group, part.number, part.origins)).collect()
+            parts
+                .into_iter()
+                .map(|part| (part.group, part.number, part.origins))
+                .collect()
         };
         let first = cut((0..2_000).map(row).collect(), &sizes, by_parity, GroupId::new(9));
-        let again = cut((0..2_000).map(grown).collect(), &sizes, by_parity, GroupId::new(9));
+        let again = cut(
+            (0..2_000).map(grown).collect(),
+            &sizes,
+            by_parity,
+            GroupId::new(9),
+        );
         assert_eq!(places(first), places(again));
     }
 
     #[test]
     fn a_row_without_a_key_goes_to_the_group_that_keeps_such_rows() {
-        let keyless = IncomingRow { key: vec![Value::Null], ..row(1) };
+        let keyless = IncomingRow {
+            key: vec![Value::Null],
+            ..row(1)
+        };
         let parts = cut(vec![keyless], &[1], by_parity, GroupId::new(9));
         assert_eq!(parts[0].group, GroupId::new(9));
     }
@@ -150,7 +196,10 @@ mod tests {
     fn a_key_needs_the_declared_types() {
         let values = [Value::Int64(1), Value::String("x".into())];
         let key = entity_key(values.iter(), [DataType::Int64, DataType::String].into_iter());
-        assert_eq!(key, Some(EntityKey(vec![KeyPart::Int64(1), KeyPart::String("x".into())])));
+        assert_eq!(
+            key,
+            Some(EntityKey(vec![KeyPart::Int64(1), KeyPart::String("x".into())]))
+        );
         assert_eq!(entity_key(values.iter(), [DataType::String; 2].into_iter()), None);
     }
 }
