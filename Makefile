@@ -38,7 +38,7 @@ fix: prerequisites ## format, and apply what clippy can mend by itself
 
 .PHONY: bench
 bench: build ## run every benchmark; prints tables and writes bench-results/*.json
-	@$(COVEY) bench --output-dir bench-results
+	@$(COVEY) bench --all --output-dir bench-results
 
 .PHONY: containers
 containers: ## build the image and try three nodes, where docker or podman is there

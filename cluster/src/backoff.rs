@@ -41,7 +41,10 @@ mod tests {
         let mut backoff = Backoff::new(min, max);
         for limit in [20, 40, 80, 100, 100] {
             let pause = backoff.pause();
-            assert!(pause >= Duration::from_millis(limit / 2) && pause <= Duration::from_millis(limit), "{pause:?}");
+            assert!(
+                pause >= Duration::from_millis(limit / 2) && pause <= Duration::from_millis(limit),
+                "{pause:?}"
+            );
         }
         backoff.reset();
         assert!(backoff.pause() <= min);

@@ -28,7 +28,9 @@ const STORED_VERSION: u8 = 1;
 fn seal(message: &impl Message) -> Bytes {
     let mut bytes = BytesMut::with_capacity(1 + message.encoded_len());
     bytes.put_u8(STORED_VERSION);
-    message.encode(&mut bytes).expect("a growable buffer has room for any message");
+    message
+        .encode(&mut bytes)
+        .expect("a growable buffer has room for any message");
     bytes.freeze()
 }
 
@@ -36,7 +38,10 @@ fn seal(message: &impl Message) -> Bytes {
 fn open<M: Message + Default>(what: &'static str, bytes: &Bytes) -> Result<M, Error> {
     match bytes.first() {
         Some(&STORED_VERSION) => M::decode(bytes.slice(1..)).map_err(|error| Error::decode(what, error)),
-        Some(version) => Err(Error::decode(what, format!("its version {version} is newer than this program"))),
+        Some(version) => Err(Error::decode(
+            what,
+            format!("its version {version} is newer than this program"),
+        )),
         None => Err(Error::decode(what, "it is empty")),
     }
 }
@@ -51,9 +56,14 @@ pub(crate) fn entry(entry: Entry) -> wire::Entry {
     let payload = match entry.payload {
         EntryPayload::Blank => wire::entry::Payload::Blank(wire::Blank {}),
         EntryPayload::Normal(request) => wire::entry::Payload::Request(request.0),
-        EntryPayload::Membership(members) => wire::entry::Payload::Membership(membership::membership(&members)),
+        EntryPayload::Membership(members) => {
+            wire::entry::Payload::Membership(membership::membership(&members))
+        }
     };
-    wire::Entry { log_id: Some(log_id(&entry.log_id)), payload: Some(payload) }
+    wire::Entry {
+        log_id: Some(log_id(&entry.log_id)),
+        payload: Some(payload),
+    }
 }
 
 /// An entry from the wire.
@@ -101,15 +111,23 @@ pub(crate) fn load_log_id(bytes: &Bytes) -> Result<LogId, Error> {
 
 /// How far a state has come, as it is stored beside it.
 pub(crate) fn store_applied(last: Option<&LogId>, membership: &StoredMembership) -> Bytes {
-    seal(&wire::Applied { log_id: last.map(log_id), membership: Some(stored_membership(membership)) })
+    seal(&wire::Applied {
+        log_id: last.map(log_id),
+        membership: Some(stored_membership(membership)),
+    })
 }
 
 /// How far a state has come; the absent marker of an empty state is the beginning.
 pub(crate) fn load_applied(bytes: Option<&Bytes>) -> Result<(Option<LogId>, StoredMembership), Error> {
-    let Some(bytes) = bytes else { return Ok((None, StoredMembership::default())) };
+    let Some(bytes) = bytes else {
+        return Ok((None, StoredMembership::default()));
+    };
     let applied: wire::Applied = open("applied marker", bytes)?;
     let membership = required("applied marker", "membership", applied.membership)?;
-    Ok((applied.log_id.map(log_id_from), stored_membership_from(membership)?))
+    Ok((
+        applied.log_id.map(log_id_from),
+        stored_membership_from(membership)?,
+    ))
 }
 
 /// What a snapshot stands for, and its manifest.
@@ -118,7 +136,10 @@ pub(crate) fn snapshot_record(meta: &SnapshotMeta, manifest: Bytes) -> wire::Sna
         last_log_id: meta.last_log_id.as_ref().map(log_id),
         last_membership: Some(stored_membership(&meta.last_membership)),
     };
-    wire::SnapshotRecord { meta: Some(meta), manifest }
+    wire::SnapshotRecord {
+        meta: Some(meta),
+        manifest,
+    }
 }
 
 /// What a snapshot stands for, and its manifest.
@@ -150,11 +171,20 @@ mod tests {
     use crate::consensus::{Address, LeaderId, Membership};
 
     fn id(term: u64, leader: u64, index: u64) -> LogId {
-        LogId::new(LeaderId { term, node_id: leader }, index)
+        LogId::new(
+            LeaderId {
+                term,
+                node_id: leader,
+            },
+            index,
+        )
     }
 
     fn members() -> Membership {
-        let address = |node| Address { peer: format!("h{node}:1"), api: "a:2".to_owned() };
+        let address = |node| Address {
+            peer: format!("h{node}:1"),
+            api: "a:2".to_owned(),
+        };
         let nodes: BTreeMap<u64, Address> = (1..=4).map(|node| (node, address(node))).collect();
         Membership::new(vec![BTreeSet::from([1, 2]), BTreeSet::from([2, 3])], nodes).unwrap()
     }
@@ -166,7 +196,10 @@ mod tests {
             EntryPayload::Normal(Request(Bytes::from_static(b"row"))),
             EntryPayload::Membership(members()),
         ] {
-            let entry = Entry { log_id: id(0, 7, 0), payload };
+            let entry = Entry {
+                log_id: id(0, 7, 0),
+                payload,
+            };
             assert_eq!(load_entry(&store_entry(entry.clone())).unwrap(), entry);
         }
     }
@@ -174,7 +207,10 @@ mod tests {
     #[test]
     fn markers_come_back_from_disk_as_they_went() {
         for committed in [false, true] {
-            let vote = Vote { leader_id: LeaderId { term: 3, node_id: 2 }, committed };
+            let vote = Vote {
+                leader_id: LeaderId { term: 3, node_id: 2 },
+                committed,
+            };
             assert_eq!(load_vote(&store_vote(&vote)).unwrap(), vote);
         }
         let membership = StoredMembership::new(Some(id(1, 1, 0)), members());

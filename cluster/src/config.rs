@@ -129,10 +129,16 @@ impl HostConfig {
             // A leader that restarts must win an election, or it could answer reads from an older state.
             enable_leader_restore: Some(false),
             allow_log_reversion: Some(false),
-            backoff: format!("{}ms..{}ms", millis(self.retry_min).max(1), millis(self.retry_max).max(1)),
+            backoff: format!(
+                "{}ms..{}ms",
+                millis(self.retry_min).max(1),
+                millis(self.retry_max).max(1)
+            ),
             ..Config::default()
         };
-        let config = config.validate().map_err(|error| Error::Config { reason: error.to_string() })?;
+        let config = config.validate().map_err(|error| Error::Config {
+            reason: error.to_string(),
+        })?;
         Ok(Arc::new(config))
     }
 
@@ -150,14 +156,20 @@ impl HostConfig {
             ("open_parallel", self.open_parallel),
         ];
         if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
-            return Err(Error::Config { reason: format!("{name} = 0, it must be at least 1") });
+            return Err(Error::Config {
+                reason: format!("{name} = 0, it must be at least 1"),
+            });
         }
         if self.lag_max <= self.snapshot_every {
-            let reason = format!("lag_max = {} must be above snapshot_every = {}", self.lag_max, self.snapshot_every);
+            let reason = format!(
+                "lag_max = {} must be above snapshot_every = {}",
+                self.lag_max, self.snapshot_every
+            );
             return Err(Error::Config { reason });
         }
         if self.snapshot_bytes_per_second == 0 || self.retry_min > self.retry_max {
-            let reason = "snapshot_bytes_per_second must be positive and retry_min at most retry_max".to_owned();
+            let reason =
+                "snapshot_bytes_per_second must be positive and retry_min at most retry_max".to_owned();
             return Err(Error::Config { reason });
         }
         Ok(())
@@ -179,7 +191,11 @@ mod tests {
 
     #[test]
     fn a_snapshot_that_could_not_help_a_late_follower_is_refused() {
-        let config = HostConfig { lag_max: 100, snapshot_every: 100, ..HostConfig::default() };
+        let config = HostConfig {
+            lag_max: 100,
+            snapshot_every: 100,
+            ..HostConfig::default()
+        };
         assert!(config.consensus().is_err());
     }
 }

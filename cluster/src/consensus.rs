@@ -38,13 +38,20 @@ pub(crate) struct Address {
 impl Address {
     /// The member with this address.
     pub(crate) fn of_node(&self, node: u64) -> Peer {
-        Peer { node: NodeId::new(node), peer_addr: self.peer.clone(), api_addr: self.api.clone() }
+        Peer {
+            node: NodeId::new(node),
+            peer_addr: self.peer.clone(),
+            api_addr: self.api.clone(),
+        }
     }
 }
 
 impl From<Peer> for Address {
     fn from(peer: Peer) -> Self {
-        Self { peer: peer.peer_addr, api: peer.api_addr }
+        Self {
+            peer: peer.peer_addr,
+            api: peer.api_addr,
+        }
     }
 }
 

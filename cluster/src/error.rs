@@ -114,17 +114,28 @@ impl Error {
     /// A failure of `action` on the file or directory at `path`.
     pub(crate) fn file(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
-        move |source| Self::File { action, path, source: Arc::new(source) }
+        move |source| Self::File {
+            action,
+            path,
+            source: Arc::new(source),
+        }
     }
 
     /// A failure of the store at `action`.
     pub(crate) fn storage(action: &'static str, group: GroupId) -> impl FnOnce(covey_storage::Error) -> Self {
-        move |source| Self::Storage { action, group, source }
+        move |source| Self::Storage {
+            action,
+            group,
+            source,
+        }
     }
 
     /// Bytes that are not what they should be.
     pub(crate) fn decode(what: &'static str, reason: impl ToString) -> Self {
-        Self::Decode { what, reason: reason.to_string() }
+        Self::Decode {
+            what,
+            reason: reason.to_string(),
+        }
     }
 }
 

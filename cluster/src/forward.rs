@@ -53,7 +53,9 @@ impl<T> Outcome<T> {
             RaftError::Fatal(_) => Self::NotHosted,
             RaftError::APIError(ClientWriteError::ForwardToLeader(to)) => Self::elsewhere(to),
             RaftError::APIError(ClientWriteError::ChangeMembershipError(change)) => match change {
-                Change::InProgress(_) | Change::UncommittedLeaderLog(_) => Self::Unavailable(change.to_string()),
+                Change::InProgress(_) | Change::UncommittedLeaderLog(_) => {
+                    Self::Unavailable(change.to_string())
+                }
                 Change::EmptyMembership(_)
                 | Change::LearnerNotFound(_)
                 | Change::UnsupportedMembershipTransition(_)
@@ -84,10 +86,15 @@ pub(crate) trait LeaderCall: Sync {
     fn patience(&self, config: &HostConfig) -> Duration;
 
     /// Does it with the replica on this node.
-    fn here(&self, replica: Arc<Replica>, until: Instant) -> impl Future<Output = Outcome<Self::Answer>> + Send;
+    fn here(
+        &self,
+        replica: Arc<Replica>,
+        until: Instant,
+    ) -> impl Future<Output = Outcome<Self::Answer>> + Send;
 
     /// Has another node do it.
-    fn there(&self, client: PeerClient, until: Instant) -> impl Future<Output = Outcome<Self::Answer>> + Send;
+    fn there(&self, client: PeerClient, until: Instant)
+    -> impl Future<Output = Outcome<Self::Answer>> + Send;
 }
 
 /// Has the leader of `group` do `call`, before `deadline`.
@@ -112,7 +119,9 @@ pub(crate) async fn lead<C: LeaderCall>(
             Outcome::Busy { queue, limit } if target == inner.identity.node => {
                 return Err(Error::Overloaded { queue, limit });
             }
-            Outcome::Busy { queue, limit } => search.failed(format!("{queue} of {target} is full at {limit}")),
+            Outcome::Busy { queue, limit } => {
+                search.failed(format!("{queue} of {target} is full at {limit}"))
+            }
             Outcome::Unavailable(reason) => search.failed(reason),
             Outcome::NotHosted => search.failed(format!("{target} has no running replica")),
             Outcome::NotLeader(hint) => search.redirected(target, hint),
@@ -121,7 +130,11 @@ pub(crate) async fn lead<C: LeaderCall>(
             tokio::time::sleep_until(deadline.min(Instant::now() + pause)).await;
         }
         if Instant::now() >= deadline {
-            return Err(Error::Deadline { group, operation: C::NAME, obstacle: search.obstacle });
+            return Err(Error::Deadline {
+                group,
+                operation: C::NAME,
+                obstacle: search.obstacle,
+            });
         }
     }
 }

@@ -45,7 +45,11 @@ impl Freshness {
         if !metrics.state.is_leader() {
             return None;
         }
-        let alone = metrics.membership_config.membership().voter_ids().all(|voter| voter == metrics.id);
+        let alone = metrics
+            .membership_config
+            .membership()
+            .voter_ids()
+            .all(|voter| voter == metrics.id);
         if alone {
             return Some(Duration::ZERO);
         }
@@ -53,12 +57,22 @@ impl Freshness {
     }
 
     /// On a follower: a message of its leader was accepted.
-    pub(crate) fn heard(&self, vote: &Vote, commit: Option<LogId>, quorum_age: Option<Duration>, applied: u64) {
-        let (Some(commit), Some(age)) = (commit, quorum_age) else { return };
+    pub(crate) fn heard(
+        &self,
+        vote: &Vote,
+        commit: Option<LogId>,
+        quorum_age: Option<Duration>,
+        applied: u64,
+    ) {
+        let (Some(commit), Some(age)) = (commit, quorum_age) else {
+            return;
+        };
         if commit.leader_id != vote.leader_id {
             return;
         }
-        let Some(at) = Instant::now().checked_sub(age) else { return };
+        let Some(at) = Instant::now().checked_sub(age) else {
+            return;
+        };
         let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         heard.settle(applied);
         if applied >= commit.index {
@@ -104,7 +118,10 @@ mod tests {
     const LEADER: LeaderId = LeaderId { term: 2, node_id: 1 };
 
     fn vote() -> Vote {
-        Vote { leader_id: LEADER, committed: true }
+        Vote {
+            leader_id: LEADER,
+            committed: true,
+        }
     }
 
     #[test]

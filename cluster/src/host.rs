@@ -75,7 +75,12 @@ pub(crate) struct Inner {
 impl Inner {
     /// The running replica of a group.
     pub(crate) fn replica(&self, group: GroupId) -> Option<Arc<Replica>> {
-        match self.slots.read().unwrap_or_else(PoisonError::into_inner).get(&group) {
+        match self
+            .slots
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&group)
+        {
             Some(Slot::Running(replica)) => Some(Arc::clone(replica)),
             Some(Slot::Failed(_)) | None => None,
         }
@@ -83,9 +88,17 @@ impl Inner {
 
     /// The replica of a group, or why there is none.
     pub(crate) fn hosted(&self, group: GroupId) -> Result<Arc<Replica>, Error> {
-        match self.slots.read().unwrap_or_else(PoisonError::into_inner).get(&group) {
+        match self
+            .slots
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&group)
+        {
             Some(Slot::Running(replica)) => replica.fault().map_or_else(|| Ok(Arc::clone(replica)), Err),
-            Some(Slot::Failed(reason)) => Err(Error::Stopped { group, reason: reason.clone() }),
+            Some(Slot::Failed(reason)) => Err(Error::Stopped {
+                group,
+                reason: reason.clone(),
+            }),
             None => Err(Error::NotHosted { group }),
         }
     }
@@ -93,23 +106,37 @@ impl Inner {
     /// The node that most likely leads a group.
     pub(crate) fn leader_guess(&self, group: GroupId) -> Option<NodeId> {
         let known = self.replica(group).and_then(|replica| replica.leader());
-        known.or_else(|| self.leaders.lock().unwrap_or_else(PoisonError::into_inner).get(&group).copied())
+        known.or_else(|| {
+            self.leaders
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .get(&group)
+                .copied()
+        })
     }
 
     /// Notes where the leader of a group was found.
     pub(crate) fn note_leader(&self, group: GroupId, node: NodeId) {
-        self.leaders.lock().unwrap_or_else(PoisonError::into_inner).insert(group, node);
+        self.leaders
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(group, node);
     }
 
     /// Forgets where the leader of a group was found.
     pub(crate) fn forget_leader(&self, group: GroupId) {
-        self.leaders.lock().unwrap_or_else(PoisonError::into_inner).remove(&group);
+        self.leaders
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&group);
     }
 
     /// Whom to ask about a group when nobody is known to lead it, in random order: its members if this node knows
     /// them, or else everybody.
     pub(crate) fn candidates(&self, group: GroupId) -> Vec<NodeId> {
-        let mut members = self.replica(group).map_or_else(Vec::new, |replica| replica.members());
+        let mut members = self
+            .replica(group)
+            .map_or_else(Vec::new, |replica| replica.members());
         if members.is_empty() {
             members = self.transport.peers();
             members.push(self.identity.node);
@@ -242,7 +269,8 @@ impl Host {
         deadline: impl Into<Instant> + Send,
     ) -> Result<(), Error> {
         self.inner.transport.heard_of(&peer);
-        self.change(group, Change::AddLearner(peer), deadline.into()).await
+        self.change(group, Change::AddLearner(peer), deadline.into())
+            .await
     }
 
     /// Replaces the voters; new ones must be learners and are waited for until they have nearly caught up.
@@ -256,7 +284,15 @@ impl Host {
         retain_as_learners: bool,
         deadline: impl Into<Instant> + Send,
     ) -> Result<(), Error> {
-        self.change(group, Change::ChangeVoters { voters, retain_as_learners }, deadline.into()).await
+        self.change(
+            group,
+            Change::ReplaceVoters {
+                voters,
+                retain_as_learners,
+            },
+            deadline.into(),
+        )
+        .await
     }
 
     /// Removes a node that does not vote.
@@ -269,7 +305,8 @@ impl Host {
         node: NodeId,
         deadline: impl Into<Instant> + Send,
     ) -> Result<(), Error> {
-        self.change(group, Change::RemoveLearner(node), deadline.into()).await
+        self.change(group, Change::RemoveLearner(node), deadline.into())
+            .await
     }
 
     /// Hands leadership to a voter and returns when it leads.
@@ -282,7 +319,8 @@ impl Host {
         to: NodeId,
         deadline: impl Into<Instant> + Send,
     ) -> Result<(), Error> {
-        self.change(group, Change::TransferLeader(to), deadline.into()).await
+        self.change(group, Change::TransferLeader(to), deadline.into())
+            .await
     }
 
     /// Has this node's replica take a snapshot soon.
@@ -292,7 +330,10 @@ impl Host {
     pub async fn snapshot(&self, group: GroupId) -> Result<(), Error> {
         let replica = self.inner.hosted(group)?;
         let triggered = replica.raft.trigger().snapshot().await;
-        triggered.map_err(|fatal| Error::Stopped { group, reason: fatal.to_string() })
+        triggered.map_err(|fatal| Error::Stopped {
+            group,
+            reason: fatal.to_string(),
+        })
     }
 
     /// Notes where a peer is; a changed address replaces the connections.
@@ -335,7 +376,11 @@ impl Host {
     }
 
     async fn change(&self, group: GroupId, change: Change, deadline: Instant) -> Result<(), Error> {
-        let call = ChangeCall { group, change, promote_lag_max: self.inner.config.promote_lag_max };
+        let call = ChangeCall {
+            group,
+            change,
+            promote_lag_max: self.inner.config.promote_lag_max,
+        };
         lead(&self.inner, group, &call, deadline).await
     }
 }

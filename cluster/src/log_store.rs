@@ -36,7 +36,11 @@ pub(crate) struct LogStore {
 
 impl LogStore {
     pub(crate) fn new(log: GroupLog, state: StateDb, append_bytes_max: usize) -> Self {
-        Self { log, state, append_bytes_max }
+        Self {
+            log,
+            state,
+            append_bytes_max,
+        }
     }
 
     fn read(&self, start: u64, end: u64, bytes_max: usize) -> io::Result<Vec<Entry>> {
@@ -58,7 +62,9 @@ impl LogStore {
             Bound::Excluded(end) => *end,
             Bound::Unbounded => u64::MAX,
         };
-        let last_end = bounds.last.map_or(bounds.first_index, |last| last.index.saturating_add(1));
+        let last_end = bounds
+            .last
+            .map_or(bounds.first_index, |last| last.index.saturating_add(1));
         Ok((start.max(bounds.first_index), end.min(last_end)))
     }
 
@@ -72,7 +78,9 @@ impl LogStore {
             }));
             match submitted {
                 Ok(()) => {
-                    let outcome = finished.await.map_err(|_| io::Error::other("the log committer is gone"))?;
+                    let outcome = finished
+                        .await
+                        .map_err(|_| io::Error::other("the log committer is gone"))?;
                     return outcome.map_err(io_error);
                 }
                 Err(StorageError::Busy { .. }) => tokio::time::sleep(BUSY_PAUSE).await,
@@ -142,9 +150,15 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     async fn get_log_state(&mut self) -> io::Result<LogState<TypeConfig>> {
         let bounds = self.log.bounds().map_err(io_error)?;
         let purged = bounds.purged.as_ref().map(codec::load_log_id).transpose()?;
-        let last = bounds.last.map(|last| codec::load_entry(&last.bytes)).transpose()?;
+        let last = bounds
+            .last
+            .map(|last| codec::load_entry(&last.bytes))
+            .transpose()?;
         let last = last.map(|entry| entry.log_id).or(purged);
-        Ok(LogState { last_purged_log_id: purged, last_log_id: last })
+        Ok(LogState {
+            last_purged_log_id: purged,
+            last_log_id: last,
+        })
     }
 
     async fn get_log_reader(&mut self) -> Self {
@@ -159,14 +173,19 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     async fn save_committed(&mut self, committed: Option<LogId>) -> io::Result<()> {
         match committed {
             // It rides with the next batch: losing it only means that more is applied again after a restart.
-            Some(committed) => self.log.save_committed(codec::store_log_id(&committed)).map_err(io_error),
+            Some(committed) => self
+                .log
+                .save_committed(codec::store_log_id(&committed))
+                .map_err(io_error),
             None => Ok(()),
         }
     }
 
     async fn read_committed(&mut self) -> io::Result<Option<LogId>> {
         let stored = self.log.committed().map_err(io_error)?;
-        let Some(committed) = stored.as_ref().map(codec::load_log_id).transpose()? else { return Ok(None) };
+        let Some(committed) = stored.as_ref().map(codec::load_log_id).transpose()? else {
+            return Ok(None);
+        };
         // The marker may be of a moment whose entries did not reach the disk; then it says nothing.
         let last = self.get_log_state().await?.last_log_id;
         Ok(last.filter(|last| *last >= committed).map(|_| committed))
@@ -179,7 +198,10 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     {
         let entries: Vec<LogEntry> = entries
             .into_iter()
-            .map(|entry| LogEntry { index: entry.log_id.index, bytes: codec::store_entry(entry) })
+            .map(|entry| LogEntry {
+                index: entry.log_id.index,
+                bytes: codec::store_entry(entry),
+            })
             .collect();
         // A refused job drops its callback without calling it, so the library's one is kept until a job is taken.
         let callback = Arc::new(Mutex::new(Some(callback)));
@@ -209,7 +231,8 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         let flushed = tokio::task::spawn_blocking(move || state.flush()).await;
         flushed.map_err(io::Error::other)?.map_err(io_error)?;
         let marker: Bytes = codec::store_log_id(&through);
-        self.durable(|done| self.log.purge(through.index, marker.clone(), done)).await
+        self.durable(|done| self.log.purge(through.index, marker.clone(), done))
+            .await
     }
 }
 

@@ -1,6 +1,6 @@
 //! Changes of who takes part in a group and who leads it.
 //!
-//! Invariants: a node becomes a voter only when it has nearly caught up; every change is one committed entry or one
+//! Invariants: a node becomes a voter only when it has nearly caught up; a leader gives up leading before its vote; every change is one committed entry or one
 //! joint change, and a second one waits for the first.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,16 +12,18 @@ use covey_proto::peer::v1::change_members_request::Change as WireChange;
 use covey_state::{GroupId, NodeId};
 use openraft::ChangeMembers;
 use openraft::async_runtime::watch::WatchReceiver as _;
+use openraft::errors::{ClientWriteError, RaftError};
 use tokio::time::Instant;
 
 use crate::codec;
 use crate::config::HostConfig;
-use crate::consensus::RaftMetrics;
+use crate::consensus::{RaftMetrics, TypeConfig};
 use crate::error::Error;
 use crate::forward::{LeaderCall, Outcome};
 use crate::identity::Peer;
 use crate::replica::Replica;
 use crate::service;
+use crate::status::GroupStatus;
 use crate::transport::PeerClient;
 
 /// A change that the leader makes.
@@ -30,7 +32,7 @@ pub(crate) enum Change {
     /// Add a node that follows without voting.
     AddLearner(Peer),
     /// Replace the voters.
-    ChangeVoters {
+    ReplaceVoters {
         /// Every voter afterwards.
         voters: BTreeSet<NodeId>,
         /// Whether voters that leave stay as learners.
@@ -78,36 +80,71 @@ impl LeaderCall for ChangeCall {
 }
 
 /// Makes a change, if `replica` leads.
-pub(crate) async fn make(replica: &Replica, change: Change, promote_lag_max: u64, until: Instant) -> Outcome<()> {
+pub(crate) async fn make(
+    replica: &Replica,
+    change: Change,
+    promote_lag_max: u64,
+    until: Instant,
+) -> Outcome<()> {
     if let Err(to) = replica.raft.as_leader() {
         return Outcome::elsewhere(to);
     }
-    let raft = &replica.raft;
-    let written = match change {
-        Change::AddLearner(peer) => raft.add_learner(peer.node.get(), peer.into(), false).await,
-        Change::ChangeVoters { voters, retain_as_learners } => {
+    match change {
+        Change::AddLearner(peer) => outcome(
+            replica
+                .raft
+                .add_learner(peer.node.get(), peer.into(), false)
+                .await,
+        ),
+        Change::ReplaceVoters {
+            voters,
+            retain_as_learners,
+        } => {
             if let Err(obstacle) = caught_up(replica, &voters, promote_lag_max, until).await {
                 return obstacle;
             }
+            if let Some(heir) = heir(&replica.status(), &voters) {
+                // A leader that loses its vote would lead on for ever, so it hands over before the change.
+                return match transfer(replica, heir, until).await {
+                    Outcome::Done(()) => Outcome::NotLeader(replica.peer(heir)),
+                    failed => failed,
+                };
+            }
             let voters: BTreeSet<u64> = voters.into_iter().map(NodeId::get).collect();
-            raft.change_membership(voters, retain_as_learners).await
+            outcome(replica.raft.change_membership(voters, retain_as_learners).await)
         }
-        Change::RemoveLearner(node) => {
-            let status = replica.status();
-            if status.voters.contains(&node) {
-                return Outcome::Rejected(format!("{node} is a voter, it has to become a learner first"));
-            }
-            if !status.learners.contains(&node) {
-                return Outcome::Done(());
-            }
-            raft.change_membership(ChangeMembers::RemoveNodes(BTreeSet::from([node.get()])), false).await
-        }
-        Change::TransferLeader(to) => return transfer(replica, to, until).await,
-    };
+        Change::RemoveLearner(node) => remove_learner(replica, node).await,
+        Change::TransferLeader(to) => transfer(replica, to, until).await,
+    }
+}
+
+fn outcome<T>(written: Result<T, RaftError<TypeConfig, ClientWriteError<TypeConfig>>>) -> Outcome<()> {
     match written {
         Ok(_) => Outcome::Done(()),
         Err(error) => Outcome::of_failure(error),
     }
+}
+
+/// When the leader is not among the future voters: the present voter among them that holds most of the log.
+fn heir(leader: &GroupStatus, voters: &BTreeSet<NodeId>) -> Option<NodeId> {
+    if leader.leader.is_none_or(|leader| voters.contains(&leader)) {
+        return None;
+    }
+    let stays = |node: &NodeId| voters.contains(node) && leader.voters.contains(node);
+    let staying = leader.replication.iter().filter(|(node, _)| stays(node));
+    staying.max_by_key(|(_, held)| *held).map(|(node, _)| *node)
+}
+
+async fn remove_learner(replica: &Replica, node: NodeId) -> Outcome<()> {
+    let status = replica.status();
+    if status.voters.contains(&node) {
+        return Outcome::Rejected(format!("{node} is a voter, it has to become a learner first"));
+    }
+    if !status.learners.contains(&node) {
+        return Outcome::Done(());
+    }
+    let removal = ChangeMembers::RemoveNodes(BTreeSet::from([node.get()]));
+    outcome(replica.raft.change_membership(removal, false).await)
 }
 
 /// Waits until every voter-to-be has nearly all of the log.
@@ -126,9 +163,16 @@ async fn caught_up(
             }
             first_behind(&metrics, voters, lag_max)?
         };
-        let Some((node, missing)) = behind else { return Ok(()) };
-        if !matches!(tokio::time::timeout_at(until, metrics.changed()).await, Ok(Ok(()))) {
-            return Err(Outcome::Unavailable(format!("{node} still misses {missing} entries")));
+        let Some((node, missing)) = behind else {
+            return Ok(());
+        };
+        if !matches!(
+            tokio::time::timeout_at(until, metrics.changed()).await,
+            Ok(Ok(()))
+        ) {
+            return Err(Outcome::Unavailable(format!(
+                "{node} still misses {missing} entries"
+            )));
         }
     }
 }
@@ -150,9 +194,15 @@ fn first_behind(
     let end = metrics.last_log_index.map_or(0, |last| last + 1);
     for node in voters.iter().filter(|node| !present.contains(&node.get())) {
         if membership.get_node(&node.get()).is_none() {
-            return Err(Outcome::Rejected(format!("{node} has to be added as a learner first")));
+            return Err(Outcome::Rejected(format!(
+                "{node} has to be added as a learner first"
+            )));
         }
-        let held = known.get(&node.get()).copied().flatten().map_or(0, |index| index + 1);
+        let held = known
+            .get(&node.get())
+            .copied()
+            .flatten()
+            .map_or(0, |index| index + 1);
         let missing = end.saturating_sub(held);
         // An untouched replica may be empty even where the log is short.
         if held == 0 || missing > lag_max {
@@ -177,7 +227,10 @@ async fn transfer(replica: &Replica, to: NodeId, until: Instant) -> Outcome<()> 
         if metrics.borrow_watched().current_leader == Some(to.get()) {
             return Outcome::Done(());
         }
-        if !matches!(tokio::time::timeout_at(patience, metrics.changed()).await, Ok(Ok(()))) {
+        if !matches!(
+            tokio::time::timeout_at(patience, metrics.changed()).await,
+            Ok(Ok(()))
+        ) {
             return Outcome::Unavailable(format!("{to} did not take over"));
         }
     }
@@ -186,7 +239,10 @@ async fn transfer(replica: &Replica, to: NodeId, until: Instant) -> Outcome<()> 
 fn into_wire(change: &Change) -> WireChange {
     match change {
         Change::AddLearner(peer) => WireChange::AddLearner(codec::member(peer)),
-        Change::ChangeVoters { voters, retain_as_learners } => WireChange::ChangeVoters(wire::ChangeVoters {
+        Change::ReplaceVoters {
+            voters,
+            retain_as_learners,
+        } => WireChange::ChangeVoters(wire::ChangeVoters {
             voters: voters.iter().map(|voter| voter.get()).collect(),
             retain_as_learners: *retain_as_learners,
         }),
@@ -197,13 +253,15 @@ fn into_wire(change: &Change) -> WireChange {
 
 /// The change in a request.
 pub(crate) fn from_wire(change: Option<WireChange>) -> Result<Change, Error> {
-    Ok(match change.ok_or_else(|| Error::decode("change of members", "its field `change` is missing"))? {
-        WireChange::AddLearner(member) => Change::AddLearner(codec::peer(member)),
-        WireChange::ChangeVoters(change) => Change::ChangeVoters {
-            voters: change.voters.into_iter().map(NodeId::new).collect(),
-            retain_as_learners: change.retain_as_learners,
+    Ok(
+        match change.ok_or_else(|| Error::decode("change of members", "its field `change` is missing"))? {
+            WireChange::AddLearner(member) => Change::AddLearner(codec::peer(member)),
+            WireChange::ChangeVoters(change) => Change::ReplaceVoters {
+                voters: change.voters.into_iter().map(NodeId::new).collect(),
+                retain_as_learners: change.retain_as_learners,
+            },
+            WireChange::RemoveLearner(node) => Change::RemoveLearner(NodeId::new(node)),
+            WireChange::TransferLeader(to) => Change::TransferLeader(NodeId::new(to)),
         },
-        WireChange::RemoveLearner(node) => Change::RemoveLearner(NodeId::new(node)),
-        WireChange::TransferLeader(to) => Change::TransferLeader(NodeId::new(to)),
-    })
+    )
 }

@@ -46,7 +46,11 @@ impl HostMetrics {
     /// [`Error::Metrics`] when a name is taken.
     pub fn new(registry: Option<&Registry>) -> Result<Self, Error> {
         let metrics = Self {
-            frames_sent: counters("covey_raft_frames_sent_total", "Frames sent to a peer.", &["peer"])?,
+            frames_sent: counters(
+                "covey_raft_frames_sent_total",
+                "Frames sent to a peer.",
+                &["peer"],
+            )?,
             messages_sent: counters(
                 "covey_raft_messages_sent_total",
                 "Consensus messages sent to a peer.",
@@ -57,21 +61,47 @@ impl HostMetrics {
                 "Consensus messages that found a peer's outbox full.",
                 &["peer"],
             )?,
-            connections: counters("covey_raft_connections_total", "Connections to a peer that came up.", &["peer"])?,
+            connections: counters(
+                "covey_raft_connections_total",
+                "Connections to a peer that came up.",
+                &["peer"],
+            )?,
             snapshots_sent: counter("covey_raft_snapshots_sent_total", "Snapshots sent.")?,
             snapshots_received: counter("covey_raft_snapshots_received_total", "Snapshots received.")?,
             snapshot_bytes_sent: counter("covey_raft_snapshot_sent_bytes_total", "Bytes of snapshots sent.")?,
             entries_applied: counter("covey_raft_entries_applied_total", "Entries applied.")?,
-            batches_applied: counter("covey_raft_batches_applied_total", "Batches in which entries were applied.")?,
+            batches_applied: counter(
+                "covey_raft_batches_applied_total",
+                "Batches in which entries were applied.",
+            )?,
             read_rounds: counter(
                 "covey_raft_read_rounds_total",
                 "Rounds that confirmed leadership for one or more reads.",
             )?,
-            faults: counter("covey_raft_faults_total", "Groups that stopped on this node after a fault.")?,
-            group_role: gauges("covey_raft_group_role", "1 for the role of this node's replica.", &["group", "role"])?,
-            group_term: gauges("covey_raft_group_term", "Term of this node's replica.", &["group"])?,
-            group_committed: gauges("covey_raft_group_committed_index", "Last entry known committed.", &["group"])?,
-            group_applied: gauges("covey_raft_group_applied_index", "Last entry applied.", &["group"])?,
+            faults: counter(
+                "covey_raft_faults_total",
+                "Groups that stopped on this node after a fault.",
+            )?,
+            group_role: gauges(
+                "covey_raft_group_role",
+                "1 for the role of this node's replica.",
+                &["group", "role"],
+            )?,
+            group_term: gauges(
+                "covey_raft_group_term",
+                "Term of this node's replica.",
+                &["group"],
+            )?,
+            group_committed: gauges(
+                "covey_raft_group_committed_index",
+                "Last entry known committed.",
+                &["group"],
+            )?,
+            group_applied: gauges(
+                "covey_raft_group_applied_index",
+                "Last entry applied.",
+                &["group"],
+            )?,
         };
         if let Some(registry) = registry {
             for collector in metrics.collectors() {
@@ -94,9 +124,15 @@ impl HostMetrics {
                 Role::Stopped => "stopped",
             };
             self.group_role.with_label_values(&[group.as_str(), role]).set(1);
-            self.group_term.with_label_values(&[&group]).set(gauge(Some(status.term)));
-            self.group_committed.with_label_values(&[&group]).set(gauge(status.committed_index));
-            self.group_applied.with_label_values(&[&group]).set(gauge(status.applied_index));
+            self.group_term
+                .with_label_values(&[&group])
+                .set(gauge(Some(status.term)));
+            self.group_committed
+                .with_label_values(&[&group])
+                .set(gauge(status.committed_index));
+            self.group_applied
+                .with_label_values(&[&group])
+                .set(gauge(status.applied_index));
         }
     }
 
@@ -139,5 +175,7 @@ fn gauges(name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, Error>
 }
 
 fn wrap(source: prometheus::Error) -> Error {
-    Error::Metrics { source: Arc::new(source) }
+    Error::Metrics {
+        source: Arc::new(source),
+    }
 }

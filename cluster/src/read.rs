@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use covey_state::GroupId;
 use covey_proto::peer::v1 as wire;
+use covey_state::GroupId;
 use tokio::time::Instant;
 
 use crate::config::HostConfig;
@@ -67,7 +67,11 @@ async fn linearizable(inner: &Arc<Inner>, replica: &Replica, deadline: Instant) 
     let index = read_index(inner, replica, deadline).await?;
     wait_applied(replica, index, deadline).await?;
     // Acknowledgements after the read began are not promised, and none from before it is missing.
-    Ok(ReadPoint { group: replica.group, index: replica.applied_index(), staleness: Duration::ZERO })
+    Ok(ReadPoint {
+        group: replica.group,
+        index: replica.applied_index(),
+        staleness: Duration::ZERO,
+    })
 }
 
 /// The index a read must wait for: one round serves everybody who asked before it began.
@@ -90,9 +94,18 @@ async fn read_index(inner: &Arc<Inner>, replica: &Replica, deadline: Instant) ->
             Ok(Ok(Err(error))) => return Err(error),
             Ok(Err(NoAnswer::Lost)) => "the round broke off".clone_into(&mut obstacle),
             Ok(Err(NoAnswer::Full)) => {
-                return Err(Error::Overloaded { queue: "queue of reads", limit: inner.config.reads_max });
+                return Err(Error::Overloaded {
+                    queue: "queue of reads",
+                    limit: inner.config.reads_max,
+                });
             }
-            Err(_) => return Err(Error::Deadline { group, operation: ReadIndex::NAME, obstacle }),
+            Err(_) => {
+                return Err(Error::Deadline {
+                    group,
+                    operation: ReadIndex::NAME,
+                    obstacle,
+                });
+            }
         }
     }
 }
@@ -112,8 +125,15 @@ async fn wait_applied(replica: &Replica, index: u64, deadline: Instant) -> Resul
         Ok(Some(())) => Ok(()),
         Ok(None) => Err(replica.fault().unwrap_or(Error::NotHosted { group })),
         Err(_) => {
-            let obstacle = format!("entry {index} is awaited, entry {} is applied", replica.applied_index());
-            Err(Error::Deadline { group, operation: "read", obstacle })
+            let obstacle = format!(
+                "entry {index} is awaited, entry {} is applied",
+                replica.applied_index()
+            );
+            Err(Error::Deadline {
+                group,
+                operation: "read",
+                obstacle,
+            })
         }
     }
 }
@@ -131,7 +151,11 @@ async fn stops(metrics: &mut crate::freshness::MetricsWatch) {
 fn point(replica: &Replica) -> ReadPoint {
     let index = replica.applied_index();
     let staleness = replica.freshness.staleness(index).unwrap_or(Duration::MAX);
-    ReadPoint { group: replica.group, index, staleness }
+    ReadPoint {
+        group: replica.group,
+        index,
+        staleness,
+    }
 }
 
 /// Asks the leader for a read index.
@@ -153,8 +177,10 @@ impl LeaderCall for ReadIndex {
     }
 
     async fn there(&self, mut client: PeerClient, until: Instant) -> Outcome<u64> {
-        let request =
-            wire::ReadIndexRequest { group: self.group.get(), timeout_ms: service::timeout_ms(until) };
+        let request = wire::ReadIndexRequest {
+            group: self.group.get(),
+            timeout_ms: service::timeout_ms(until),
+        };
         match client.read_index(request).await {
             Ok(reply) => service::read_index_outcome(reply.into_inner()),
             Err(status) => service::failed(&status),

@@ -1,12 +1,14 @@
 //! This node's replica of one group: the running consensus, and what it says about itself.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use covey_state::{GroupId, NodeId};
 use openraft::ReadPolicy;
 use openraft::async_runtime::watch::WatchReceiver as _;
 use openraft::errors::{LinearizableReadError, RaftError};
+use prometheus::IntCounter;
 use tokio::sync::{Semaphore, watch};
 
 use crate::consensus::{Fatal, Raft, Request};
@@ -14,6 +16,7 @@ use crate::error::{Error, chain};
 use crate::forward::Outcome;
 use crate::freshness::{Freshness, MetricsWatch};
 use crate::host::Inner;
+use crate::identity::Peer;
 use crate::log_store::LogStore;
 use crate::machine::{Committed, LogPosition};
 use crate::round::{NoAnswer, Rounds};
@@ -37,6 +40,8 @@ pub(crate) struct Replica {
     reads_max: usize,
     metrics: MetricsWatch,
     applied: watch::Receiver<u64>,
+    /// Whether it is being stopped on purpose.
+    stopping: Arc<AtomicBool>,
 }
 
 impl Replica {
@@ -67,7 +72,14 @@ impl Replica {
             .map_err(|fatal| stopped(group, &fatal))?;
         let metrics = raft.metrics();
         freshness.watch(metrics.clone());
-        tokio::spawn(report_fault(group, metrics.clone(), inner.metrics.faults.clone()));
+        let stopping = Arc::new(AtomicBool::new(false));
+        let faults = inner.metrics.faults.clone();
+        tokio::spawn(report_fault(
+            group,
+            metrics.clone(),
+            Arc::clone(&stopping),
+            faults,
+        ));
         let config = &inner.config;
         Ok(Arc::new(Self {
             group,
@@ -81,6 +93,7 @@ impl Replica {
             reads_max: config.reads_max,
             metrics,
             applied,
+            stopping,
         }))
     }
 
@@ -103,31 +116,61 @@ impl Replica {
     /// Who leads, as far as this replica knows.
     pub(crate) fn leader(&self) -> Option<NodeId> {
         let metrics = self.metrics.borrow_watched();
-        metrics.running_state.is_ok().then_some(metrics.current_leader).flatten().map(NodeId::new)
+        metrics
+            .running_state
+            .is_ok()
+            .then_some(metrics.current_leader)
+            .flatten()
+            .map(NodeId::new)
     }
 
     /// Everybody in the group.
     pub(crate) fn members(&self) -> Vec<NodeId> {
         let metrics = self.metrics.borrow_watched();
-        metrics.membership_config.nodes().map(|(node, _)| NodeId::new(*node)).collect()
+        metrics
+            .membership_config
+            .nodes()
+            .map(|(node, _)| NodeId::new(*node))
+            .collect()
+    }
+
+    /// A member and its address.
+    pub(crate) fn peer(&self, node: NodeId) -> Option<Peer> {
+        let metrics = self.metrics.borrow_watched();
+        let address = metrics.membership_config.get_node(&node.get());
+        address.map(|address| address.of_node(node.get()))
     }
 
     /// The fault that stopped it.
     pub(crate) fn fault(&self) -> Option<Error> {
         let metrics = self.metrics.borrow_watched();
-        metrics.running_state.as_ref().err().map(|fatal| stopped(self.group, fatal))
+        metrics
+            .running_state
+            .as_ref()
+            .err()
+            .map(|fatal| stopped(self.group, fatal))
     }
 
     /// Proposes an entry, if this replica leads.
     pub(crate) async fn propose(&self, entry: Bytes) -> Outcome<Committed> {
         let Ok(_turn) = self.proposals.try_acquire() else {
-            return Outcome::Busy { queue: "queue of proposals", limit: self.proposals_max };
+            return Outcome::Busy {
+                queue: "queue of proposals",
+                limit: self.proposals_max,
+            };
         };
         match self.raft.client_write(Request(entry)).await {
             Ok(written) => {
                 let id = written.log_id;
-                let position = LogPosition { group: self.group, term: id.leader_id.term, index: id.index };
-                Outcome::Done(Committed { position, answer: written.data })
+                let position = LogPosition {
+                    group: self.group,
+                    term: id.leader_id.term,
+                    index: id.index,
+                };
+                Outcome::Done(Committed {
+                    position,
+                    answer: written.data,
+                })
             }
             Err(error) => Outcome::of_failure(error),
         }
@@ -142,13 +185,19 @@ impl Replica {
         };
         match self.confirmations.join(round).await {
             Ok(outcome) => outcome,
-            Err(NoAnswer::Full) => Outcome::Busy { queue: "queue of reads", limit: self.reads_max },
-            Err(NoAnswer::Lost) => Outcome::Unavailable("the confirmation of leadership broke off".to_owned()),
+            Err(NoAnswer::Full) => Outcome::Busy {
+                queue: "queue of reads",
+                limit: self.reads_max,
+            },
+            Err(NoAnswer::Lost) => {
+                Outcome::Unavailable("the confirmation of leadership broke off".to_owned())
+            }
         }
     }
 
     /// Stops it. Its store may be opened again afterwards.
     pub(crate) async fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
         if let Err(error) = self.raft.shutdown().await {
             tracing::warn!(group = %self.group, %error, "a replica did not stop in order");
         }
@@ -168,23 +217,31 @@ async fn read_index(raft: &Raft) -> Outcome<u64> {
 
 /// A replica that a fault has stopped.
 fn stopped(group: GroupId, fatal: &Fatal) -> Error {
-    Error::Stopped { group, reason: chain(fatal) }
+    Error::Stopped {
+        group,
+        reason: chain(fatal),
+    }
 }
 
 /// Says so, loudly, when a fault stops the replica.
-async fn report_fault(group: GroupId, mut metrics: MetricsWatch, faults: prometheus::IntCounter) {
+async fn report_fault(
+    group: GroupId,
+    mut metrics: MetricsWatch,
+    stopping: Arc<AtomicBool>,
+    faults: IntCounter,
+) {
     loop {
         let state = metrics.borrow_watched().running_state.clone();
-        match state {
-            Ok(()) => {}
-            Err(Fatal::Stopped) => return,
-            Err(fatal @ (Fatal::StorageError(_) | Fatal::Panicked)) => {
+        let closed = match state {
+            Ok(()) => metrics.changed().await.is_err(),
+            Err(_) if stopping.load(Ordering::Relaxed) => true,
+            Err(fatal) => {
                 faults.inc();
                 tracing::error!(%group, fault = %chain(&fatal), "a fault has stopped this group on this node");
-                return;
+                true
             }
-        }
-        if metrics.changed().await.is_err() {
+        };
+        if closed {
             return;
         }
     }

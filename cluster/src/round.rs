@@ -32,8 +32,14 @@ struct Waiting<T> {
 
 impl<T: Clone + Send + 'static> Rounds<T> {
     pub(crate) fn new(callers_max: usize) -> Arc<Self> {
-        let waiting = Waiting { running: false, callers: Vec::new() };
-        Arc::new(Self { waiting: Mutex::new(waiting), callers_max })
+        let waiting = Waiting {
+            running: false,
+            callers: Vec::new(),
+        };
+        Arc::new(Self {
+            waiting: Mutex::new(waiting),
+            callers_max,
+        })
     }
 
     /// Waits for the answer of the next round; `round` asks the question if no other caller's is asking already.

@@ -45,7 +45,9 @@ impl PeerEndpoint {
     where
         R: AsyncFnOnce(Arc<Replica>, Instant) -> Outcome<T>,
     {
-        let Some(replica) = self.inner.replica(GroupId::new(group)) else { return Outcome::NotHosted };
+        let Some(replica) = self.inner.replica(GroupId::new(group)) else {
+            return Outcome::NotHosted;
+        };
         let until = Instant::now() + Duration::from_millis(timeout_ms).min(TIMEOUT_MAX);
         let worked = tokio::time::timeout_at(until, work(replica, until)).await;
         worked.unwrap_or_else(|_| Outcome::Unavailable("the time of the request is over".to_owned()))
@@ -89,7 +91,11 @@ impl PeerService for PeerEndpoint {
         request: Request<wire::ProposeRequest>,
     ) -> Result<Response<wire::ProposeReply>, Status> {
         self.admit(&request)?;
-        let wire::ProposeRequest { group, entry, timeout_ms } = request.into_inner();
+        let wire::ProposeRequest {
+            group,
+            entry,
+            timeout_ms,
+        } = request.into_inner();
         let propose = async |replica: Arc<Replica>, _| replica.propose(entry).await;
         let outcome = self.with_replica(group, timeout_ms, propose).await;
         Ok(Response::new(outcome::propose_reply(outcome)))
@@ -111,8 +117,13 @@ impl PeerService for PeerEndpoint {
         request: Request<wire::ChangeMembersRequest>,
     ) -> Result<Response<wire::ChangeMembersReply>, Status> {
         self.admit(&request)?;
-        let wire::ChangeMembersRequest { group, timeout_ms, change } = request.into_inner();
-        let change = members::from_wire(change).map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let wire::ChangeMembersRequest {
+            group,
+            timeout_ms,
+            change,
+        } = request.into_inner();
+        let change =
+            members::from_wire(change).map_err(|error| Status::invalid_argument(error.to_string()))?;
         let lag_max = self.inner.config.promote_lag_max;
         let make = async |replica: Arc<Replica>, until| members::make(&replica, change, lag_max, until).await;
         let outcome = self.with_replica(group, timeout_ms, make).await;

@@ -24,7 +24,9 @@ impl SlotMap {
         if groups.is_power_of_two() && groups <= u64::from(slot::SLOTS) {
             return Ok(Self { groups });
         }
-        Err(Error::Config { reason: format!("groups = {groups} is not a power of two up to {}", slot::SLOTS) })
+        Err(Error::Config {
+            reason: format!("groups = {groups} is not a power of two up to {}", slot::SLOTS),
+        })
     }
 
     /// How many data groups there are.

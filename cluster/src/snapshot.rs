@@ -30,7 +30,10 @@ pub(crate) struct SnapshotData {
 
 impl SnapshotData {
     pub(crate) fn new(manifest: SnapshotManifest, dir: SnapshotDir) -> Self {
-        Self { manifest: Arc::new(manifest), dir: Arc::new(dir) }
+        Self {
+            manifest: Arc::new(manifest),
+            dir: Arc::new(dir),
+        }
     }
 
     /// Where the files are.
@@ -106,20 +109,35 @@ impl SnapshotStore {
                 }
             }
         }
-        Ok(Self { group, path, current: Mutex::new(newest), next: AtomicU64::new(0) })
+        Ok(Self {
+            group,
+            path,
+            current: Mutex::new(newest),
+            next: AtomicU64::new(0),
+        })
     }
 
     /// The snapshot that counts now.
     pub(crate) fn current(&self) -> Option<Saved> {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.current
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// A new directory, which goes again unless it is saved.
     pub(crate) fn scratch(&self) -> Result<SnapshotDir, Error> {
         loop {
-            let path = self.path.join(self.next.fetch_add(1, Ordering::Relaxed).to_string());
+            let path = self
+                .path
+                .join(self.next.fetch_add(1, Ordering::Relaxed).to_string());
             match fs::create_dir(&path) {
-                Ok(()) => return Ok(SnapshotDir { path, unwanted: AtomicBool::new(true) }),
+                Ok(()) => {
+                    return Ok(SnapshotDir {
+                        path,
+                        unwanted: AtomicBool::new(true),
+                    });
+                }
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(Error::file("create directory", &path)(error)),
             }
@@ -129,24 +147,41 @@ impl SnapshotStore {
     /// Takes a snapshot of the group as it is now.
     pub(crate) fn take(&self, state: &GroupState) -> Result<Saved, Error> {
         let dir = self.scratch()?;
-        let manifest = state.export(dir.path()).map_err(Error::storage("export the state", self.group))?;
+        let manifest = state
+            .export(dir.path())
+            .map_err(Error::storage("export the state", self.group))?;
         let (last_log_id, last_membership) = codec::load_applied(manifest.applied.as_ref())?;
-        let meta = SnapshotMeta { last_log_id, last_membership };
-        self.save(Saved { meta, data: SnapshotData::new(manifest, dir) })
+        let meta = SnapshotMeta {
+            last_log_id,
+            last_membership,
+        };
+        self.save(Saved {
+            meta,
+            data: SnapshotData::new(manifest, dir),
+        })
     }
 
     /// Makes a snapshot that came from elsewhere the current one.
     pub(crate) fn adopt(&self, meta: SnapshotMeta, data: &SnapshotData) -> Result<(), Error> {
-        if self.current().is_some_and(|current| current.data.path() == data.path()) {
+        if self
+            .current()
+            .is_some_and(|current| current.data.path() == data.path())
+        {
             return Ok(());
         }
         let dir = self.scratch()?;
         for file in &data.manifest.files {
             let (from, to) = (data.path().join(&file.name), dir.path().join(&file.name));
-            fs::hard_link(&from, &to).or_else(|_| fs::copy(&from, &to).map(drop)).map_err(Error::file("copy", &from))?;
+            fs::hard_link(&from, &to)
+                .or_else(|_| fs::copy(&from, &to).map(drop))
+                .map_err(Error::file("copy", &from))?;
         }
         let manifest = SnapshotManifest::clone(&data.manifest);
-        self.save(Saved { meta, data: SnapshotData::new(manifest, dir) }).map(drop)
+        self.save(Saved {
+            meta,
+            data: SnapshotData::new(manifest, dir),
+        })
+        .map(drop)
     }
 
     /// Writes the record and lets the snapshot replace the current one, unless that is newer.
@@ -154,7 +189,10 @@ impl SnapshotStore {
         write_record(&saved)?;
         sync_dir(&self.path)?;
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        if current.as_ref().is_some_and(|current| current.meta.last_log_id > saved.meta.last_log_id) {
+        if current
+            .as_ref()
+            .is_some_and(|current| current.meta.last_log_id > saved.meta.last_log_id)
+        {
             return Ok(saved);
         }
         saved.data.dir.unwanted.store(false, Ordering::Relaxed);
@@ -167,7 +205,9 @@ impl SnapshotStore {
 
 /// The manifest as bytes, for a record on disk or on the wire.
 pub(crate) fn encode_manifest(manifest: &SnapshotManifest) -> Bytes {
-    postcard::to_stdvec(manifest).expect("a manifest holds only types that postcard can write").into()
+    postcard::to_stdvec(manifest)
+        .expect("a manifest holds only types that postcard can write")
+        .into()
 }
 
 /// The manifest of a record.
@@ -180,7 +220,8 @@ fn write_record(saved: &Saved) -> Result<(), Error> {
     let record = codec::snapshot_record(&saved.meta, encode_manifest(&saved.data.manifest));
     let (draft, path) = (directory.join("draft"), directory.join(RECORD));
     let mut file = File::create(&draft).map_err(Error::file("create", &draft))?;
-    file.write_all(&codec::store_snapshot_record(&record)).map_err(Error::file("write", &draft))?;
+    file.write_all(&codec::store_snapshot_record(&record))
+        .map_err(Error::file("write", &draft))?;
     file.sync_all().map_err(Error::file("sync", &draft))?;
     fs::rename(&draft, &path).map_err(Error::file("rename to", &path))?;
     sync_dir(directory)
@@ -191,10 +232,18 @@ fn load(directory: &Path) -> Result<Saved, Error> {
     let bytes = fs::read(&path).map_err(Error::file("read", &path))?;
     let record = codec::load_snapshot_record(&Bytes::from(bytes))?;
     let (meta, manifest) = codec::snapshot_record_from(record)?;
-    let dir = SnapshotDir { path: directory.to_owned(), unwanted: AtomicBool::new(false) };
-    Ok(Saved { meta, data: SnapshotData::new(decode_manifest(&manifest)?, dir) })
+    let dir = SnapshotDir {
+        path: directory.to_owned(),
+        unwanted: AtomicBool::new(false),
+    };
+    Ok(Saved {
+        meta,
+        data: SnapshotData::new(decode_manifest(&manifest)?, dir),
+    })
 }
 
 fn sync_dir(path: &Path) -> Result<(), Error> {
-    File::open(path).and_then(|dir| dir.sync_all()).map_err(Error::file("sync directory", path))
+    File::open(path)
+        .and_then(|dir| dir.sync_all())
+        .map_err(Error::file("sync directory", path))
 }

@@ -147,8 +147,11 @@ impl Work {
             let answer = match entry.payload {
                 EntryPayload::Blank => Bytes::new(),
                 EntryPayload::Normal(request) => {
-                    let position =
-                        LogPosition { group: self.group, term: id.leader_id.term, index: id.index };
+                    let position = LogPosition {
+                        group: self.group,
+                        term: id.leader_id.term,
+                        index: id.index,
+                    };
                     self.machine.apply(position, &request.0, &mut batch)?
                 }
                 EntryPayload::Membership(membership) => {
@@ -159,8 +162,14 @@ impl Work {
             self.position.last = Some(id);
             answers.push(answer);
         }
-        batch.commit(codec::store_applied(self.position.last.as_ref(), &self.position.membership))?;
-        Ok(Applied { position: self.position, answers })
+        batch.commit(codec::store_applied(
+            self.position.last.as_ref(),
+            &self.position.membership,
+        ))?;
+        Ok(Applied {
+            position: self.position,
+            answers,
+        })
     }
 }
 
@@ -171,7 +180,9 @@ impl Position {
 }
 
 fn read_position(state: &GroupState) -> Result<Position, Error> {
-    let stored = state.applied().map_err(Error::storage("read the position", state.id()))?;
+    let stored = state
+        .applied()
+        .map_err(Error::storage("read the position", state.id()))?;
     let (last, membership) = codec::load_applied(stored.as_ref())?;
     Ok(Position { last, membership })
 }
@@ -184,10 +195,12 @@ impl RaftStateMachine<TypeConfig> for StateStore {
         Ok((self.position.last, self.position.membership.clone()))
     }
 
-    async fn apply<S>(&mut self, mut entries: S) -> io::Result<()>
+    async fn apply<S>(&mut self, entries: S) -> io::Result<()>
     where
         S: Stream<Item = io::Result<EntryResponder<TypeConfig>>> + Unpin + OptionalSend,
     {
+        // The library's stream panics when it is polled after its end.
+        let mut entries = entries.fuse();
         loop {
             let batch = self.next_batch(&mut entries).await?;
             if batch.entries.is_empty() {
@@ -198,7 +211,10 @@ impl RaftStateMachine<TypeConfig> for StateStore {
     }
 
     async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
-        SnapshotBuilder { state: self.state.clone(), snapshots: Arc::clone(&self.snapshots) }
+        SnapshotBuilder {
+            state: self.state.clone(),
+            snapshots: Arc::clone(&self.snapshots),
+        }
     }
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: SnapshotData) -> io::Result<()> {
@@ -209,7 +225,9 @@ impl RaftStateMachine<TypeConfig> for StateStore {
         }
         let (state, snapshots, meta) = (self.state.clone(), Arc::clone(&self.snapshots), meta.clone());
         self.position = blocking(move || {
-            state.install(&snapshot.manifest, snapshot.path()).map_err(io_error)?;
+            state
+                .install(&snapshot.manifest, snapshot.path())
+                .map_err(io_error)?;
             snapshots.adopt(meta, &snapshot)?;
             Ok(read_position(&state)?)
         })
@@ -239,10 +257,15 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
 }
 
 fn into_raft(saved: Saved) -> RaftSnapshot {
-    Snapshot { meta: saved.meta, snapshot: saved.data }
+    Snapshot {
+        meta: saved.meta,
+        snapshot: saved.data,
+    }
 }
 
 /// Runs work on a thread that may block; a panic in it becomes an error, which stops the group.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(io::Error::other)?
 }

@@ -81,7 +81,9 @@ impl GroupStatus {
             applied_index: metrics.last_applied.map(|id| id.index),
             snapshot_index: metrics.snapshot.map(|id| id.index),
             fault: metrics.running_state.as_ref().err().map(ToString::to_string),
-            replication: replication.map(|(node, id)| (NodeId::new(*node), id.map(|id| id.index))).collect(),
+            replication: replication
+                .map(|(node, id)| (NodeId::new(*node), id.map(|id| id.index)))
+                .collect(),
         }
     }
 }

@@ -52,7 +52,13 @@ struct Link {
 impl Transport {
     pub(crate) fn new(identity: Identity, config: Arc<HostConfig>, metrics: HostMetrics) -> Self {
         let snapshot_sends = Semaphore::new(config.snapshot_sends_max);
-        Self { identity, config, metrics, links: RwLock::default(), snapshot_sends }
+        Self {
+            identity,
+            config,
+            metrics,
+            links: RwLock::default(),
+            snapshot_sends,
+        }
     }
 
     /// Notes a peer's address; a changed one replaces the link.
@@ -61,7 +67,10 @@ impl Transport {
             return Ok(());
         }
         let link = Arc::new(self.open(peer)?);
-        self.links.write().unwrap_or_else(PoisonError::into_inner).insert(link.peer.node, link);
+        self.links
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(link.peer.node, link);
         Ok(())
     }
 
@@ -78,7 +87,12 @@ impl Transport {
 
     /// The peers whose address is known.
     pub(crate) fn peers(&self) -> Vec<NodeId> {
-        self.links.read().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
+        self.links
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .keys()
+            .copied()
+            .collect()
     }
 
     /// The connection to a peer for calls that may be large or slow.
@@ -126,11 +140,12 @@ impl Transport {
 
     fn endpoint(&self, peer: &Peer) -> Result<Endpoint, Error> {
         let address = &peer.peer_addr;
-        let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|error| Error::Address {
-            node: peer.node,
-            address: address.clone(),
-            reason: error.to_string(),
-        })?;
+        let endpoint =
+            Endpoint::from_shared(format!("http://{address}")).map_err(|error| Error::Address {
+                node: peer.node,
+                address: address.clone(),
+                reason: error.to_string(),
+            })?;
         Ok(endpoint
             .connect_timeout(self.config.connect_timeout)
             .tcp_nodelay(true)

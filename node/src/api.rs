@@ -5,15 +5,10 @@ mod front;
 mod server;
 
 pub mod cluster;
-#[cfg(not(feature = "core-scratch"))]
 pub mod features;
-#[cfg(not(feature = "core-scratch"))]
 pub mod monitoring;
-#[cfg(not(feature = "core-scratch"))]
 pub mod registry;
-#[cfg(not(feature = "core-scratch"))]
 pub mod serving;
-#[cfg(not(feature = "core-scratch"))]
 pub mod training;
 
 pub use caller::{Caller, REQUEST_ID};

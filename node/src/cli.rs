@@ -122,7 +122,7 @@ enum Verb {
 }
 
 /// Parses the command line, does what it says, and tells how it went.
-pub fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -147,7 +147,12 @@ fn run(cli: Cli) -> Result<(), Trouble> {
         .thread_name("covey")
         .enable_all()
         .build()
-        .map_err(|error| Trouble::refused(format!("cannot start threads: {error}"), "raise the limit on processes"))?;
+        .map_err(|error| {
+            Trouble::refused(
+                format!("cannot start threads: {error}"),
+                "raise the limit on processes",
+            )
+        })?;
     runtime.block_on(dispatch(cli))
 }
 

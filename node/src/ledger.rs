@@ -18,7 +18,7 @@ use covey_storage::{GroupView, StateDb};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-pub use read::{Same, collect};
+pub use read::collect;
 pub use remote::{PAGE_RECORDS_MAX, consistency_of, decode, encode, same_kind, wire_consistency};
 
 use crate::api::Caller;

@@ -80,6 +80,11 @@ impl Membership {
         (removed || self.expelled.load(Ordering::Relaxed)).then_some(node)
     }
 
+    /// Brings the gauges of the groups on this node up to date.
+    pub fn observe(&self) {
+        self.context.ledger.host().observe();
+    }
+
     fn expel(&self, why: &str) {
         if !self.expelled.swap(true, Ordering::Relaxed) {
             let node = self.context.ledger.node();

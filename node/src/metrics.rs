@@ -1,7 +1,8 @@
 //! Every metric of this crate: names, units and help. Other crates' metrics are collected by the same registry.
 
 use prometheus::{
-    Encoder, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry, TextEncoder, exponential_buckets,
+    Encoder, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
+    exponential_buckets,
 };
 
 use crate::error::Failure;
@@ -14,6 +15,27 @@ pub struct Metrics {
     pub requests: IntCounterVec,
     /// Seconds from a request's first byte to its answer's first byte, by method and gRPC code.
     pub request_seconds: HistogramVec,
+    /// What serving and drift monitoring measure.
+    pub serving: ServingMetrics,
+}
+
+/// What serving and drift monitoring measure.
+#[derive(Debug)]
+pub struct ServingMetrics {
+    /// Rows predicted on this node, by deployment and version.
+    pub predictions: IntCounterVec,
+    /// Rows of them that the cache answered, by deployment.
+    pub cache_hits: IntCounterVec,
+    /// Seconds per prediction request that came to this node, by deployment.
+    pub seconds: HistogramVec,
+    /// Requests refused because every replica's queue here was full, by deployment.
+    pub refused: IntCounterVec,
+    /// Requests that wait at replicas on this node, by deployment.
+    pub queue_depth: IntGaugeVec,
+    /// Replicas started again after a failure, by deployment.
+    pub restarts: IntCounterVec,
+    /// Served rows that drift monitoring had to drop, by deployment.
+    pub uncounted: IntCounterVec,
 }
 
 impl Metrics {
@@ -23,7 +45,9 @@ impl Metrics {
             registry: Registry::new(),
             requests: counters("covey_requests_total", "requests by method and gRPC code")?,
             request_seconds: seconds("covey_request_duration_seconds", "seconds per request by method and code")?,
+            serving: ServingMetrics::new()?,
         };
+        metrics.serving.register(&metrics.registry)?;
         metrics.register(Box::new(metrics.requests.clone()))?;
         metrics.register(Box::new(metrics.request_seconds.clone()))?;
         Ok(metrics)
@@ -44,6 +68,38 @@ impl Metrics {
         let mut bytes = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut bytes).map_err(failed)?;
         String::from_utf8(bytes).map_err(|error| Failure::internal("encoding the metrics", error))
+    }
+}
+
+impl ServingMetrics {
+    fn new() -> Result<Self, Failure> {
+        let counter = |name: &str, help: &str, labels: &[&str]| {
+            IntCounterVec::new(Opts::new(name, help), labels).map_err(failed)
+        };
+        let gauge = |name: &str, help: &str| {
+            IntGaugeVec::new(Opts::new(name, help), &["deployment"]).map_err(failed)
+        };
+        let buckets = exponential_buckets(0.000_05, 2.0, 18).map_err(failed)?;
+        let seconds = HistogramOpts::new("covey_prediction_duration_seconds", "seconds per prediction request");
+        let seconds = HistogramVec::new(seconds.buckets(buckets), &["deployment"]).map_err(failed)?;
+        Ok(Self {
+            predictions: counter("covey_predictions_total", "rows predicted", &["deployment", "version"])?,
+            cache_hits: counter("covey_prediction_cache_hits_total", "rows from the cache", &["deployment"])?,
+            seconds,
+            refused: counter("covey_predictions_refused_total", "requests refused by full queues", &["deployment"])?,
+            queue_depth: gauge("covey_replica_queue_depth", "requests that wait at replicas here")?,
+            restarts: counter("covey_replica_restarts_total", "replicas started again", &["deployment"])?,
+            uncounted: counter("covey_drift_uncounted_total", "served rows drift had to drop", &["deployment"])?,
+        })
+    }
+
+    fn register(&self, registry: &Registry) -> Result<(), Failure> {
+        let counters = [&self.predictions, &self.cache_hits, &self.refused, &self.restarts, &self.uncounted];
+        for counter in counters {
+            registry.register(Box::new(counter.clone())).map_err(failed)?;
+        }
+        registry.register(Box::new(self.seconds.clone())).map_err(failed)?;
+        registry.register(Box::new(self.queue_depth.clone())).map_err(failed)
     }
 }
 

@@ -13,7 +13,7 @@ use crate::context::Context;
 use crate::error::Failure;
 use crate::membership::{Membership, Part, report};
 use crate::peers::MESSAGE_BYTES_MAX;
-use crate::{features, training};
+use crate::{drift, features, serving, training};
 
 /// The service.
 #[derive(Clone)]
@@ -81,14 +81,16 @@ impl NodePeer for NodePeerApi {
         &self,
         request: Request<node_v1::FlushDriftRequest>,
     ) -> Result<Response<node_v1::FlushDriftReply>, Status> {
-        Err(Failure::unavailable(request.into_inner().deployment).into())
+        Ok(Response::new(drift::flush_here(&self.context, request.into_inner()).await?))
     }
 
     async fn predict(
         &self,
         request: Request<v1::PredictRequest>,
     ) -> Result<Response<v1::PredictReply>, Status> {
-        Err(Failure::unavailable(request.into_inner().deployment).into())
+        let caller = Caller::of(&request);
+        let reply = serving::predict_here(&self.context, &caller, request.into_inner()).await?;
+        Ok(Response::new(reply))
     }
 
     async fn report(
@@ -96,7 +98,7 @@ impl NodePeer for NodePeerApi {
         _: Request<node_v1::ReportRequest>,
     ) -> Result<Response<node_v1::ReportReply>, Status> {
         let groups = report::replicas_here(&self.context);
-        let deployments = Vec::new();
+        let deployments = serving::report(&self.context).await.unwrap_or_default();
         Ok(Response::new(node_v1::ReportReply { deployments, groups }))
     }
 

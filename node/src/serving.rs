@@ -19,6 +19,7 @@ mod reconciler;
 mod replica;
 mod route;
 mod traffic;
+pub(crate) mod warden;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -29,7 +30,7 @@ use covey_state::command::Removable;
 use covey_state::deployment::{Deployment, DeploymentRecord};
 use covey_state::{Command, GroupId, NodeId};
 use futures::future::join_all;
-use ractor::{Actor, ActorRef, call};
+use ractor::{ActorRef, call};
 use tokio::time::Instant;
 
 use crate::api::Caller;
@@ -44,13 +45,14 @@ pub(crate) use query::PredictQuery;
 const REPORT_WITHIN: Duration = Duration::from_secs(1);
 
 /// Starts this node's part of serving.
-pub async fn spawn(context: &Context) -> Result<(), Failure> {
-    let failed = |error: ractor::SpawnErr| Failure::internal("starting serving", error.to_string());
-    let name = Some(reconciler_name(context));
-    Actor::spawn(name, reconciler::Reconciler, context.clone()).await.map_err(failed)?;
-    let name = Some(format!("{}-replica-placement", context.ledger.node()));
-    Actor::spawn(name, driver::Driver, context.clone()).await.map_err(failed)?;
-    Ok(())
+pub(crate) async fn spawn(context: &Context) -> Result<(), Failure> {
+    let node = context.ledger.node();
+    let reconciler = (context.clone(), Board::default());
+    let starts = vec![
+        warden::start(reconciler_name(context), || reconciler::Reconciler, reconciler),
+        warden::start(format!("{node}-replica-placement"), || driver::Driver, context.clone()),
+    ];
+    warden::keep(format!("{node}-serving-warden"), starts).await
 }
 
 /// Declares or changes a deployment.

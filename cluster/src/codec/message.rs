@@ -23,7 +23,11 @@ pub(crate) fn append_from(request: wire::AppendRequest) -> Result<AppendRequest,
     Ok(AppendRequest {
         vote: vote_from(required("append request", "vote", request.vote)?),
         prev_log_id: request.previous.map(log_id_from),
-        entries: request.entries.into_iter().map(entry_from).collect::<Result<_, _>>()?,
+        entries: request
+            .entries
+            .into_iter()
+            .map(entry_from)
+            .collect::<Result<_, _>>()?,
         leader_commit: request.commit.map(log_id_from),
     })
 }
@@ -32,13 +36,15 @@ pub(crate) fn append_reply(reply: &AppendReply) -> wire::AppendReply {
     use wire::append_reply::Outcome;
     let outcome = match reply {
         AppendReply::Success => Outcome::Stored(wire::Stored {}),
-        AppendReply::PartialSuccess(matching) => {
-            Outcome::PartlyStored(wire::PartlyStored { matching: matching.as_ref().map(log_id) })
-        }
+        AppendReply::PartialSuccess(matching) => Outcome::PartlyStored(wire::PartlyStored {
+            matching: matching.as_ref().map(log_id),
+        }),
         AppendReply::Conflict => Outcome::Conflict(wire::Conflict {}),
         AppendReply::HigherVote(higher) => Outcome::HigherVote(vote(higher)),
     };
-    wire::AppendReply { outcome: Some(outcome) }
+    wire::AppendReply {
+        outcome: Some(outcome),
+    }
 }
 
 pub(crate) fn append_reply_from(reply: wire::AppendReply) -> Result<AppendReply, Error> {
@@ -77,7 +83,11 @@ pub(crate) fn vote_reply(reply: &VoteReply) -> wire::VoteReply {
 
 pub(crate) fn vote_reply_from(reply: wire::VoteReply) -> Result<VoteReply, Error> {
     let vote = vote_from(required("vote reply", "vote", reply.vote)?);
-    Ok(VoteReply { vote, vote_granted: reply.granted, last_log_id: reply.last_log_id.map(log_id_from) })
+    Ok(VoteReply {
+        vote,
+        vote_granted: reply.granted,
+        last_log_id: reply.last_log_id.map(log_id_from),
+    })
 }
 
 pub(crate) fn transfer(request: &TransferRequest) -> wire::TransferRequest {
@@ -90,22 +100,29 @@ pub(crate) fn transfer(request: &TransferRequest) -> wire::TransferRequest {
 
 pub(crate) fn transfer_from(request: wire::TransferRequest) -> Result<TransferRequest, Error> {
     let from = vote_from(required("transfer request", "from", request.from)?);
-    Ok(TransferRequest::new(from, request.to, request.last_log_id.map(log_id_from)))
+    Ok(TransferRequest::new(
+        from,
+        request.to,
+        request.last_log_id.map(log_id_from),
+    ))
 }
 
 pub(crate) fn transfer_reply(reply: &TransferReply) -> wire::TransferReply {
     use wire::transfer_reply::Outcome;
     let outcome = match reply {
         Ok(()) => Outcome::Accepted(wire::TransferAccepted {}),
-        Err(TransferError::VoteChanged { expected, actual }) => {
-            Outcome::VoteChanged(wire::VoteChanged { expected: Some(vote(expected)), actual: Some(vote(actual)) })
-        }
+        Err(TransferError::VoteChanged { expected, actual }) => Outcome::VoteChanged(wire::VoteChanged {
+            expected: Some(vote(expected)),
+            actual: Some(vote(actual)),
+        }),
         Err(TransferError::LogNotFlushed { expected, actual }) => Outcome::LogBehind(wire::LogBehind {
             expected: expected.as_ref().map(log_id),
             actual: actual.as_ref().map(log_id),
         }),
     };
-    wire::TransferReply { outcome: Some(outcome) }
+    wire::TransferReply {
+        outcome: Some(outcome),
+    }
 }
 
 pub(crate) fn transfer_reply_from(reply: wire::TransferReply) -> Result<TransferReply, Error> {

@@ -39,8 +39,16 @@ pub(super) enum Slot {
 
 /// Opens every group that has anything on disk.
 pub(super) async fn reopen(inner: &Arc<Inner>) -> Result<(), Error> {
-    let logged = inner.stores.raftdb.groups().map_err(Error::storage("list the logs", GroupId::CONTROL))?;
-    let held = inner.stores.statedb.groups().map_err(Error::storage("list the states", GroupId::CONTROL))?;
+    let logged = inner
+        .stores
+        .raftdb
+        .groups()
+        .map_err(Error::storage("list the logs", GroupId::CONTROL))?;
+    let held = inner
+        .stores
+        .statedb
+        .groups()
+        .map_err(Error::storage("list the states", GroupId::CONTROL))?;
     for group in held.into_iter().filter(|group| !logged.contains(group)) {
         tracing::warn!(%group, "sweeping the rest of an erased group");
         erase_state(inner, group).await?;
@@ -67,7 +75,11 @@ fn put(inner: &Inner, group: GroupId, opened: Result<Arc<Replica>, Error>) {
             Slot::Failed(reason)
         }
     };
-    inner.slots.write().unwrap_or_else(PoisonError::into_inner).insert(group, slot);
+    inner
+        .slots
+        .write()
+        .unwrap_or_else(PoisonError::into_inner)
+        .insert(group, slot);
 }
 
 /// The replica of a group, opened if it was not.
@@ -84,22 +96,32 @@ pub(super) async fn open(inner: &Arc<Inner>, group: GroupId) -> Result<Arc<Repli
 /// See [`super::Host::bootstrap_group`].
 pub(super) async fn bootstrap(inner: &Arc<Inner>, group: GroupId, members: Vec<Peer>) -> Result<(), Error> {
     let replica = open(inner, group).await?;
-    let members: BTreeMap<u64, Address> =
-        members.into_iter().map(|peer| (peer.node.get(), peer.into())).collect();
+    let members: BTreeMap<u64, Address> = members
+        .into_iter()
+        .map(|peer| (peer.node.get(), peer.into()))
+        .collect();
     match replica.raft.initialize(members).await {
         // It has members already: somebody was here before.
         Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),
-        Err(RaftError::APIError(InitializeError::NotInMembers(error))) => {
-            Err(Error::Refused { group, reason: error.to_string() })
-        }
-        Err(RaftError::Fatal(fatal)) => Err(Error::Stopped { group, reason: chain(&fatal) }),
+        Err(RaftError::APIError(InitializeError::NotInMembers(error))) => Err(Error::Refused {
+            group,
+            reason: error.to_string(),
+        }),
+        Err(RaftError::Fatal(fatal)) => Err(Error::Stopped {
+            group,
+            reason: chain(&fatal),
+        }),
     }
 }
 
 /// See [`super::Host::close_group`].
 pub(super) async fn close(inner: &Arc<Inner>, group: GroupId, wipe: Wipe) -> Result<(), Error> {
     let _turn = inner.turn.lock().await;
-    let slot = inner.slots.write().unwrap_or_else(PoisonError::into_inner).remove(&group);
+    let slot = inner
+        .slots
+        .write()
+        .unwrap_or_else(PoisonError::into_inner)
+        .remove(&group);
     match (&slot, wipe) {
         (None, Wipe::Keep) => return Err(Error::NotHosted { group }),
         (Some(Slot::Running(replica)), _) => replica.stop().await,
@@ -116,10 +138,16 @@ pub(super) async fn close(inner: &Arc<Inner>, group: GroupId, wipe: Wipe) -> Res
 
 async fn erase_log(inner: &Inner, group: GroupId) -> Result<(), Error> {
     let (done, dropped) = oneshot::channel();
-    inner.stores.raftdb.drop_group(group, Box::new(move |outcome| drop(done.send(outcome))));
+    inner
+        .stores
+        .raftdb
+        .drop_group(group, Box::new(move |outcome| drop(done.send(outcome))));
     match dropped.await {
         Ok(outcome) => outcome.map_err(Error::storage("erase the log", group)),
-        Err(_) => Err(Error::Stopped { group, reason: "the log committer is gone".to_owned() }),
+        Err(_) => Err(Error::Stopped {
+            group,
+            reason: "the log committer is gone".to_owned(),
+        }),
     }
 }
 
@@ -135,7 +163,10 @@ async fn erase_state(inner: &Arc<Inner>, group: GroupId) -> Result<(), Error> {
             Ok(()) | Err(_) => Ok(()),
         }
     });
-    erased.await.map_err(|panic| Error::Stopped { group, reason: panic.to_string() })?
+    erased.await.map_err(|panic| Error::Stopped {
+        group,
+        reason: panic.to_string(),
+    })?
 }
 
 /// See [`super::Host::groups`].

@@ -34,8 +34,18 @@ pub(super) fn start(
     let requests_max = inner.config.peer_requests_max;
     let (answers, outgoing) = mpsc::channel(requests_max);
     let requests = Arc::new(Semaphore::new(requests_max));
-    tokio::spawn(serve(Door { inner, from, answers, requests }, incoming));
-    ReceiverStream::new(outgoing).ready_chunks(FRAME_ANSWERS_MAX).map(|envelopes| Ok(Frame { envelopes }))
+    tokio::spawn(serve(
+        Door {
+            inner,
+            from,
+            answers,
+            requests,
+        },
+        incoming,
+    ));
+    ReceiverStream::new(outgoing)
+        .ready_chunks(FRAME_ANSWERS_MAX)
+        .map(|envelopes| Ok(Frame { envelopes }))
 }
 
 /// What the task of a stream owns.
@@ -72,15 +82,29 @@ async fn serve(door: Door, mut incoming: Streaming<Frame>) {
 impl Door {
     /// Hands a request to its group; the answer follows when it is there.
     async fn take(&self, envelope: Envelope) {
-        let Envelope { group, correlation, body: Some(body) } = envelope else { return };
-        let permit = Arc::clone(&self.requests).acquire_owned().await.expect("the semaphore is never closed");
+        let Envelope {
+            group,
+            correlation,
+            body: Some(body),
+        } = envelope
+        else {
+            return;
+        };
+        let permit = Arc::clone(&self.requests)
+            .acquire_owned()
+            .await
+            .expect("the semaphore is never closed");
         let mut handling = handle(self.inner.replica(GroupId::new(group)), body);
         // The first poll puts the request into the queue of its group, here and now, which keeps the order of the
         // stream. It must not be put off by the scheduler's budget.
         let first = tokio::task::unconstrained(std::future::poll_fn(|context| {
             Poll::Ready(handling.poll_unpin(context))
         }));
-        let (answers, reply) = (self.answers.clone(), move |body| Envelope { group, correlation, body: Some(body) });
+        let (answers, reply) = (self.answers.clone(), move |body| Envelope {
+            group,
+            correlation,
+            body: Some(body),
+        });
         match first.await {
             Poll::Ready(body) => deliver(&answers, reply(body), permit).await,
             Poll::Pending => {
@@ -97,15 +121,21 @@ async fn deliver(answers: &mpsc::Sender<Envelope>, answer: Envelope, _permit: Ow
 
 /// Answers a request.
 fn handle(replica: Option<Arc<Replica>>, body: Body) -> BoxFuture<'static, Body> {
-    let Some(replica) = replica else { return refusal("this node has no running replica of the group").boxed() };
+    let Some(replica) = replica else {
+        return refusal("this node has no running replica of the group").boxed();
+    };
     async move {
-        answer(&replica, body).await.unwrap_or_else(|reason| Body::Refusal(Refusal { reason }))
+        answer(&replica, body)
+            .await
+            .unwrap_or_else(|reason| Body::Refusal(Refusal { reason }))
     }
     .boxed()
 }
 
 async fn refusal(reason: &'static str) -> Body {
-    Body::Refusal(Refusal { reason: reason.to_owned() })
+    Body::Refusal(Refusal {
+        reason: reason.to_owned(),
+    })
 }
 
 async fn answer(replica: &Replica, body: Body) -> Result<Body, String> {
@@ -118,12 +148,20 @@ async fn answer(replica: &Replica, body: Body) -> Result<Body, String> {
         }
         Body::PreVote(request) => {
             let request = codec::vote_request_from(request).map_err(malformed)?;
-            let reply = replica.raft.pre_vote(request).await.map_err(|error| chain(&error))?;
+            let reply = replica
+                .raft
+                .pre_vote(request)
+                .await
+                .map_err(|error| chain(&error))?;
             Ok(Body::VoteReply(codec::vote_reply(&reply)))
         }
         Body::Transfer(request) => {
             let request = codec::transfer_from(request).map_err(malformed)?;
-            let reply = replica.raft.handle_transfer_leader(request).await.map_err(|error| chain(&error))?;
+            let reply = replica
+                .raft
+                .handle_transfer_leader(request)
+                .await
+                .map_err(|error| chain(&error))?;
             Ok(Body::TransferReply(codec::transfer_reply(&reply)))
         }
         Body::AppendReply(_) | Body::VoteReply(_) | Body::TransferReply(_) | Body::Refusal(_) => {
@@ -136,9 +174,15 @@ async fn append(replica: &Replica, request: AppendRequest) -> Result<Body, Strin
     let quorum_age = request.quorum_age_ms.map(Duration::from_millis);
     let request = codec::append_from(request).map_err(malformed)?;
     let (vote, commit) = (request.vote, request.leader_commit);
-    let reply = replica.raft.append_entries(request).await.map_err(|error| chain(&error))?;
+    let reply = replica
+        .raft
+        .append_entries(request)
+        .await
+        .map_err(|error| chain(&error))?;
     if reply.is_success() {
-        replica.freshness.heard(&vote, commit, quorum_age, replica.applied_index());
+        replica
+            .freshness
+            .heard(&vote, commit, quorum_age, replica.applied_index());
     }
     Ok(Body::AppendReply(codec::append_reply(&reply)))
 }

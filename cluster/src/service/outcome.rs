@@ -26,7 +26,9 @@ fn full(queue: &str, limit: usize) -> wire::Unavailable {
 }
 
 fn not_leader(leader: Option<Peer>) -> wire::NotLeader {
-    wire::NotLeader { leader: leader.as_ref().map(codec::member) }
+    wire::NotLeader {
+        leader: leader.as_ref().map(codec::member),
+    }
 }
 
 fn leader_of(not_leader: wire::NotLeader) -> Option<Peer> {
@@ -46,16 +48,19 @@ pub(super) fn propose_reply(outcome: Outcome<Committed>) -> wire::ProposeReply {
         Outcome::Unavailable(reason) | Outcome::Rejected(reason) => Reply::Unavailable(unavailable(reason)),
         Outcome::Busy { queue, limit } => Reply::Unavailable(full(queue, limit)),
     };
-    wire::ProposeReply { outcome: Some(outcome) }
+    wire::ProposeReply {
+        outcome: Some(outcome),
+    }
 }
 
 /// What a reply to a proposal to `group` says.
 pub(crate) fn propose_outcome(group: GroupId, reply: wire::ProposeReply) -> Outcome<Committed> {
     use wire::propose_reply::Outcome as Reply;
     match reply.outcome {
-        Some(Reply::Committed(wire::Committed { term, index, answer })) => {
-            Outcome::Done(Committed { position: LogPosition { group, term, index }, answer })
-        }
+        Some(Reply::Committed(wire::Committed { term, index, answer })) => Outcome::Done(Committed {
+            position: LogPosition { group, term, index },
+            answer,
+        }),
         Some(Reply::NotLeader(not_leader)) => Outcome::NotLeader(leader_of(not_leader)),
         Some(Reply::NotHosted(wire::NotHosted {})) => Outcome::NotHosted,
         Some(Reply::Unavailable(unavailable)) => Outcome::Unavailable(unavailable.reason),
@@ -72,7 +77,9 @@ pub(super) fn read_index_reply(outcome: Outcome<u64>) -> wire::ReadIndexReply {
         Outcome::Unavailable(reason) | Outcome::Rejected(reason) => Reply::Unavailable(unavailable(reason)),
         Outcome::Busy { queue, limit } => Reply::Unavailable(full(queue, limit)),
     };
-    wire::ReadIndexReply { outcome: Some(outcome) }
+    wire::ReadIndexReply {
+        outcome: Some(outcome),
+    }
 }
 
 /// What a reply to a request for a read index says.
@@ -97,7 +104,9 @@ pub(super) fn change_members_reply(outcome: Outcome<()>) -> wire::ChangeMembersR
         Outcome::Busy { queue, limit } => Reply::Unavailable(full(queue, limit)),
         Outcome::Rejected(reason) => Reply::Rejected(wire::Rejected { reason }),
     };
-    wire::ChangeMembersReply { outcome: Some(outcome) }
+    wire::ChangeMembersReply {
+        outcome: Some(outcome),
+    }
 }
 
 /// What a reply to a change of members says.

@@ -29,13 +29,20 @@ pub(super) async fn receive(
 ) -> Result<wire::InstallSnapshotReply, Status> {
     let Ok(_turn) = inner.snapshot_receives.try_acquire() else {
         let limit = inner.config.snapshot_receives_max;
-        return Err(Status::resource_exhausted(format!("{limit} snapshots are being received already")));
+        return Err(Status::resource_exhausted(format!(
+            "{limit} snapshots are being received already"
+        )));
     };
-    let Some(wire::SnapshotPart { part: Some(Part::Header(header)) }) = parts.message().await? else {
+    let Some(wire::SnapshotPart {
+        part: Some(Part::Header(header)),
+    }) = parts.message().await?
+    else {
         return Err(Status::invalid_argument("a snapshot begins with its header"));
     };
     let group = GroupId::new(header.group);
-    let replica = inner.replica(group).ok_or_else(|| Status::not_found(format!("{group} is not running here")))?;
+    let replica = inner
+        .replica(group)
+        .ok_or_else(|| Status::not_found(format!("{group} is not running here")))?;
     let Promise { vote, meta, manifest } = Promise::read(header).map_err(|error| invalid(&error))?;
     tracing::info!(%group, %from, bytes = manifest.bytes(), last = ?meta.last_log_id, "receiving a snapshot");
     let dir = replica.snapshots.scratch().map_err(|error| internal(&error))?;
@@ -48,7 +55,15 @@ pub(super) async fn receive(
     }
     files.finish().await.map_err(|error| invalid(&error))?;
     inner.metrics.snapshots_received.inc();
-    install(&replica, vote, Snapshot { meta, snapshot: SnapshotData::new(manifest, dir) }).await
+    install(
+        &replica,
+        vote,
+        Snapshot {
+            meta,
+            snapshot: SnapshotData::new(manifest, dir),
+        },
+    )
+    .await
 }
 
 async fn install(
@@ -58,7 +73,9 @@ async fn install(
 ) -> Result<wire::InstallSnapshotReply, Status> {
     let installed = replica.raft.install_full_snapshot(vote, snapshot).await;
     let reply = installed.map_err(|fatal| internal(&fatal))?;
-    Ok(wire::InstallSnapshotReply { vote: Some(codec::vote(&reply.vote)) })
+    Ok(wire::InstallSnapshotReply {
+        vote: Some(codec::vote(&reply.vote)),
+    })
 }
 
 fn invalid(error: &dyn std::error::Error) -> Status {
@@ -78,10 +95,15 @@ struct Promise {
 
 impl Promise {
     fn read(header: wire::SnapshotHeader) -> Result<Self, Error> {
-        let missing = |field: &str| Error::decode("snapshot header", format!("its field `{field}` is missing"));
+        let missing =
+            |field: &str| Error::decode("snapshot header", format!("its field `{field}` is missing"));
         let vote = codec::vote_from(header.vote.ok_or_else(|| missing("vote"))?);
         let (meta, manifest) = codec::snapshot_record_from(header.record.ok_or_else(|| missing("record"))?)?;
-        Ok(Self { vote, meta, manifest: decode_manifest(&manifest)? })
+        Ok(Self {
+            vote,
+            meta,
+            manifest: decode_manifest(&manifest)?,
+        })
     }
 }
 
@@ -105,27 +127,51 @@ impl Files {
     fn new(manifest: &SnapshotManifest, dir: &SnapshotDir) -> Result<Self, Error> {
         let plain = |name: &str| !name.is_empty() && !name.contains(['/', '\\']) && !name.starts_with('.');
         if let Some(file) = manifest.files.iter().find(|file| !plain(&file.name)) {
-            return Err(Error::decode("snapshot manifest", format!("`{}` is no file name", file.name)));
+            return Err(Error::decode(
+                "snapshot manifest",
+                format!("`{}` is no file name", file.name),
+            ));
         }
-        let expected = manifest.files.iter().map(|file| (file.name.clone(), file.clone())).collect();
-        Ok(Self { expected, directory: dir.path().to_owned(), open: None })
+        let expected = manifest
+            .files
+            .iter()
+            .map(|file| (file.name.clone(), file.clone()))
+            .collect();
+        Ok(Self {
+            expected,
+            directory: dir.path().to_owned(),
+            open: None,
+        })
     }
 
     /// Takes a chunk, which continues the open file or begins the next one.
     async fn write(&mut self, chunk: wire::SnapshotChunk) -> Result<(), Error> {
         let wrong = |reason: String| Err(Error::decode("snapshot chunk", reason));
         if crc32c::crc32c(&chunk.data) != chunk.crc32c {
-            return wrong(format!("the checksum at {} of `{}` does not fit", chunk.offset, chunk.file));
+            return wrong(format!(
+                "the checksum at {} of `{}` does not fit",
+                chunk.offset, chunk.file
+            ));
         }
-        if self.open.as_ref().is_none_or(|open| open.promised.name != chunk.file) {
+        if self
+            .open
+            .as_ref()
+            .is_none_or(|open| open.promised.name != chunk.file)
+        {
             self.close().await?;
             self.open = Some(self.begin(&chunk.file).await?);
         }
         let open = self.open.as_mut().expect("a file was just opened");
         if chunk.offset != open.received || chunk.offset + chunk.data.len() as u64 > open.promised.bytes {
-            return wrong(format!("offset {} of `{}` was not expected", chunk.offset, chunk.file));
+            return wrong(format!(
+                "offset {} of `{}` was not expected",
+                chunk.offset, chunk.file
+            ));
         }
-        open.file.write_all(&chunk.data).await.map_err(Error::file("write", &open.path))?;
+        open.file
+            .write_all(&chunk.data)
+            .await
+            .map_err(Error::file("write", &open.path))?;
         open.hasher.update(&chunk.data);
         open.received += chunk.data.len() as u64;
         Ok(())
@@ -133,35 +179,61 @@ impl Files {
 
     async fn begin(&mut self, name: &str) -> Result<Writing, Error> {
         let promised = self.expected.remove(name).ok_or_else(|| {
-            Error::decode("snapshot chunk", format!("`{name}` is not in the manifest or came twice"))
+            Error::decode(
+                "snapshot chunk",
+                format!("`{name}` is not in the manifest or came twice"),
+            )
         })?;
         let path = self.directory.join(name);
-        let file = File::create_new(&path).await.map_err(Error::file("create", &path))?;
-        Ok(Writing { promised, path, file, received: 0, hasher: sha2::Sha256::new() })
+        let file = File::create_new(&path)
+            .await
+            .map_err(Error::file("create", &path))?;
+        Ok(Writing {
+            promised,
+            path,
+            file,
+            received: 0,
+            hasher: sha2::Sha256::new(),
+        })
     }
 
     /// Checks and syncs the open file.
     async fn close(&mut self) -> Result<(), Error> {
-        let Some(open) = self.open.take() else { return Ok(()) };
+        let Some(open) = self.open.take() else {
+            return Ok(());
+        };
         let digest = Digest::new(open.hasher.finalize().into());
         if open.received != open.promised.bytes || digest != open.promised.sha256 {
-            let reason = format!("`{}` has {} bytes that hash to {digest}", open.promised.name, open.received);
+            let reason = format!(
+                "`{}` has {} bytes that hash to {digest}",
+                open.promised.name, open.received
+            );
             return Err(Error::decode("snapshot file", reason));
         }
-        open.file.sync_all().await.map_err(Error::file("sync", &open.path))
+        open.file
+            .sync_all()
+            .await
+            .map_err(Error::file("sync", &open.path))
     }
 
     /// Checks that everything promised is there; files without bytes need no chunk.
     async fn finish(mut self) -> Result<(), Error> {
         self.close().await?;
-        let empty: Vec<String> =
-            self.expected.values().filter(|file| file.bytes == 0).map(|file| file.name.clone()).collect();
+        let empty: Vec<String> = self
+            .expected
+            .values()
+            .filter(|file| file.bytes == 0)
+            .map(|file| file.name.clone())
+            .collect();
         for name in empty {
             self.open = Some(self.begin(&name).await?);
             self.close().await?;
         }
         match self.expected.into_keys().next() {
-            Some(name) => Err(Error::decode("snapshot", format!("the file `{name}` did not come"))),
+            Some(name) => Err(Error::decode(
+                "snapshot",
+                format!("the file `{name}` did not come"),
+            )),
             None => Ok(()),
         }
     }

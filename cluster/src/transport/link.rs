@@ -72,11 +72,20 @@ impl LinkTask {
         let (frames, outgoing) = mpsc::channel(FRAMES_WAITING);
         let opening = self.client.exchange(ReceiverStream::new(outgoing));
         match tokio::time::timeout(self.config.connect_timeout, opening).await {
-            Err(_) => Err(format!("no connection to {} within {:?}", self.peer, self.config.connect_timeout)),
+            Err(_) => Err(format!(
+                "no connection to {} within {:?}",
+                self.peer, self.config.connect_timeout
+            )),
             Ok(Err(status)) => Err(format!("{} refused the stream: {}", self.peer, status.message())),
             Ok(Ok(response)) => {
-                self.metrics.connections.with_label_values(&[&self.peer.node.to_string()]).inc();
-                Ok(Session { frames, replies: response.into_inner() })
+                self.metrics
+                    .connections
+                    .with_label_values(&[&self.peer.node.to_string()])
+                    .inc();
+                Ok(Session {
+                    frames,
+                    replies: response.into_inner(),
+                })
             }
         }
     }
@@ -161,7 +170,11 @@ impl Pending {
                     self.waiting.retain(|_, answer| !answer.is_closed());
                 }
                 self.waiting.insert(self.correlation, call.answer);
-                Envelope { group: call.group.get(), correlation: self.correlation, body: Some(call.body) }
+                Envelope {
+                    group: call.group.get(),
+                    correlation: self.correlation,
+                    body: Some(call.body),
+                }
             })
             .collect();
         Frame { envelopes }
@@ -178,7 +191,9 @@ impl Pending {
 
     fn fail(self, reason: &str) {
         for answer in self.waiting.into_values() {
-            let _ = answer.send(Err(CallError::Unreachable { reason: reason.to_owned() }));
+            let _ = answer.send(Err(CallError::Unreachable {
+                reason: reason.to_owned(),
+            }));
         }
     }
 }

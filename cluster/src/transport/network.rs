@@ -19,7 +19,8 @@ use super::Transport;
 use super::outbox::{CallError, Priority};
 use crate::codec;
 use crate::consensus::{
-    Address, AppendReply, AppendRequest, LogId, TransferReply, TransferRequest, TypeConfig, Vote, VoteReply, VoteRequest,
+    Address, AppendReply, AppendRequest, LogId, TransferReply, TransferRequest, TypeConfig, Vote, VoteReply,
+    VoteRequest,
 };
 use crate::error::{Error, chain};
 use crate::freshness::Freshness;
@@ -39,7 +40,11 @@ pub(crate) struct NetworkFactory {
 impl NetworkFactory {
     fn client(&self, target: u64, address: &Address, priority: Priority) -> Network {
         self.transport.heard_of(&address.of_node(target));
-        Network { factory: self.clone(), target: NodeId::new(target), priority }
+        Network {
+            factory: self.clone(),
+            target: NodeId::new(target),
+            priority,
+        }
     }
 }
 
@@ -69,18 +74,32 @@ impl Network {
     }
 
     fn push(&self, priority: Priority, body: Body) -> CallResult<Answer> {
-        let link = self.transport().link(self.target).map_err(|error| unreachable(&error))?;
-        link.outbox.push(priority, self.factory.group, body).map_err(|error| {
-            if matches!(error, CallError::Full { .. }) {
-                self.transport().metrics.messages_refused.with_label_values(&[&self.target.to_string()]).inc();
-            }
-            unreachable(&error)
-        })
+        let link = self
+            .transport()
+            .link(self.target)
+            .map_err(|error| unreachable(&error))?;
+        link.outbox
+            .push(priority, self.factory.group, body)
+            .map_err(|error| {
+                if matches!(error, CallError::Full { .. }) {
+                    self.transport()
+                        .metrics
+                        .messages_refused
+                        .with_label_values(&[&self.target.to_string()])
+                        .inc();
+                }
+                unreachable(&error)
+            })
     }
 
     fn patience(&self, action: RPCTypes, timeout: Duration) -> Timeout<TypeConfig> {
         let id = self.transport().identity.node.get();
-        Timeout { action, id, target: self.target.get(), timeout }
+        Timeout {
+            action,
+            id,
+            target: self.target.get(),
+            timeout,
+        }
     }
 
     /// Sends an urgent message and waits for its answer.
@@ -101,7 +120,9 @@ impl Network {
         let sent = self.push(self.priority, Body::Append(codec::append(request, age_ms)));
         let patience = self.patience(RPCTypes::AppendEntries, self.transport().config.append_timeout);
         async move {
-            let Body::AppendReply(reply) = receive(sent?, patience).await? else { return Err(unexpected()) };
+            let Body::AppendReply(reply) = receive(sent?, patience).await? else {
+                return Err(unexpected());
+            };
             let reply = codec::append_reply_from(reply).map_err(|error| broken(&error))?;
             append_result(reply, previous, last)
         }
@@ -127,7 +148,9 @@ fn append_result(
 async fn receive(answer: Answer, patience: Timeout<TypeConfig>) -> CallResult<Body> {
     match tokio::time::timeout(patience.timeout, answer).await {
         Err(_) => Err(RPCError::Timeout(patience)),
-        Ok(Err(_)) => Err(RPCError::Unreachable(Unreachable::from_string("the link to the peer is closed"))),
+        Ok(Err(_)) => Err(RPCError::Unreachable(Unreachable::from_string(
+            "the link to the peer is closed",
+        ))),
         Ok(Ok(Err(error))) => Err(unreachable(&error)),
         Ok(Ok(Ok(Body::Refusal(refusal)))) => {
             Err(RPCError::Unreachable(Unreachable::from_string(refusal.reason)))
@@ -145,14 +168,20 @@ fn broken(error: &Error) -> RPCError<TypeConfig> {
 }
 
 fn unexpected() -> RPCError<TypeConfig> {
-    RPCError::Unreachable(Unreachable::from_string("the peer's answer does not fit the request"))
+    RPCError::Unreachable(Unreachable::from_string(
+        "the peer's answer does not fit the request",
+    ))
 }
 
 impl RaftNetworkV2<TypeConfig> for Network {
     type SnapshotData = SnapshotData;
 
     async fn append_entries(&mut self, request: AppendRequest, _: RPCOption) -> CallResult<AppendReply> {
-        let last = request.entries.last().map(|entry| entry.log_id).or(request.prev_log_id);
+        let last = request
+            .entries
+            .last()
+            .map(|entry| entry.log_id)
+            .or(request.prev_log_id);
         Ok(match self.send_append(request).await? {
             Ok(matching) if matching == last => AppendReply::Success,
             Ok(matching) => AppendReply::PartialSuccess(matching),
@@ -199,7 +228,9 @@ impl RaftNetworkV2<TypeConfig> for Network {
         cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         option: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
-        let sending = self.transport().send_snapshot(self.target, self.factory.group, vote, snapshot);
+        let sending = self
+            .transport()
+            .send_snapshot(self.target, self.factory.group, vote, snapshot);
         tokio::select! {
             sent = sending => match sent {
                 Ok(vote) => Ok(SnapshotResponse::new(vote)),
@@ -212,7 +243,11 @@ impl RaftNetworkV2<TypeConfig> for Network {
         }
     }
 
-    async fn transfer_leader(&mut self, request: TransferRequest, option: RPCOption) -> CallResult<TransferReply> {
+    async fn transfer_leader(
+        &mut self,
+        request: TransferRequest,
+        option: RPCOption,
+    ) -> CallResult<TransferReply> {
         let body = Body::Transfer(codec::transfer(&request));
         let Body::TransferReply(reply) = self.ask(RPCTypes::TransferLeader, body, &option).await? else {
             return Err(unexpected());
@@ -222,6 +257,8 @@ impl RaftNetworkV2<TypeConfig> for Network {
 }
 
 fn vote_reply(body: Body) -> CallResult<VoteReply> {
-    let Body::VoteReply(reply) = body else { return Err(unexpected()) };
+    let Body::VoteReply(reply) = body else {
+        return Err(unexpected());
+    };
     codec::vote_reply_from(reply).map_err(|error| broken(&error))
 }

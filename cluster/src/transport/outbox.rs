@@ -55,7 +55,9 @@ impl Call {
     /// Tells whoever waits that there will be no answer.
     pub(crate) fn fail(self, reason: &str) {
         // Nobody waits any more when the caller's time ran out.
-        let _ = self.answer.send(Err(CallError::Unreachable { reason: reason.to_owned() }));
+        let _ = self.answer.send(Err(CallError::Unreachable {
+            reason: reason.to_owned(),
+        }));
     }
 }
 
@@ -88,7 +90,14 @@ pub(crate) fn outbox(config: &HostConfig) -> (Outbox, Inbox) {
         messages_max: config.outbox_messages_max,
         bytes_max: config.outbox_bytes_max,
     };
-    (outbox, Inbox { urgent: urgent_inbox, bulk: bulk_inbox, queued_bytes })
+    (
+        outbox,
+        Inbox {
+            urgent: urgent_inbox,
+            bulk: bulk_inbox,
+            queued_bytes,
+        },
+    )
 }
 
 impl Outbox {
@@ -102,7 +111,10 @@ impl Outbox {
         let (answer, answered) = oneshot::channel();
         let bytes = body.encoded_len();
         let queued = self.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
-        let full = || CallError::Full { messages: self.messages_max, bytes: queued };
+        let full = || CallError::Full {
+            messages: self.messages_max,
+            bytes: queued,
+        };
         // A message larger than the whole outbox still passes when nothing else waits, or it could never pass.
         if queued > 0 && queued + bytes > self.bytes_max {
             self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
@@ -112,15 +124,22 @@ impl Outbox {
             Priority::Urgent => &self.urgent,
             Priority::Bulk => &self.bulk,
         };
-        queue.try_send(Call { group, body, answer, bytes }).map_err(|refused| {
-            self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
-            match refused {
-                mpsc::error::TrySendError::Full(_) => full(),
-                mpsc::error::TrySendError::Closed(_) => {
-                    CallError::Unreachable { reason: "its link is closed".to_owned() }
+        queue
+            .try_send(Call {
+                group,
+                body,
+                answer,
+                bytes,
+            })
+            .map_err(|refused| {
+                self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+                match refused {
+                    mpsc::error::TrySendError::Full(_) => full(),
+                    mpsc::error::TrySendError::Closed(_) => CallError::Unreachable {
+                        reason: "its link is closed".to_owned(),
+                    },
                 }
-            }
-        })?;
+            })?;
         Ok(answered)
     }
 }
@@ -138,7 +157,9 @@ impl Inbox {
         let mut bytes = first.bytes;
         let mut calls = vec![first];
         while calls.len() < FRAME_MESSAGES_MAX && bytes < FRAME_BYTES_MAX {
-            let Ok(call) = self.urgent.try_recv().or_else(|_| self.bulk.try_recv()) else { break };
+            let Ok(call) = self.urgent.try_recv().or_else(|_| self.bulk.try_recv()) else {
+                break;
+            };
             bytes += call.bytes;
             calls.push(call);
         }
@@ -158,7 +179,10 @@ mod tests {
             payload: Some(wire::entry::Payload::Request(vec![0; bytes].into())),
             ..wire::Entry::default()
         };
-        Body::Append(wire::AppendRequest { entries: vec![entry], ..wire::AppendRequest::default() })
+        Body::Append(wire::AppendRequest {
+            entries: vec![entry],
+            ..wire::AppendRequest::default()
+        })
     }
 
     fn vote() -> Body {
@@ -179,10 +203,16 @@ mod tests {
 
     #[tokio::test]
     async fn a_full_outbox_refuses_and_takes_again_once_emptied() {
-        let config = HostConfig { outbox_bytes_max: 100, ..HostConfig::default() };
+        let config = HostConfig {
+            outbox_bytes_max: 100,
+            ..HostConfig::default()
+        };
         let (outbox, mut inbox) = outbox(&config);
         let _first = outbox.push(Priority::Bulk, GROUP, entries(80)).unwrap();
-        assert!(matches!(outbox.push(Priority::Bulk, GROUP, entries(80)), Err(CallError::Full { .. })));
+        assert!(matches!(
+            outbox.push(Priority::Bulk, GROUP, entries(80)),
+            Err(CallError::Full { .. })
+        ));
         inbox.next().await.unwrap();
         let _second = outbox.push(Priority::Bulk, GROUP, entries(80)).unwrap();
     }

@@ -61,7 +61,10 @@ pub(crate) struct Gate {
 
 impl Gate {
     pub(crate) fn new(identity: Identity) -> Self {
-        Self { identity, seen: Mutex::default() }
+        Self {
+            identity,
+            seen: Mutex::default(),
+        }
     }
 
     /// The caller, if the call is meant for this node.
@@ -71,7 +74,10 @@ impl Gate {
         let incarnation: u64 = field(metadata, INCARNATION)?;
         let to: NodeId = field(metadata, TO)?;
         if cluster != self.identity.cluster || to != self.identity.node {
-            let meant = format!("this is {}, the call is for node {to} of cluster {cluster}", self.identity);
+            let meant = format!(
+                "this is {}, the call is for node {to} of cluster {cluster}",
+                self.identity
+            );
             tracing::warn!(caller = %from, %cluster, %to, "refused a call that is not for this node");
             return Err(Status::failed_precondition(meant));
         }
@@ -101,11 +107,19 @@ mod tests {
     use super::*;
 
     fn identity(node: u64, incarnation: u64) -> Identity {
-        Identity { cluster: Uuid::from_u128(7), node: NodeId::new(node), incarnation }
+        Identity {
+            cluster: Uuid::from_u128(7),
+            node: NodeId::new(node),
+            incarnation,
+        }
     }
 
     fn call(from: Identity, to: u64) -> MetadataMap {
-        Stamp::new(&from, NodeId::new(to)).call(Request::new(())).unwrap().metadata().clone()
+        Stamp::new(&from, NodeId::new(to))
+            .call(Request::new(()))
+            .unwrap()
+            .metadata()
+            .clone()
     }
 
     #[test]
@@ -117,7 +131,10 @@ mod tests {
     #[test]
     fn a_call_for_another_node_or_cluster_is_refused_with_this_nodes_name() {
         let gate = Gate::new(identity(2, 1));
-        let elsewhere = Identity { cluster: Uuid::from_u128(8), ..identity(1, 1) };
+        let elsewhere = Identity {
+            cluster: Uuid::from_u128(8),
+            ..identity(1, 1)
+        };
         for metadata in [call(identity(1, 1), 3), call(elsewhere, 2)] {
             let status = gate.admit(&metadata).unwrap_err();
             assert_eq!(status.code(), tonic::Code::FailedPrecondition);

@@ -47,7 +47,11 @@ impl Transport {
         vote: Vote,
         snapshot: SnapshotOf<TypeConfig, SnapshotData>,
     ) -> Result<Vote, SendError> {
-        let _turn = self.snapshot_sends.acquire().await.expect("the semaphore is never closed");
+        let _turn = self
+            .snapshot_sends
+            .acquire()
+            .await
+            .expect("the semaphore is never closed");
         let data = snapshot.snapshot;
         let record = codec::snapshot_record(&snapshot.meta, encode_manifest(&data.manifest));
         let header = wire::SnapshotHeader {
@@ -70,7 +74,10 @@ impl Transport {
             }
             reply = &mut sending => reply,
         };
-        let reply = reply.map_err(|status| SendError::Remote { to, reason: status.message().to_owned() })?;
+        let reply = reply.map_err(|status| SendError::Remote {
+            to,
+            reason: status.message().to_owned(),
+        })?;
         self.metrics.snapshots_sent.inc();
         self.metrics.snapshot_bytes_sent.inc_by(bytes);
         let vote = reply.into_inner().vote;
@@ -85,13 +92,21 @@ impl Transport {
         data: &SnapshotData,
         parts: mpsc::Sender<wire::SnapshotPart>,
     ) -> Result<(), Error> {
-        if parts.send(wire::SnapshotPart { part: Some(Part::Header(header)) }).await.is_err() {
+        if parts
+            .send(wire::SnapshotPart {
+                part: Some(Part::Header(header)),
+            })
+            .await
+            .is_err()
+        {
             return Ok(());
         }
         let mut pace = Pace::new(self.config.snapshot_bytes_per_second);
         for file in &data.manifest.files {
             let path = data.path().join(&file.name);
-            let mut source = tokio::fs::File::open(&path).await.map_err(Error::file("open", &path))?;
+            let mut source = tokio::fs::File::open(&path)
+                .await
+                .map_err(Error::file("open", &path))?;
             let mut offset = 0;
             while let Some(bytes) = self.read_chunk(&path, &mut source).await? {
                 let length = bytes.len() as u64;
@@ -103,7 +118,13 @@ impl Transport {
                 };
                 offset += length;
                 pace.spend(length).await;
-                if parts.send(wire::SnapshotPart { part: Some(Part::Chunk(chunk)) }).await.is_err() {
+                if parts
+                    .send(wire::SnapshotPart {
+                        part: Some(Part::Chunk(chunk)),
+                    })
+                    .await
+                    .is_err()
+                {
                     return Ok(());
                 }
             }
@@ -114,7 +135,10 @@ impl Transport {
     async fn read_chunk(&self, path: &Path, source: &mut tokio::fs::File) -> Result<Option<BytesMut>, Error> {
         let mut chunk = BytesMut::with_capacity(self.config.snapshot_chunk_bytes);
         while chunk.len() < self.config.snapshot_chunk_bytes {
-            let count = source.read_buf(&mut chunk).await.map_err(Error::file("read", path))?;
+            let count = source
+                .read_buf(&mut chunk)
+                .await
+                .map_err(Error::file("read", path))?;
             if count == 0 {
                 break;
             }
@@ -131,7 +155,10 @@ struct Pace {
 
 impl Pace {
     fn new(bytes_per_second: u64) -> Self {
-        Self { bytes_per_second, due: Instant::now() }
+        Self {
+            bytes_per_second,
+            due: Instant::now(),
+        }
     }
 
     /// Waits until `bytes` may be sent.

@@ -7,8 +7,15 @@ async fn leadership_is_handed_over_from_any_node() {
     let cluster = Cluster::voting(3, config()).await;
     for place in [0, 1, 2, 0] {
         let to = cluster.nodes[place].peer.node;
-        cluster.nodes[(place + 1) % 3].host().transfer_leader(GROUP, to, deadline()).await.unwrap();
-        eventually("the new leader knows", || (cluster.nodes[place].status().leader == Some(to)).then_some(())).await;
+        cluster.nodes[(place + 1) % 3]
+            .host()
+            .transfer_leader(GROUP, to, deadline())
+            .await
+            .unwrap();
+        eventually("the new leader knows", || {
+            (cluster.nodes[place].status().leader == Some(to)).then_some(())
+        })
+        .await;
         cluster.nodes[(place + 2) % 3].put("a", place as u64).await;
     }
 }

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use covey_cluster::{
-    Committed, Consistency, GroupStatus, Host, HostConfig, Identity, LogPosition, Peer, Role, StateMachine, Stores,
+    Committed, Consistency, GroupStatus, Host, HostConfig, Identity, LogPosition, Peer, Role, StateMachine,
+    Stores,
 };
 use covey_state::{Change, GroupId, Key, NodeId, Record, View as _};
 use covey_storage as storage;
@@ -43,7 +44,9 @@ pub(crate) async fn eventually<T>(what: &str, mut holds: impl FnMut() -> Option<
             }
         }
     };
-    tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("never came: {what}"))
+    tokio::time::timeout(PATIENCE, waiting)
+        .await
+        .unwrap_or_else(|_| panic!("never came: {what}"))
 }
 
 /// Timers for a busy test machine, and snapshots after a few entries.
@@ -68,12 +71,7 @@ struct Numbers {
 }
 
 impl StateMachine for Numbers {
-    fn apply(
-        &self,
-        _: LogPosition,
-        entry: &[u8],
-        batch: &mut GroupBatch,
-    ) -> Result<Bytes, storage::Error> {
+    fn apply(&self, _: LogPosition, entry: &[u8], batch: &mut GroupBatch) -> Result<Bytes, storage::Error> {
         let entry = std::str::from_utf8(entry).unwrap();
         let (name, number) = entry.split_once('=').unwrap();
         if name == format!("fault on {}", self.node) {
@@ -132,14 +130,21 @@ impl TestNode {
 
     /// Reads with the strongest promise.
     pub(crate) async fn read(&self, name: &str) -> Option<u64> {
-        self.host().read(GROUP, Consistency::Linearizable, deadline()).await.unwrap();
+        self.host()
+            .read(GROUP, Consistency::Linearizable, deadline())
+            .await
+            .unwrap();
         self.number(name)
     }
 
     /// Starts the node on the address it had before, if it had one.
     pub(crate) async fn start(&mut self) {
         self.incarnation += 1;
-        let address = if self.peer.peer_addr.is_empty() { "127.0.0.1:0" } else { &self.peer.peer_addr };
+        let address = if self.peer.peer_addr.is_empty() {
+            "127.0.0.1:0"
+        } else {
+            &self.peer.peer_addr
+        };
         let listener = listen(address).await;
         self.peer.peer_addr = listener.local_addr().unwrap().to_string();
         let statedb = self.open_state().await;
@@ -148,22 +153,36 @@ impl TestNode {
             statedb: statedb.clone(),
             snapshot_dir: self.dir.join("snapshots"),
         };
-        let identity =
-            Identity { cluster: self.cluster, node: self.peer.node, incarnation: self.incarnation };
+        let identity = Identity {
+            cluster: self.cluster,
+            node: self.peer.node,
+            incarnation: self.incarnation,
+        };
         let machine = Arc::new(Numbers { node: self.peer.node });
-        let host = Host::start(self.config.clone(), identity, stores, machine).await.unwrap();
+        let host = Host::start(self.config.clone(), identity, stores, machine)
+            .await
+            .unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
-        let served = Server::builder().add_service(host.peer_service()).serve_with_incoming_shutdown(
-            TcpListenerStream::new(listener),
-            async { drop(stopped.await) },
-        );
+        let served = Server::builder()
+            .add_service(host.peer_service())
+            .serve_with_incoming_shutdown(TcpListenerStream::new(listener), async { drop(stopped.await) });
         let server = tokio::spawn(async move { served.await.unwrap() });
-        self.running = Some(Running { host, statedb, stop, server });
+        self.running = Some(Running {
+            host,
+            statedb,
+            stop,
+            server,
+        });
     }
 
     /// Stops the node; what it has on disk stays.
     pub(crate) async fn stop(&mut self) {
-        let Running { host, statedb, stop, server } = self.running.take().unwrap();
+        let Running {
+            host,
+            statedb,
+            stop,
+            server,
+        } = self.running.take().unwrap();
         host.shutdown().await;
         drop(statedb);
         let _ = stop.send(());
@@ -174,12 +193,18 @@ impl TestNode {
     // The tasks of the groups that were stopped may hold the databases a little longer.
     async fn open_log(&self) -> RaftDb {
         let path = self.dir.join("raft");
-        eventually("the log database is free", || RaftDb::open(&path, RaftDbConfig::default()).ok()).await
+        eventually("the log database is free", || {
+            RaftDb::open(&path, RaftDbConfig::default()).ok()
+        })
+        .await
     }
 
     async fn open_state(&self) -> StateDb {
         let path = self.dir.join("state");
-        eventually("the state database is free", || StateDb::open(&path, StateDbConfig::default()).ok()).await
+        eventually("the state database is free", || {
+            StateDb::open(&path, StateDbConfig::default()).ok()
+        })
+        .await
     }
 }
 
@@ -206,7 +231,11 @@ impl Cluster {
         for number in 1..=count {
             let node = NodeId::new(number);
             let mut node = TestNode {
-                peer: Peer { node, peer_addr: String::new(), api_addr: format!("api-{number}") },
+                peer: Peer {
+                    node,
+                    peer_addr: String::new(),
+                    api_addr: format!("api-{number}"),
+                },
                 cluster,
                 config: config.clone(),
                 dir: dir.path().join(number.to_string()),
@@ -228,7 +257,11 @@ impl Cluster {
             node.host().open_group(GROUP).await.unwrap();
         }
         let peers = cluster.nodes.iter().map(|node| node.peer.clone()).collect();
-        cluster.nodes[0].host().bootstrap_group(GROUP, peers).await.unwrap();
+        cluster.nodes[0]
+            .host()
+            .bootstrap_group(GROUP, peers)
+            .await
+            .unwrap();
         cluster.leader().await;
         cluster
     }
@@ -246,7 +279,11 @@ impl Cluster {
     pub(crate) async fn leader(&self) -> usize {
         eventually("a leader", || {
             self.nodes.iter().position(|node| {
-                node.running.is_some() && node.host().group(GROUP).is_some_and(|status| status.role == Role::Leader)
+                node.running.is_some()
+                    && node
+                        .host()
+                        .group(GROUP)
+                        .is_some_and(|status| status.role == Role::Leader)
             })
         })
         .await
@@ -255,7 +292,9 @@ impl Cluster {
     /// A place that the leader does not have.
     pub(crate) async fn follower(&self) -> usize {
         let leader = self.leader().await;
-        (0..self.nodes.len()).find(|place| *place != leader && self.nodes[*place].running.is_some()).unwrap()
+        (0..self.nodes.len())
+            .find(|place| *place != leader && self.nodes[*place].running.is_some())
+            .unwrap()
     }
 }
 

@@ -8,25 +8,56 @@ use crate::harness::{Cluster, GROUP, config, deadline, eventually, ids};
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_joins_as_a_learner_becomes_a_voter_and_leaves_again() {
     let cluster = Cluster::of(3, config()).await;
-    let [first, second, third] = &cluster.nodes[..] else { unreachable!() };
-    first.host().bootstrap_group(GROUP, vec![first.peer.clone()]).await.unwrap();
+    let [first, second, third] = &cluster.nodes[..] else {
+        unreachable!()
+    };
+    first
+        .host()
+        .bootstrap_group(GROUP, vec![first.peer.clone()])
+        .await
+        .unwrap();
     first.put("a", 1).await;
     for node in [second, third] {
         node.host().open_group(GROUP).await.unwrap();
         // From a node that is not the leader, and may not even be a member yet.
-        third.host().add_learner(GROUP, node.peer.clone(), deadline()).await.unwrap();
+        third
+            .host()
+            .add_learner(GROUP, node.peer.clone(), deadline())
+            .await
+            .unwrap();
     }
     assert_eq!(first.status().learners, [NodeId::new(2), NodeId::new(3)]);
-    eventually("the learner follows", || (second.number("a") == Some(1)).then_some(())).await;
+    eventually("the learner follows", || {
+        (second.number("a") == Some(1)).then_some(())
+    })
+    .await;
     assert_eq!(second.status().role, Role::Learner);
 
-    second.host().change_voters(GROUP, ids([1, 2, 3]), true, deadline()).await.unwrap();
-    eventually("three voters", || (third.status().voters.len() == 3).then_some(())).await;
+    second
+        .host()
+        .change_voters(GROUP, ids([1, 2, 3]), true, deadline())
+        .await
+        .unwrap();
+    eventually("three voters", || {
+        (third.status().voters.len() == 3).then_some(())
+    })
+    .await;
     third.put("a", 2).await;
 
-    first.host().change_voters(GROUP, ids([1, 2]), true, deadline()).await.unwrap();
-    first.host().remove_learner(GROUP, NodeId::new(3), deadline()).await.unwrap();
-    eventually("two members", || (second.status().learners.is_empty()).then_some(())).await;
+    first
+        .host()
+        .change_voters(GROUP, ids([1, 2]), true, deadline())
+        .await
+        .unwrap();
+    first
+        .host()
+        .remove_learner(GROUP, NodeId::new(3), deadline())
+        .await
+        .unwrap();
+    eventually("two members", || {
+        (second.status().learners.is_empty()).then_some(())
+    })
+    .await;
     assert_eq!(second.status().voters, [NodeId::new(1), NodeId::new(2)]);
 
     third.host().close_group(GROUP, Wipe::Erase).await.unwrap();
@@ -39,9 +70,20 @@ async fn a_leader_can_be_taken_out_of_the_voters() {
     let cluster = Cluster::voting(3, config()).await;
     let leader = cluster.leader().await;
     let rest = ids((1..=3).filter(|number| *number != leader as u64 + 1));
-    cluster.nodes[leader].host().change_voters(GROUP, rest.clone(), true, deadline()).await.unwrap();
-    let other = cluster.nodes.iter().find(|node| rest.contains(&node.peer.node)).unwrap();
-    eventually("another leader", || other.status().leader.filter(|id| rest.contains(id))).await;
+    cluster.nodes[leader]
+        .host()
+        .change_voters(GROUP, rest.clone(), true, deadline())
+        .await
+        .unwrap();
+    let other = cluster
+        .nodes
+        .iter()
+        .find(|node| rest.contains(&node.peer.node))
+        .unwrap();
+    eventually("another leader", || {
+        other.status().leader.filter(|id| rest.contains(id))
+    })
+    .await;
     other.put("a", 1).await;
     assert_eq!(cluster.nodes[leader].read("a").await, Some(1));
 }

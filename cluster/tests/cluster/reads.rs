@@ -24,7 +24,11 @@ async fn a_reader_with_a_token_sees_its_own_write() {
     let leader = cluster.leader().await;
     let committed = cluster.nodes[leader].put("a", 7).await;
     let token = Consistency::AtLeast(committed.position.index);
-    let point = cluster.nodes[follower].host().read(GROUP, token, deadline()).await.unwrap();
+    let point = cluster.nodes[follower]
+        .host()
+        .read(GROUP, token, deadline())
+        .await
+        .unwrap();
     assert!(point.index >= committed.position.index);
     assert_eq!(cluster.nodes[follower].number("a"), Some(7));
 }
@@ -36,7 +40,11 @@ async fn a_bounded_read_on_a_follower_becomes_local_once_the_leader_was_heard() 
     let bound = Duration::from_secs(5);
     let mut rounds = 0;
     let point = loop {
-        let point = follower.host().read(GROUP, Consistency::Bounded(bound), deadline()).await.unwrap();
+        let point = follower
+            .host()
+            .read(GROUP, Consistency::Bounded(bound), deadline())
+            .await
+            .unwrap();
         assert!(point.staleness <= bound);
         // A read that had to ask the leader is as fresh as can be; a local one knows its age.
         if point.staleness > Duration::ZERO {
@@ -64,7 +72,10 @@ async fn many_concurrent_reads_are_answered_together() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_read_where_there_is_no_replica_says_so() {
     let cluster = Cluster::of(1, config()).await;
-    let read = cluster.nodes[0].host().read(GroupId::new(9), Consistency::Local, deadline()).await;
+    let read = cluster.nodes[0]
+        .host()
+        .read(GroupId::new(9), Consistency::Local, deadline())
+        .await;
     assert!(matches!(read, Err(Error::NotHosted { .. })));
 }
 
@@ -73,7 +84,10 @@ async fn the_applied_index_can_be_followed() {
     let cluster = Cluster::voting(1, config()).await;
     let mut applied = cluster.nodes[0].host().applied(GROUP).unwrap();
     let committed = cluster.nodes[0].put("a", 1).await;
-    applied.wait_for(|index| *index >= committed.position.index).await.unwrap();
+    applied
+        .wait_for(|index| *index >= committed.position.index)
+        .await
+        .unwrap();
     eventually("the status follows", || {
         (cluster.nodes[0].status().applied_index >= Some(committed.position.index)).then_some(())
     })

@@ -14,22 +14,42 @@ async fn a_follower_that_was_away_too_long_gets_a_snapshot() {
     write_many(&cluster, leader).await;
     cluster.nodes[away].start().await;
     cluster.introduce();
-    eventually("a snapshot on the late follower", || cluster.nodes[away].status().snapshot_index).await;
+    // It may have been stopped before it had anything on disk.
+    cluster.nodes[away].host().open_group(GROUP).await.unwrap();
+    eventually("a snapshot on the late follower", || {
+        cluster.nodes[away].status().snapshot_index
+    })
+    .await;
     for number in [0, MANY / 2, MANY - 1] {
-        assert_eq!(cluster.nodes[away].read(&format!("k{number}")).await, Some(number));
+        assert_eq!(
+            cluster.nodes[away].read(&format!("k{number}")).await,
+            Some(number)
+        );
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_learner_gets_a_snapshot_and_becomes_a_voter() {
     let cluster = Cluster::of(2, config()).await;
-    cluster.nodes[0].host().bootstrap_group(GROUP, vec![cluster.nodes[0].peer.clone()]).await.unwrap();
+    cluster.nodes[0]
+        .host()
+        .bootstrap_group(GROUP, vec![cluster.nodes[0].peer.clone()])
+        .await
+        .unwrap();
     cluster.leader().await;
     write_many(&cluster, 0).await;
     let (leader, learner) = (&cluster.nodes[0], &cluster.nodes[1]);
     learner.host().open_group(GROUP).await.unwrap();
-    leader.host().add_learner(GROUP, learner.peer.clone(), deadline()).await.unwrap();
-    leader.host().change_voters(GROUP, ids([1, 2]), true, deadline()).await.unwrap();
+    leader
+        .host()
+        .add_learner(GROUP, learner.peer.clone(), deadline())
+        .await
+        .unwrap();
+    leader
+        .host()
+        .change_voters(GROUP, ids([1, 2]), true, deadline())
+        .await
+        .unwrap();
     assert_eq!(learner.read("k0").await, Some(0));
     assert!(learner.status().snapshot_index.is_some());
 }
@@ -41,7 +61,10 @@ async fn a_snapshot_survives_a_restart() {
     let taken = cluster.nodes[0].status().snapshot_index;
     cluster.nodes[0].stop().await;
     cluster.nodes[0].start().await;
-    assert!(cluster.nodes[0].status().snapshot_index >= taken);
+    eventually("the same snapshot", || {
+        (cluster.nodes[0].status().snapshot_index >= taken).then_some(())
+    })
+    .await;
     assert_eq!(cluster.nodes[0].read("k0").await, Some(0));
 }
 
@@ -57,7 +80,10 @@ async fn write_many(cluster: &Cluster, leader: usize) {
     }
     host.snapshot(GROUP).await.unwrap();
     eventually("a snapshot of nearly everything", || {
-        cluster.nodes[leader].status().snapshot_index.filter(|index| *index + 1 >= MANY)
+        cluster.nodes[leader]
+            .status()
+            .snapshot_index
+            .filter(|index| *index + 1 >= MANY)
     })
     .await;
 }

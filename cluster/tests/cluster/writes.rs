@@ -14,12 +14,17 @@ async fn a_write_from_any_node_is_applied_on_every_node_in_one_order() {
     let cluster = Cluster::voting(3, config()).await;
     for (number, node) in cluster.nodes.iter().enumerate() {
         let committed = node.put("a", number as u64).await;
-        let before = number.checked_sub(1).map_or("none".to_owned(), |before| before.to_string());
+        let before = number
+            .checked_sub(1)
+            .map_or("none".to_owned(), |before| before.to_string());
         assert_eq!(committed.answer, Bytes::from(before));
         assert_eq!(committed.position.group, GROUP);
     }
     for node in &cluster.nodes {
-        eventually("the last write everywhere", || (node.number("a") == Some(2)).then_some(())).await;
+        eventually("the last write everywhere", || {
+            (node.number("a") == Some(2)).then_some(())
+        })
+        .await;
     }
 }
 
@@ -27,7 +32,9 @@ async fn a_write_from_any_node_is_applied_on_every_node_in_one_order() {
 async fn what_was_acknowledged_survives_a_restart_of_every_node() {
     let mut cluster = Cluster::voting(3, config()).await;
     for number in 0..20 {
-        cluster.nodes[number % 3].put(&format!("k{number}"), number as u64).await;
+        cluster.nodes[number % 3]
+            .put(&format!("k{number}"), number as u64)
+            .await;
     }
     for node in &mut cluster.nodes {
         node.stop().await;
@@ -37,7 +44,10 @@ async fn what_was_acknowledged_survives_a_restart_of_every_node() {
     }
     cluster.introduce();
     for number in 0..20 {
-        assert_eq!(cluster.nodes[(number + 1) % 3].read(&format!("k{number}")).await, Some(number as u64));
+        assert_eq!(
+            cluster.nodes[(number + 1) % 3].read(&format!("k{number}")).await,
+            Some(number as u64)
+        );
     }
 }
 
@@ -60,9 +70,17 @@ async fn a_group_goes_on_without_one_node_and_that_node_catches_up() {
 async fn a_node_without_a_replica_writes_to_the_groups_of_others() {
     let cluster = Cluster::of(3, config()).await;
     let group = SlotMap::new(4).unwrap().group_of(slot_of(b"entity"));
-    cluster.nodes[0].host().bootstrap_group(group, vec![cluster.nodes[0].peer.clone()]).await.unwrap();
+    cluster.nodes[0]
+        .host()
+        .bootstrap_group(group, vec![cluster.nodes[0].peer.clone()])
+        .await
+        .unwrap();
     let entry = Bytes::from_static(b"a=1");
-    let committed = cluster.nodes[2].host().propose(group, entry, deadline()).await.unwrap();
+    let committed = cluster.nodes[2]
+        .host()
+        .propose(group, entry, deadline())
+        .await
+        .unwrap();
     assert_eq!(committed.position.group, group);
 }
 
@@ -70,7 +88,11 @@ async fn a_node_without_a_replica_writes_to_the_groups_of_others() {
 async fn a_write_to_a_group_that_nobody_has_fails_at_its_deadline_and_says_why() {
     let cluster = Cluster::of(1, config()).await;
     let soon = Instant::now() + Duration::from_millis(200);
-    let error = cluster.nodes[0].host().propose(GroupId::new(9), Bytes::from_static(b"a=1"), soon).await.unwrap_err();
+    let error = cluster.nodes[0]
+        .host()
+        .propose(GroupId::new(9), Bytes::from_static(b"a=1"), soon)
+        .await
+        .unwrap_err();
     assert!(matches!(error, Error::Deadline { .. }), "{error}");
     assert!(error.to_string().contains("no running replica"), "{error}");
 }
@@ -81,12 +103,13 @@ async fn many_groups_share_one_host_and_many_writers_share_their_batches() {
     let host = cluster.nodes[0].host();
     let groups: Vec<GroupId> = (1..=8).map(GroupId::new).collect();
     for group in &groups {
-        host.bootstrap_group(*group, vec![cluster.nodes[0].peer.clone()]).await.unwrap();
+        host.bootstrap_group(*group, vec![cluster.nodes[0].peer.clone()])
+            .await
+            .unwrap();
     }
     let writes = groups.iter().flat_map(|group| {
-        (0..25).map(move |number| {
-            host.propose(*group, Bytes::from(format!("k{number}={number}")), deadline())
-        })
+        (0..25)
+            .map(move |number| host.propose(*group, Bytes::from(format!("k{number}={number}")), deadline()))
     });
     for written in futures::future::join_all(writes).await {
         written.unwrap();

@@ -1,7 +1,6 @@
 //! The ports themselves: bound early so that a taken port fails the start, served until the node stops.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use anyhow::Context as _;
 use axum::extract::State;
@@ -17,7 +16,6 @@ use tonic::transport::server::TcpIncoming;
 
 use super::front::{self, Gate};
 use crate::error::chain;
-use crate::metrics::Metrics;
 
 /// How often an idle connection is asked whether its other end still lives.
 const KEEPALIVE_EVERY: std::time::Duration = std::time::Duration::from_secs(15);
@@ -69,13 +67,14 @@ pub fn public_routes(services: Routes, gate: Gate) -> anyhow::Result<Routes> {
 
 /// Routes of which every request gets a caller, a deadline, a span, and is counted.
 pub fn behind_front(services: Routes, gate: Gate) -> Routes {
-    let pages = axum::Router::new().route("/metrics", get(metrics_page)).with_state(Arc::clone(&gate.metrics));
+    let pages = axum::Router::new().route("/metrics", get(metrics_page)).with_state(gate.clone());
     let router = services.into_axum_router().layer(from_fn_with_state(gate, front::admit));
     Routes::from(router.merge(pages))
 }
 
-async fn metrics_page(State(metrics): State<Arc<Metrics>>) -> Response {
-    match metrics.text() {
+async fn metrics_page(State(gate): State<Gate>) -> Response {
+    gate.membership.observe();
+    match gate.metrics.text() {
         Ok(text) => text.into_response(),
         Err(failure) => (StatusCode::INTERNAL_SERVER_ERROR, chain(&failure)).into_response(),
     }

@@ -11,13 +11,13 @@ use crate::error::Failure;
 use crate::serving;
 
 /// The service.
-pub struct ServingApi {
+pub(crate) struct ServingApi {
     context: Context,
 }
 
 impl ServingApi {
     /// The service over a running node.
-    pub fn new(context: Context) -> Self {
+    pub(crate) fn new(context: Context) -> Self {
         Self { context }
     }
 }

@@ -32,7 +32,10 @@ pub(crate) struct Apply {
 impl Apply {
     /// Applies this file or folder.
     pub(super) fn of(file: PathBuf) -> Self {
-        Self { file: vec![file], dry_run: false }
+        Self {
+            file: vec![file],
+            dry_run: false,
+        }
     }
 
     pub(super) async fn run(self, access: &Access) -> Result<(), Trouble> {
@@ -77,7 +80,11 @@ async fn dry_run(objects: &[Object], access: &Access) -> Result<(), Trouble> {
     };
     let mut listing = Listing::new(&["kind", "name", "change"]);
     for (object, change) in objects.iter().zip(changes) {
-        listing.row([object.kind().name().into(), object.name().into(), change.text().into()]);
+        listing.row([
+            object.kind().name().into(),
+            object.name().into(),
+            change.text().into(),
+        ]);
     }
     listing.print(access.output);
     Ok(())

@@ -22,7 +22,12 @@ pub(super) struct Bench {
 
 impl Bench {
     pub(super) async fn run(self) -> Result<(), Trouble> {
-        let options = BenchOptions { name: self.name, output_dir: self.output_dir };
-        bench::run(options).await.map_err(|error| Trouble::refused(format!("{error:#}"), "see `covey bench --help`"))
+        let options = BenchOptions {
+            name: self.name,
+            output_dir: self.output_dir,
+        };
+        bench::run(options)
+            .await
+            .map_err(|error| Trouble::refused(format!("{error:#}"), "see `covey bench --help`"))
     }
 }

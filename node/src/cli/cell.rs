@@ -23,7 +23,9 @@ pub(crate) fn of_text(text: &str, wanted: Option<DataType>) -> Value {
             "false" | "0" => Value::Bool(false),
             _ => kept(),
         },
-        Some(DataType::Int64) => text.parse().map_or_else(|_| whole_text(text).unwrap_or_else(kept), Value::Int64),
+        Some(DataType::Int64) => text
+            .parse()
+            .map_or_else(|_| whole_text(text).unwrap_or_else(kept), Value::Int64),
         Some(DataType::Float64) => finite_text(text).unwrap_or_else(kept),
         Some(DataType::Timestamp) => parse_moment(text).map_or_else(kept, Value::Timestamp),
         None => by_looks(text),
@@ -43,7 +45,10 @@ fn by_looks(text: &str) -> Value {
 }
 
 fn finite_text(text: &str) -> Option<Value> {
-    text.parse().ok().filter(|number: &f64| number.is_finite()).map(Value::Float64)
+    text.parse()
+        .ok()
+        .filter(|number: &f64| number.is_finite())
+        .map(Value::Float64)
 }
 
 fn whole_text(text: &str) -> Option<Value> {
@@ -98,13 +103,22 @@ pub(crate) fn of_value(value: Value, wanted: Option<DataType>) -> Value {
 /// The moment that a text means: RFC 3339, or a civil date or date and time, which is then UTC.
 pub(crate) fn parse_moment(text: &str) -> Option<Timestamp> {
     let instant = text.parse::<jiff::Timestamp>().ok();
-    let civil = || text.parse::<DateTime>().ok()?.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp());
-    instant.or_else(civil).map(|at| Timestamp::from_micros(at.as_microsecond()))
+    let civil = || {
+        text.parse::<DateTime>()
+            .ok()?
+            .to_zoned(TimeZone::UTC)
+            .ok()
+            .map(|zoned| zoned.timestamp())
+    };
+    instant
+        .or_else(civil)
+        .map(|at| Timestamp::from_micros(at.as_microsecond()))
 }
 
 /// [`parse_moment`] for command-line options.
 pub(crate) fn moment_option(text: &str) -> Result<Timestamp, String> {
-    parse_moment(text).ok_or_else(|| format!("`{text}` is not a time such as 2013-07-01T12:00:00Z or 2013-07-01"))
+    parse_moment(text)
+        .ok_or_else(|| format!("`{text}` is not a time such as 2013-07-01T12:00:00Z or 2013-07-01"))
 }
 
 /// `key=value` pairs of the command line.
@@ -118,8 +132,14 @@ pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
 /// `name=number` pairs of the command line.
 pub(crate) fn number_pair(text: &str) -> Result<(String, f64), String> {
     let (name, value) = pair(text)?;
-    let number: f64 = value.parse().map_err(|_| format!("`{value}` of `{name}` is not a number"))?;
-    if number.is_finite() { Ok((name, number)) } else { Err(format!("`{value}` of `{name}` is not finite")) }
+    let number: f64 = value
+        .parse()
+        .map_err(|_| format!("`{value}` of `{name}` is not a number"))?;
+    if number.is_finite() {
+        Ok((name, number))
+    } else {
+        Err(format!("`{value}` of `{name}` is not finite"))
+    }
 }
 
 /// A value for JSON and for tables.
@@ -136,8 +156,12 @@ pub(crate) fn to_json(value: &Value) -> Json {
 
 /// The name and the columns of a table that a node has sent.
 pub(crate) fn columns_of(table: covey_proto::v1::Table) -> Result<Vec<(String, Vec<Value>)>, Trouble> {
-    let (names, columns) = covey_proto::convert::table::from_wire(table)
-        .map_err(|fault| Trouble::refused(format!("the node's answer: {fault}"), "compare the versions of both sides"))?;
+    let (names, columns) = covey_proto::convert::table::from_wire(table).map_err(|fault| {
+        Trouble::refused(
+            format!("the node's answer: {fault}"),
+            "compare the versions of both sides",
+        )
+    })?;
     Ok(names.into_iter().zip(columns).collect())
 }
 
@@ -147,11 +171,17 @@ mod tests {
 
     #[test]
     fn texts_are_read_by_the_wanted_type_and_stay_texts_when_they_are_not_of_it() {
-        assert_eq!(of_text("12", Some(DataType::String)), Value::String("12".to_owned()));
+        assert_eq!(
+            of_text("12", Some(DataType::String)),
+            Value::String("12".to_owned())
+        );
         assert_eq!(of_text("12", Some(DataType::Int64)), Value::Int64(12));
         assert_eq!(of_text("12.0", Some(DataType::Int64)), Value::Int64(12));
         assert_eq!(of_text("12", Some(DataType::Float64)), Value::Float64(12.0));
-        assert_eq!(of_text("NA", Some(DataType::Float64)), Value::String("NA".to_owned()));
+        assert_eq!(
+            of_text("NA", Some(DataType::Float64)),
+            Value::String("NA".to_owned())
+        );
         assert_eq!(of_text("", Some(DataType::Float64)), Value::Null);
     }
 
@@ -166,7 +196,11 @@ mod tests {
     #[test]
     fn moments_are_read_with_and_without_a_zone() {
         let noon = Some(Timestamp::from_micros(1_372_680_000_000_000));
-        for text in ["2013-07-01T12:00:00Z", "2013-07-01T08:00:00-04:00", "2013-07-01 12:00:00"] {
+        for text in [
+            "2013-07-01T12:00:00Z",
+            "2013-07-01T08:00:00-04:00",
+            "2013-07-01 12:00:00",
+        ] {
             assert_eq!(parse_moment(text), noon, "{text}");
         }
         assert!(parse_moment("2013-07-01").is_some());
@@ -175,8 +209,17 @@ mod tests {
 
     #[test]
     fn numbers_that_are_not_finite_become_null() {
-        assert_eq!(of_value(Value::Float64(f64::NAN), Some(DataType::Float64)), Value::Null);
-        assert_eq!(of_value(Value::Float64(3.0), Some(DataType::Int64)), Value::Int64(3));
-        assert_eq!(of_value(Value::Float64(3.5), Some(DataType::Int64)), Value::Float64(3.5));
+        assert_eq!(
+            of_value(Value::Float64(f64::NAN), Some(DataType::Float64)),
+            Value::Null
+        );
+        assert_eq!(
+            of_value(Value::Float64(3.0), Some(DataType::Int64)),
+            Value::Int64(3)
+        );
+        assert_eq!(
+            of_value(Value::Float64(3.5), Some(DataType::Int64)),
+            Value::Float64(3.5)
+        );
     }
 }

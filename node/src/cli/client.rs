@@ -32,16 +32,34 @@ const LONG: Duration = Duration::from_secs(6 * 3600);
 #[command(next_help_heading = "Connection")]
 pub(crate) struct Access {
     /// Any node of the cluster
-    #[arg(long, global = true, env = "COVEY_ENDPOINT", default_value = "http://127.0.0.1:7400", value_name = "URL")]
+    #[arg(
+        long,
+        global = true,
+        env = "COVEY_ENDPOINT",
+        default_value = "http://127.0.0.1:7400",
+        value_name = "URL"
+    )]
     pub(crate) endpoint: String,
     /// How long to wait for an answer
-    #[arg(long, global = true, env = "COVEY_TIMEOUT", default_value = "30s", value_name = "LENGTH")]
+    #[arg(
+        long,
+        global = true,
+        env = "COVEY_TIMEOUT",
+        default_value = "30s",
+        value_name = "LENGTH"
+    )]
     pub(crate) timeout: Length,
     /// Who asks, for the audit trail [default: the name of the account]
     #[arg(long, global = true, env = "COVEY_USER", value_name = "NAME")]
     pub(crate) user: Option<String>,
     /// How to print results
-    #[arg(long, global = true, env = "COVEY_OUTPUT", value_enum, default_value = "table")]
+    #[arg(
+        long,
+        global = true,
+        env = "COVEY_OUTPUT",
+        value_enum,
+        default_value = "table"
+    )]
     pub(crate) output: Output,
 }
 
@@ -49,7 +67,11 @@ impl Access {
     /// Connects to the endpoint.
     pub(crate) async fn connect(&self) -> Result<Client, Trouble> {
         let account = || std::env::var("USER").ok().filter(|name| !name.is_empty());
-        let user = self.user.clone().or_else(account).unwrap_or_else(|| "cli".to_owned());
+        let user = self
+            .user
+            .clone()
+            .or_else(account)
+            .unwrap_or_else(|| "cli".to_owned());
         Client::connect(&self.endpoint, self.timeout.duration(), user).await
     }
 }
@@ -76,7 +98,11 @@ macro_rules! service {
 impl Client {
     /// Connects to a node; `timeout` is for the connection and then for each request.
     pub(crate) async fn connect(endpoint: &str, timeout: Duration, user: String) -> Result<Self, Trouble> {
-        let url = if endpoint.contains("://") { endpoint.to_owned() } else { format!("http://{endpoint}") };
+        let url = if endpoint.contains("://") {
+            endpoint.to_owned()
+        } else {
+            format!("http://{endpoint}")
+        };
         let wrong = |error: &dyn std::error::Error| {
             Trouble::usage(
                 format!("--endpoint `{endpoint}` is no address: {}", chain(error)),
@@ -90,7 +116,11 @@ impl Client {
                 "start a node with `covey start`, or name one that runs with --endpoint or COVEY_ENDPOINT",
             )
         })?;
-        Ok(Self { channel, timeout, user })
+        Ok(Self {
+            channel,
+            timeout,
+            user,
+        })
     }
 
     /// A request with the deadline, a fresh request id and the user.
@@ -107,7 +137,9 @@ impl Client {
         let mut request = Request::new(message);
         request.set_timeout(timeout);
         let id = Uuid::new_v4().as_simple().to_string();
-        request.metadata_mut().insert(REQUEST_ID, id.parse().expect("hexadecimal digits are ASCII"));
+        request
+            .metadata_mut()
+            .insert(REQUEST_ID, id.parse().expect("hexadecimal digits are ASCII"));
         if let Ok(user) = self.user.parse::<MetadataValue<Ascii>>() {
             request.metadata_mut().insert(USER, user);
         }

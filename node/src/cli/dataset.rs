@@ -30,7 +30,9 @@ pub(super) enum Dataset {
         name: Option<String>,
     },
     /// Show a version: what it was built from, as of which log positions
-    #[command(after_help = "Examples:\n  covey dataset show flight_delay\n  covey dataset show flight_delay@3")]
+    #[command(
+        after_help = "Examples:\n  covey dataset show flight_delay\n  covey dataset show flight_delay@3"
+    )]
     Show {
         /// NAME or NAME@VERSION; without a version the newest
         dataset: Named,
@@ -67,10 +69,20 @@ impl std::str::FromStr for Named {
             None => (text, 0),
             Some((name, digits)) => {
                 let number = digits.parse().ok().filter(|number| *number > 0);
-                (name, number.ok_or_else(|| format!("`{digits}` of `{text}` is not a version"))?)
+                (
+                    name,
+                    number.ok_or_else(|| format!("`{digits}` of `{text}` is not a version"))?,
+                )
             }
         };
-        if name.is_empty() { Err(format!("`{text}` has no name")) } else { Ok(Self { name: name.to_owned(), version }) }
+        if name.is_empty() {
+            Err(format!("`{text}` has no name"))
+        } else {
+            Ok(Self {
+                name: name.to_owned(),
+                version,
+            })
+        }
     }
 }
 
@@ -86,7 +98,12 @@ pub(super) struct Build {
     #[arg(long, value_name = "VIEW", required_unless_present = "spine_file", requires_all = ["from", "until"])]
     spine_view: Option<String>,
     /// A Parquet file whose rows are the examples
-    #[arg(long, value_name = "FILE", conflicts_with = "spine_view", requires = "timestamp")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with = "spine_view",
+        requires = "timestamp"
+    )]
     spine_file: Option<PathBuf>,
     /// The column whose moment features are read as of [default, for a view: the event time]
     #[arg(long, value_name = "COLUMN")]
@@ -117,7 +134,8 @@ impl Dataset {
             Self::Show { dataset } => card(&find(&client, &dataset).await?).print(access.output),
             Self::Download { dataset, to } => {
                 let manifest = find(&client, &dataset).await?;
-                let to = to.unwrap_or_else(|| format!("{}-{}.parquet", dataset.name, manifest.version).into());
+                let to =
+                    to.unwrap_or_else(|| format!("{}-{}.parquet", dataset.name, manifest.version).into());
                 let file = manifest.artifact.unwrap_or_default();
                 artifact::download(&client, &file, &to).await?;
                 remark(&format!("{} bytes in {}", file.bytes, to.display()));
@@ -138,13 +156,24 @@ impl Build {
                 from_micros: self.from.map_or(i64::MIN, Timestamp::micros),
                 until_micros: self.until.map_or(i64::MAX, Timestamp::micros),
             }),
-            (None, Some(file)) => {
-                Kind::File(FileSpine { artifact: Some(artifact::upload(client, &file).await?), timestamp })
+            (None, Some(file)) => Kind::File(FileSpine {
+                artifact: Some(artifact::upload(client, &file).await?),
+                timestamp,
+            }),
+            (None, None) => {
+                return Err(Trouble::usage(
+                    "no spine is given",
+                    "add --spine-view or --spine-file",
+                ));
             }
-            (None, None) => return Err(Trouble::usage("no spine is given", "add --spine-view or --spine-file")),
         };
         let spine = Some(v1::Spine { kind: Some(kind) });
-        Ok(v1::DatasetSpec { name: self.name, service: self.service, spine, label: self.label.unwrap_or_default() })
+        Ok(v1::DatasetSpec {
+            name: self.name,
+            service: self.service,
+            spine,
+            label: self.label.unwrap_or_default(),
+        })
     }
 }
 
@@ -165,14 +194,26 @@ pub(super) async fn build(client: &Client, spec: v1::DatasetSpec) -> Result<v1::
 
 /// The versions of a dataset, or of all.
 pub(super) async fn versions(client: &Client, name: &str) -> Result<Vec<v1::DatasetManifest>, Trouble> {
-    let request = client.request(v1::ListDatasetsRequest { name: name.to_owned() });
-    Ok(client.features().list_datasets(request).await?.into_inner().datasets)
+    let request = client.request(v1::ListDatasetsRequest {
+        name: name.to_owned(),
+    });
+    Ok(client
+        .features()
+        .list_datasets(request)
+        .await?
+        .into_inner()
+        .datasets)
 }
 
 async fn find(client: &Client, wanted: &Named) -> Result<v1::DatasetManifest, Trouble> {
     let versions = versions(client, &wanted.name).await?.into_iter();
     let of_it = versions
-        .filter(|manifest| manifest.spec.as_ref().is_some_and(|spec| spec.name == wanted.name))
+        .filter(|manifest| {
+            manifest
+                .spec
+                .as_ref()
+                .is_some_and(|spec| spec.name == wanted.name)
+        })
         .filter(|manifest| wanted.version == 0 || manifest.version == wanted.version);
     of_it.max_by_key(|manifest| manifest.version).ok_or_else(|| {
         let what = match wanted.version {
@@ -185,8 +226,15 @@ async fn find(client: &Client, wanted: &Named) -> Result<v1::DatasetManifest, Tr
 
 async fn verify(client: &Client, dataset: Named, output: Output) -> Result<(), Trouble> {
     let waiting = progress::spinner("building it again");
-    let request = v1::VerifyDatasetRequest { name: dataset.name, version: dataset.version };
-    let reply = client.features().verify_dataset(client.long_request(request)).await?.into_inner();
+    let request = v1::VerifyDatasetRequest {
+        name: dataset.name,
+        version: dataset.version,
+    };
+    let reply = client
+        .features()
+        .verify_dataset(client.long_request(request))
+        .await?
+        .into_inner();
     waiting.finish_and_clear();
     Card::default()
         .with("identical", reply.identical)
@@ -196,11 +244,16 @@ async fn verify(client: &Client, dataset: Named, output: Output) -> Result<(), T
     if reply.identical {
         return Ok(());
     }
-    Err(Trouble::refused("the bytes differ", "history that it read may have expired; compare both files by `download`"))
+    Err(Trouble::refused(
+        "the bytes differ",
+        "history that it read may have expired; compare both files by `download`",
+    ))
 }
 
 fn listing(manifests: &[v1::DatasetManifest]) -> Listing {
-    let mut listing = Listing::new(&["dataset", "version", "rows", "columns", "service", "label", "built", "sha256"]);
+    let mut listing = Listing::new(&[
+        "dataset", "version", "rows", "columns", "service", "label", "built", "sha256",
+    ]);
     for manifest in manifests {
         let spec = manifest.spec.clone().unwrap_or_default();
         listing.row([
@@ -225,13 +278,22 @@ fn card(manifest: &v1::DatasetManifest) -> Card {
             let text = |at: &Json| at.as_str().unwrap_or("-").to_owned();
             format!("view {}, {} to {}", view.view, text(&from), text(&until))
         }
-        Some(Kind::File(file)) => format!("file {}", file.artifact.map(|artifact| artifact.name).unwrap_or_default()),
+        Some(Kind::File(file)) => format!(
+            "file {}",
+            file.artifact.map(|artifact| artifact.name).unwrap_or_default()
+        ),
         None => String::new(),
     };
-    let positions: Map<String, Json> =
-        manifest.log_indexes.iter().map(|position| (format!("g{}", position.group), position.index.into())).collect();
-    let versions: Map<String, Json> =
-        manifest.view_versions.iter().map(|(view, version)| (view.clone(), (*version).into())).collect();
+    let positions: Map<String, Json> = manifest
+        .log_indexes
+        .iter()
+        .map(|position| (format!("g{}", position.group), position.index.into()))
+        .collect();
+    let versions: Map<String, Json> = manifest
+        .view_versions
+        .iter()
+        .map(|(view, version)| (view.clone(), (*version).into()))
+        .collect();
     Card::default()
         .with("dataset", spec.name)
         .with("version", manifest.version)
@@ -254,8 +316,20 @@ mod tests {
 
     #[test]
     fn a_name_may_carry_a_version() {
-        assert_eq!("d@3".parse(), Ok(Named { name: "d".to_owned(), version: 3 }));
-        assert_eq!("d".parse(), Ok(Named { name: "d".to_owned(), version: 0 }));
+        assert_eq!(
+            "d@3".parse(),
+            Ok(Named {
+                name: "d".to_owned(),
+                version: 3
+            })
+        );
+        assert_eq!(
+            "d".parse(),
+            Ok(Named {
+                name: "d".to_owned(),
+                version: 0
+            })
+        );
         for wrong in ["d@", "d@x", "d@0", "@3", ""] {
             assert!(wrong.parse::<Named>().is_err(), "{wrong}");
         }

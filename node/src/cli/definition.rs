@@ -109,7 +109,10 @@ pub(crate) fn load(path: &Path) -> Result<Vec<Object>, Trouble> {
     }
     if objects.is_empty() {
         let what = format!("`{}` holds no definitions", path.display());
-        return Err(Trouble::refused(what, "name a YAML file, or a folder of them, with -f"));
+        return Err(Trouble::refused(
+            what,
+            "name a YAML file, or a folder of them, with -f",
+        ));
     }
     objects.sort_by_key(Object::kind);
     refuse_repeated(&objects)?;
@@ -118,22 +121,43 @@ pub(crate) fn load(path: &Path) -> Result<Vec<Object>, Trouble> {
 
 /// The objects of one file's text; `file` is its name in errors.
 fn parse(file: &str, text: &str) -> Result<Vec<Object>, Trouble> {
-    source::documents(text).iter().map(|document| object(document).map_err(|fault| fault.in_file(file))).collect()
+    source::documents(text)
+        .iter()
+        .map(|document| object(document).map_err(|fault| fault.in_file(file)))
+        .collect()
 }
 
 fn object(document: &source::Document) -> Result<Object, source::Fault> {
     match document.kind()? {
-        Kind::Entity => document.read::<catalog::EntityDefinition>()?.try_into().map(Object::Entity),
-        Kind::FeatureView => document.read::<catalog::ViewDefinition>()?.try_into().map(Object::FeatureView),
-        Kind::FeatureService => document.read::<catalog::ServiceDefinition>()?.try_into().map(Object::FeatureService),
-        Kind::Dataset => Ok(Object::Dataset(document.read::<operation::DatasetDefinition>()?.into())),
+        Kind::Entity => document
+            .read::<catalog::EntityDefinition>()?
+            .try_into()
+            .map(Object::Entity),
+        Kind::FeatureView => document
+            .read::<catalog::ViewDefinition>()?
+            .try_into()
+            .map(Object::FeatureView),
+        Kind::FeatureService => document
+            .read::<catalog::ServiceDefinition>()?
+            .try_into()
+            .map(Object::FeatureService),
+        Kind::Dataset => Ok(Object::Dataset(
+            document.read::<operation::DatasetDefinition>()?.into(),
+        )),
         Kind::Training => {
             let training = document.read::<operation::TrainingDefinition>()?;
             Ok(Object::Training(training.id.clone(), training.into()))
         }
-        Kind::Pipeline => Ok(Object::Pipeline(document.read::<operation::PipelineDefinition>()?.into())),
-        Kind::Deployment => document.read::<operation::DeploymentDefinition>()?.try_into().map(Object::Deployment),
-        Kind::Monitor => Ok(Object::Monitor(document.read::<operation::MonitorDefinition>()?.into())),
+        Kind::Pipeline => Ok(Object::Pipeline(
+            document.read::<operation::PipelineDefinition>()?.into(),
+        )),
+        Kind::Deployment => document
+            .read::<operation::DeploymentDefinition>()?
+            .try_into()
+            .map(Object::Deployment),
+        Kind::Monitor => Ok(Object::Monitor(
+            document.read::<operation::MonitorDefinition>()?.into(),
+        )),
     }
     .map_err(|reason: String| document.fault(reason))
 }
@@ -144,7 +168,10 @@ pub(super) fn refuse_repeated(objects: &[Object]) -> Result<(), Trouble> {
         let same = |other: &&Object| other.kind() == object.kind() && other.name() == object.name();
         if objects[..position].iter().any(|other| same(&other)) {
             let what = format!("{} `{}` is defined twice", object.kind().name(), object.name());
-            return Err(Trouble::refused(what, "keep one of the two definitions; nothing has changed"));
+            return Err(Trouble::refused(
+                what,
+                "keep one of the two definitions; nothing has changed",
+            ));
         }
     }
     Ok(())
@@ -194,7 +221,12 @@ mod tests {
     fn an_object_that_is_defined_twice_is_refused() {
         let text = "kind: Entity\nname: a\njoin_keys: [{name: a, type: string}]\n";
         let objects = parse("f", &format!("{text}---\n{text}")).unwrap();
-        assert!(refuse_repeated(&objects).unwrap_err().to_string().contains("Entity `a` is defined twice"));
+        assert!(
+            refuse_repeated(&objects)
+                .unwrap_err()
+                .to_string()
+                .contains("Entity `a` is defined twice")
+        );
     }
 
     #[test]
@@ -202,7 +234,9 @@ mod tests {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/flights");
         let objects = load(&folder).unwrap();
         let named = |kind: Kind| objects.iter().filter(|object| object.kind() == kind).count();
-        assert!(named(Kind::Entity) >= 4 && named(Kind::FeatureView) >= 6 && named(Kind::FeatureService) >= 2);
+        assert!(
+            named(Kind::Entity) >= 4 && named(Kind::FeatureView) >= 6 && named(Kind::FeatureService) >= 2
+        );
         assert!(objects.is_sorted_by_key(Object::kind));
     }
 }

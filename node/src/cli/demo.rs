@@ -22,9 +22,16 @@ pub(super) struct Demo {
 
 impl Demo {
     pub(super) async fn run(self) -> Result<(), Trouble> {
-        let options = DemoOptions { keep: self.keep, dir: self.dir, definitions: self.definitions };
+        let options = DemoOptions {
+            keep: self.keep,
+            dir: self.dir,
+            definitions: self.definitions,
+        };
         demo::run(options).await.map_err(|error| {
-            Trouble::refused(format!("{error:#}"), "run it where `examples/flights` is, with ports 7400 to 7421 free")
+            Trouble::refused(
+                format!("{error:#}"),
+                "run it where `examples/flights` is, with ports 7400 to 7421 free",
+            )
         })
     }
 }

@@ -101,7 +101,10 @@ impl Deploy {
     }
 
     async fn declare(self, access: &Access) -> Result<(), Trouble> {
-        let target = self.alias.map(Target::Alias).or(self.version_number.map(Target::Version));
+        let target = self
+            .alias
+            .map(Target::Alias)
+            .or(self.version_number.map(Target::Version));
         let spec = v1::DeploymentSpec {
             name: self.name.unwrap_or_default(),
             model: self.model.unwrap_or_default(),
@@ -111,7 +114,9 @@ impl Deploy {
             log_predictions: self.log_predictions,
         };
         let client = access.connect().await?;
-        let request = client.request(v1::ApplyDeploymentRequest { spec: Some(spec.clone()) });
+        let request = client.request(v1::ApplyDeploymentRequest {
+            spec: Some(spec.clone()),
+        });
         let declared = client.serving().apply_deployment(request).await?.into_inner();
         if self.wait.micros() == 0 {
             show(&declared, access.output);
@@ -128,24 +133,43 @@ pub(super) async fn wait_ready(
     spec: &v1::DeploymentSpec,
     wait: Length,
 ) -> Result<v1::Deployment, Trouble> {
-    wait_for(&format!("deployment {}", spec.name), wait.duration(), async || {
-        let now = find(client, &spec.name).await?;
-        let ready = now.replicas.iter().filter(|replica| replica.state == "ready").count();
-        let wanted = usize::try_from(spec.replicas).unwrap_or(usize::MAX);
-        if ready >= wanted {
-            return Ok(Look::Reached(now));
-        }
-        let fault = now.replicas.iter().find(|replica| !replica.error.is_empty());
-        let why = fault.map(|replica| format!(", {}: {}", replica.node, replica.error)).unwrap_or_default();
-        Ok(Look::NotYet(format!("{ready} of {wanted} replicas are ready{why}")))
-    })
+    wait_for(
+        &format!("deployment {}", spec.name),
+        wait.duration(),
+        async || {
+            let now = find(client, &spec.name).await?;
+            let ready = now
+                .replicas
+                .iter()
+                .filter(|replica| replica.state == "ready")
+                .count();
+            let wanted = usize::try_from(spec.replicas).unwrap_or(usize::MAX);
+            if ready >= wanted {
+                return Ok(Look::Reached(now));
+            }
+            let fault = now.replicas.iter().find(|replica| !replica.error.is_empty());
+            let why = fault
+                .map(|replica| format!(", {}: {}", replica.node, replica.error))
+                .unwrap_or_default();
+            Ok(Look::NotYet(format!(
+                "{ready} of {wanted} replicas are ready{why}"
+            )))
+        },
+    )
     .await
 }
 
 /// The deployments, or those of that name.
 pub(super) async fn deployments(client: &Client, name: &str) -> Result<Vec<v1::Deployment>, Trouble> {
-    let request = client.request(v1::ListDeploymentsRequest { name: name.to_owned() });
-    Ok(client.serving().list_deployments(request).await?.into_inner().deployments)
+    let request = client.request(v1::ListDeploymentsRequest {
+        name: name.to_owned(),
+    });
+    Ok(client
+        .serving()
+        .list_deployments(request)
+        .await?
+        .into_inner()
+        .deployments)
 }
 
 /// A deployment.
@@ -153,7 +177,10 @@ pub(super) async fn find(client: &Client, name: &str) -> Result<v1::Deployment, 
     let found = deployments(client, name).await?.into_iter();
     let mut of_it = found.filter(|each| each.spec.as_ref().is_some_and(|spec| spec.name == name));
     of_it.next().ok_or_else(|| {
-        Trouble::refused(format!("deployment `{name}` does not exist"), "see `covey deploy list`")
+        Trouble::refused(
+            format!("deployment `{name}` does not exist"),
+            "see `covey deploy list`",
+        )
     })
 }
 
@@ -166,12 +193,23 @@ fn target_text(spec: &v1::DeploymentSpec) -> String {
 }
 
 fn listing(deployments: &[v1::Deployment]) -> Listing {
-    let mut listing =
-        Listing::new(&["deployment", "model", "serves", "ready", "replicas", "versions", "predictions", "revision"]);
+    let mut listing = Listing::new(&[
+        "deployment",
+        "model",
+        "serves",
+        "ready",
+        "replicas",
+        "versions",
+        "predictions",
+        "revision",
+    ]);
     for deployment in deployments {
         let spec = deployment.spec.clone().unwrap_or_default();
-        let ready: Vec<&v1::Replica> =
-            deployment.replicas.iter().filter(|replica| replica.state == "ready").collect();
+        let ready: Vec<&v1::Replica> = deployment
+            .replicas
+            .iter()
+            .filter(|replica| replica.state == "ready")
+            .collect();
         let mut versions: Vec<u64> = ready.iter().map(|replica| replica.version).collect();
         versions.sort_unstable();
         versions.dedup();
@@ -182,7 +220,12 @@ fn listing(deployments: &[v1::Deployment]) -> Listing {
             ready.len().into(),
             spec.replicas.into(),
             versions.into(),
-            deployment.replicas.iter().map(|replica| replica.predictions).sum::<u64>().into(),
+            deployment
+                .replicas
+                .iter()
+                .map(|replica| replica.predictions)
+                .sum::<u64>()
+                .into(),
             deployment.revision.into(),
         ]);
     }

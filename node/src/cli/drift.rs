@@ -11,7 +11,9 @@ use super::trouble::Trouble;
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Drift {
     /// List the verdicts per window; with --features per feature
-    #[command(after_help = "Examples:\n  covey drift list flight_delay\n  covey drift list flight_delay --features")]
+    #[command(
+        after_help = "Examples:\n  covey drift list flight_delay\n  covey drift list flight_delay --features"
+    )]
     List {
         /// The deployment
         deployment: String,
@@ -49,11 +51,19 @@ impl Drift {
         match self {
             Self::List { deployment, features } => {
                 let reply = client.monitoring().list_drift(of(deployment)).await?.into_inner();
-                let listing = if features { per_feature(&reply.reports, access.output) } else { per_window(&reply.reports, access.output) };
+                let listing = if features {
+                    per_feature(&reply.reports, access.output)
+                } else {
+                    per_window(&reply.reports, access.output)
+                };
                 listing.print(access.output);
             }
             Self::Alerts { deployment } => {
-                let reply = client.monitoring().list_alerts(of(deployment)).await?.into_inner();
+                let reply = client
+                    .monitoring()
+                    .list_alerts(of(deployment))
+                    .await?
+                    .into_inner();
                 let mut listing = Listing::new(&["at", "monitor", "version", "window", "features"]);
                 for alert in reply.alerts {
                     listing.row([
@@ -67,7 +77,11 @@ impl Drift {
                 listing.print(access.output);
             }
             Self::Performance { deployment } => {
-                let reply = client.monitoring().get_performance(of(deployment)).await?.into_inner();
+                let reply = client
+                    .monitoring()
+                    .get_performance(of(deployment))
+                    .await?
+                    .into_inner();
                 performance(&reply.windows, access.output).print(access.output);
             }
             Self::Monitors => monitors(&client).await?.print(access.output),
@@ -82,7 +96,16 @@ impl Drift {
 }
 
 fn per_window(reports: &[v1::DriftReport], output: Output) -> Listing {
-    let mut listing = Listing::new(&["window", "version", "rows", "drifted", "features drifted", "worst", "psi", "scored"]);
+    let mut listing = Listing::new(&[
+        "window",
+        "version",
+        "rows",
+        "drifted",
+        "features drifted",
+        "worst",
+        "psi",
+        "scored",
+    ]);
     for report in reports {
         let worst = report.scores.iter().max_by(|a, b| a.psi.total_cmp(&b.psi));
         listing.row([
@@ -100,7 +123,16 @@ fn per_window(reports: &[v1::DriftReport], output: Output) -> Listing {
 }
 
 fn per_feature(reports: &[v1::DriftReport], output: Output) -> Listing {
-    let mut listing = Listing::new(&["window", "version", "feature", "drifted", "psi", "js", "ks", "new categories"]);
+    let mut listing = Listing::new(&[
+        "window",
+        "version",
+        "feature",
+        "drifted",
+        "psi",
+        "js",
+        "ks",
+        "new categories",
+    ]);
     for report in reports {
         for score in &report.scores {
             listing.row([
@@ -133,9 +165,22 @@ fn performance(windows: &[v1::Performance], output: Output) -> Listing {
 }
 
 async fn monitors(client: &Client) -> Result<Listing, Trouble> {
-    let reply = client.monitoring().list_monitors(client.request(v1::ListMonitorsRequest {})).await?.into_inner();
-    let mut listing =
-        Listing::new(&["monitor", "deployment", "window", "rows min", "psi", "js", "share", "watch", "pipeline"]);
+    let reply = client
+        .monitoring()
+        .list_monitors(client.request(v1::ListMonitorsRequest {}))
+        .await?
+        .into_inner();
+    let mut listing = Listing::new(&[
+        "monitor",
+        "deployment",
+        "window",
+        "rows min",
+        "psi",
+        "js",
+        "share",
+        "watch",
+        "pipeline",
+    ]);
     for monitor in reply.monitors {
         listing.row([
             monitor.name.into(),

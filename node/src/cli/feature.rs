@@ -116,7 +116,11 @@ impl Feature {
 
 /// The catalog as the cluster holds it.
 pub(super) async fn catalog(client: &Client) -> Result<v1::Catalog, Trouble> {
-    Ok(client.features().get_catalog(client.request(v1::GetCatalogRequest {})).await?.into_inner())
+    Ok(client
+        .features()
+        .get_catalog(client.request(v1::GetCatalogRequest {}))
+        .await?
+        .into_inner())
 }
 
 fn dead_letters(letters: Vec<v1::DeadLetter>) -> Result<Listing, Trouble> {
@@ -124,8 +128,10 @@ fn dead_letters(letters: Vec<v1::DeadLetter>) -> Result<Listing, Trouble> {
     for letter in letters {
         let columns = cell::columns_of(letter.row.unwrap_or_default())?;
         let first = |values: Vec<Value>| values.first().map_or(Json::Null, cell::to_json);
-        let row: serde_json::Map<String, Json> =
-            columns.into_iter().map(|(name, values)| (name, first(values))).collect();
+        let row: serde_json::Map<String, Json> = columns
+            .into_iter()
+            .map(|(name, values)| (name, first(values)))
+            .collect();
         listing.row([
             moment(letter.at_micros),
             moment(letter.event_time_micros),
@@ -142,14 +148,24 @@ fn find_view<'a>(
     name: &str,
 ) -> Result<(&'a v1::InstalledView, &'a v1::FeatureView), Trouble> {
     let defined = |installed: &'a v1::InstalledView| Some((installed, installed.definition.as_ref()?));
-    let found = catalog.views.iter().filter_map(defined).find(|(_, view)| view.name == name);
-    found.ok_or_else(|| Trouble::refused(format!("view `{name}` does not exist"), "see `covey feature list`"))
+    let found = catalog
+        .views
+        .iter()
+        .filter_map(defined)
+        .find(|(_, view)| view.name == name);
+    found.ok_or_else(|| {
+        Trouble::refused(
+            format!("view `{name}` does not exist"),
+            "see `covey feature list`",
+        )
+    })
 }
 
 /// The types of all join keys of the catalog, by name.
 pub(super) fn join_key_types(catalog: &v1::Catalog) -> super::sheet::Types {
     let keys = catalog.entities.iter().flat_map(|entity| &entity.join_keys);
-    keys.filter_map(|key| Some((key.name.clone(), data_type(key.data_type, "data_type").ok()?))).collect()
+    keys.filter_map(|key| Some((key.name.clone(), data_type(key.data_type, "data_type").ok()?)))
+        .collect()
 }
 
 /// The types of what a request to a service carries, by name: join keys and request features.

@@ -48,7 +48,8 @@ impl Group {
 
 fn listing(replicas: &[Replica]) -> Listing {
     let mut listing = Listing::new(&[
-        "group", "node", "role", "term", "leader", "voters", "learners", "log", "applied", "snapshot", "fault",
+        "group", "node", "role", "term", "leader", "voters", "learners", "log", "applied", "snapshot",
+        "fault",
     ]);
     for replica in replicas {
         listing.row([

@@ -28,9 +28,16 @@ impl Init {
     pub(super) async fn run(self, output: Output) -> Result<(), Trouble> {
         let config = Config::resolve(self.options)?;
         let data_dir = config.data_dir.display().to_string();
-        let new = NewCluster { name: self.name, groups: self.groups, replication_factor: self.replication_factor };
+        let new = NewCluster {
+            name: self.name,
+            groups: self.groups,
+            replication_factor: self.replication_factor,
+        };
         let identity = run::init(config, new).await.map_err(|error| {
-            Trouble::refused(format!("{error:#}"), "run the node that is there with `covey start`, or choose another --data-dir")
+            Trouble::refused(
+                format!("{error:#}"),
+                "run the node that is there with `covey start`, or choose another --data-dir",
+            )
         })?;
         Card::default()
             .with("cluster", identity.cluster_id.to_string())

@@ -45,16 +45,28 @@ impl Job {
         let client = access.connect().await?;
         match self {
             Self::List => {
-                let reply = client.training().list_jobs(client.request(v1::ListJobsRequest {})).await?.into_inner();
+                let reply = client
+                    .training()
+                    .list_jobs(client.request(v1::ListJobsRequest {}))
+                    .await?
+                    .into_inner();
                 listing(&reply.jobs).print(access.output);
             }
             Self::Show { id } => {
-                let job = client.training().get_job(client.request(v1::GetJobRequest { id })).await?.into_inner();
+                let job = client
+                    .training()
+                    .get_job(client.request(v1::GetJobRequest { id }))
+                    .await?
+                    .into_inner();
                 card(&job, access.output).print(access.output);
             }
             Self::Watch { id } => return watch(&client, &id, access.output).await,
             Self::Cancel { id } => {
-                let job = client.training().cancel_job(client.request(v1::GetJobRequest { id })).await?.into_inner();
+                let job = client
+                    .training()
+                    .cancel_job(client.request(v1::GetJobRequest { id }))
+                    .await?
+                    .into_inner();
                 card(&job, access.output).print(access.output);
             }
         }
@@ -71,7 +83,10 @@ pub(super) async fn watch(client: &Client, id: &str, output: Output) -> Result<(
             format!("job `{id}` failed: {}", job.reason),
             "correct what it names and train again; no version was made",
         )),
-        v1::JobState::Cancelled => Err(Trouble::refused(format!("job `{id}` was cancelled"), "train again if need be")),
+        v1::JobState::Cancelled => Err(Trouble::refused(
+            format!("job `{id}` was cancelled"),
+            "train again if need be",
+        )),
         _ => Ok(()),
     }
 }
@@ -100,7 +115,11 @@ pub(super) async fn wait_ended(client: &Client, id: &str) -> Result<v1::Job, Tro
 }
 
 /// Listens to a job until it has ended or the stream has.
-async fn follow(client: &Client, id: &str, mut heard: impl FnMut(&v1::Job)) -> Result<Option<v1::Job>, Trouble> {
+async fn follow(
+    client: &Client,
+    id: &str,
+    mut heard: impl FnMut(&v1::Job),
+) -> Result<Option<v1::Job>, Trouble> {
     let request = client.long_request(v1::GetJobRequest { id: id.to_owned() });
     let mut moves = client.training().watch_job(request).await?.into_inner();
     while let Some(job) = moves.message().await? {
@@ -120,7 +139,11 @@ fn is_final(job: &v1::Job) -> bool {
 }
 
 fn progress_text(job: &v1::Job) -> String {
-    let loss = job.losses.last().map(|loss| format!(", loss {loss:.6}")).unwrap_or_default();
+    let loss = job
+        .losses
+        .last()
+        .map(|loss| format!(", loss {loss:.6}"))
+        .unwrap_or_default();
     format!("job {}: {}, step {}{loss}", job.id, state_text(job), job.step)
 }
 
@@ -136,8 +159,17 @@ fn state_text(job: &v1::Job) -> &'static str {
 }
 
 fn listing(jobs: &[v1::Job]) -> Listing {
-    let mut listing =
-        Listing::new(&["job", "state", "model", "version", "algorithm", "dataset", "step", "submitted", "by"]);
+    let mut listing = Listing::new(&[
+        "job",
+        "state",
+        "model",
+        "version",
+        "algorithm",
+        "dataset",
+        "step",
+        "submitted",
+        "by",
+    ]);
     for job in jobs {
         let spec = job.spec.clone().unwrap_or_default();
         listing.row([
@@ -159,7 +191,10 @@ fn listing(jobs: &[v1::Job]) -> Listing {
 pub(super) fn card(job: &v1::Job, output: Output) -> Card {
     let spec = job.spec.clone().unwrap_or_default();
     let numbers = |numbers: &std::collections::BTreeMap<String, f64>| -> Map<String, Json> {
-        numbers.iter().map(|(name, value)| (name.clone(), measure(*value, output))).collect()
+        numbers
+            .iter()
+            .map(|(name, value)| (name.clone(), measure(*value, output)))
+            .collect()
     };
     let losses: Vec<Json> = job.losses.iter().map(|loss| measure(*loss, output)).collect();
     Card::default()

@@ -39,22 +39,41 @@ pub(super) enum Label {
 
 impl Label {
     pub(super) async fn run(self, access: &Access) -> Result<(), Trouble> {
-        let Self::Push { deployment, file, id_column, label_column } = self;
+        let Self::Push {
+            deployment,
+            file,
+            id_column,
+            label_column,
+        } = self;
         let client = access.connect().await?;
         let mut sheet = Sheet::open(&file, Types::new(), LABELS_PER_REQUEST)?;
-        let bar = sheet.rows.map_or_else(|| progress::counter("labels"), |rows| progress::bar(rows, "labels"));
+        let bar = sheet.rows.map_or_else(
+            || progress::counter("labels"),
+            |rows| progress::bar(rows, "labels"),
+        );
         let (mut joined, mut unmatched) = (0, 0);
         while let Some(mut batch) = sheet.next_batch()? {
             let labels = labels(&mut batch, &id_column, &label_column)?;
             bar.inc(labels.len() as u64);
             let request_id = uuid::Uuid::new_v4().as_bytes().to_vec().into();
-            let request = v1::RecordLabelsRequest { deployment: deployment.clone(), labels, request_id };
-            let reply = client.monitoring().record_labels(client.request(request)).await?.into_inner();
+            let request = v1::RecordLabelsRequest {
+                deployment: deployment.clone(),
+                labels,
+                request_id,
+            };
+            let reply = client
+                .monitoring()
+                .record_labels(client.request(request))
+                .await?
+                .into_inner();
             joined += reply.joined;
             unmatched += reply.unmatched;
         }
         bar.finish_and_clear();
-        Card::default().with("joined", joined).with("without prediction", unmatched).print(access.output);
+        Card::default()
+            .with("joined", joined)
+            .with("without prediction", unmatched)
+            .print(access.output);
         Ok(())
     }
 }
@@ -62,12 +81,21 @@ impl Label {
 fn labels(batch: &mut Batch, id_column: &str, label_column: &str) -> Result<Vec<v1::Label>, Trouble> {
     let mut column = |name: &str, option: &str| {
         batch.take(name).ok_or_else(|| {
-            Trouble::refused(format!("the file has no column `{name}`"), format!("name it with --{option}"))
+            Trouble::refused(
+                format!("the file has no column `{name}`"),
+                format!("name it with --{option}"),
+            )
         })
     };
-    let (ids, labels) = (column(id_column, "id-column")?, column(label_column, "label-column")?);
+    let (ids, labels) = (
+        column(id_column, "id-column")?,
+        column(label_column, "label-column")?,
+    );
     let label = |(id, label): (&Value, &Value)| match label.as_number() {
-        Some(number) => Ok(v1::Label { id: id_text(id), label: number }),
+        Some(number) => Ok(v1::Label {
+            id: id_text(id),
+            label: number,
+        }),
         None => Err(Trouble::refused(
             format!("label {label} of `{}` is no number", id_text(id)),
             "leave out rows whose label is not known yet",

@@ -38,7 +38,11 @@ impl FromStr for Length {
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || format!("`{text}` is not a length of time such as 90s, 15m, 3h or 7d");
         let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
-        let number: i64 = digits.parse().ok().filter(|number| *number >= 0).ok_or_else(wrong)?;
+        let number: i64 = digits
+            .parse()
+            .ok()
+            .filter(|number| *number >= 0)
+            .ok_or_else(wrong)?;
         let unit = match &text[digits.len()..] {
             "ms" => MILLISECOND,
             "s" => SECOND,
@@ -47,7 +51,10 @@ impl FromStr for Length {
             "d" => DAY,
             _ => return Err(wrong()),
         };
-        number.checked_mul(unit).map(Self).ok_or_else(|| format!("`{text}` is too long"))
+        number
+            .checked_mul(unit)
+            .map(Self)
+            .ok_or_else(|| format!("`{text}` is too long"))
     }
 }
 
@@ -71,7 +78,12 @@ mod tests {
 
     #[test]
     fn every_unit_is_read_and_printed() {
-        for (text, micros) in [("500ms", 500_000), ("90s", 90 * SECOND), ("3h", 3 * HOUR), ("7d", 7 * DAY)] {
+        for (text, micros) in [
+            ("500ms", 500_000),
+            ("90s", 90 * SECOND),
+            ("3h", 3 * HOUR),
+            ("7d", 7 * DAY),
+        ] {
             assert_eq!(text.parse::<Length>().map(Length::micros), Ok(micros));
         }
         assert_eq!(Length::from_micros(3 * HOUR).to_string(), "3h");

@@ -18,7 +18,9 @@ pub(super) enum Model {
     #[command(after_help = "Examples:\n  covey model list")]
     List,
     /// Show a version: inputs, metrics, lineage, files
-    #[command(after_help = "Examples:\n  covey model show flight_delay@2\n  covey model show flight_delay --alias champion")]
+    #[command(
+        after_help = "Examples:\n  covey model show flight_delay@2\n  covey model show flight_delay --alias champion"
+    )]
     Show(VersionChoice),
     /// List the versions of a model
     #[command(after_help = "Examples:\n  covey model versions flight_delay")]
@@ -91,17 +93,25 @@ impl Model {
         let client = access.connect().await?;
         match self {
             Self::List => {
-                let reply = client.registry().list_models(client.request(v1::ListModelsRequest {})).await?.into_inner();
+                let reply = client
+                    .registry()
+                    .list_models(client.request(v1::ListModelsRequest {}))
+                    .await?
+                    .into_inner();
                 models(&reply.models).print(access.output);
             }
             Self::Show(which) => card(&which.find(&client).await?, access.output).print(access.output),
-            Self::Versions { model } => versions(&all_versions(&client, &model).await?, access.output).print(access.output),
+            Self::Versions { model } => {
+                versions(&all_versions(&client, &model).await?, access.output).print(access.output)
+            }
             Self::Alias(alias) => alias.run(&client, access.output).await?,
             Self::Download { which, to } => {
                 let found = which.find(&client).await?;
                 std::fs::create_dir_all(&to).map_err(|error| Trouble::file(&to, &error))?;
                 for file in found.spec.unwrap_or_default().artifacts {
-                    let name = std::path::Path::new(&file.name).file_name().unwrap_or("artifact".as_ref());
+                    let name = std::path::Path::new(&file.name)
+                        .file_name()
+                        .unwrap_or("artifact".as_ref());
                     let path = to.join(name);
                     artifact::download(&client, &file, &path).await?;
                     remark(&format!("{} bytes in {}", file.bytes, path.display()));
@@ -115,11 +125,24 @@ impl Model {
 impl Alias {
     async fn run(self, client: &Client, output: Output) -> Result<(), Trouble> {
         match self {
-            Self::Set { model, alias, version, remove: _, expected, reason } => {
+            Self::Set {
+                model,
+                alias,
+                version,
+                remove: _,
+                expected,
+                reason,
+            } => {
                 let said = version.map_or_else(|| "nothing".to_owned(), |number| format!("version {number}"));
                 remark(&format!("pointing `{alias}` of model `{model}` to {said}"));
                 let version = version.unwrap_or(0);
-                let request = v1::SetAliasRequest { model, alias, version, expected, reason };
+                let request = v1::SetAliasRequest {
+                    model,
+                    alias,
+                    version,
+                    expected,
+                    reason,
+                };
                 client.registry().set_alias(client.request(request)).await?;
             }
             Self::History { model, alias } => {
@@ -147,35 +170,67 @@ impl VersionChoice {
         let model = self.model.name;
         let which = match (self.model.version, self.alias) {
             (0, None) => {
-                let newest = all_versions(client, &model).await?.into_iter().max_by_key(|version| version.number);
+                let newest = all_versions(client, &model)
+                    .await?
+                    .into_iter()
+                    .max_by_key(|version| version.number);
                 return newest.ok_or_else(|| {
-                    Trouble::refused(format!("model `{model}` has no version"), "make one with `covey train`")
+                    Trouble::refused(
+                        format!("model `{model}` has no version"),
+                        "make one with `covey train`",
+                    )
                 });
             }
             (0, Some(alias)) => Which::Alias(alias),
             (number, None) => Which::Number(number),
-            (_, Some(_)) => return Err(Trouble::usage("both a version and an alias are given", "leave one out")),
+            (_, Some(_)) => {
+                return Err(Trouble::usage(
+                    "both a version and an alias are given",
+                    "leave one out",
+                ));
+            }
         };
         version_of(client, &model, which).await
     }
 }
 
 /// A version of a model.
-pub(super) async fn version_of(client: &Client, model: &str, which: Which) -> Result<v1::ModelVersion, Trouble> {
-    let request = v1::GetVersionRequest { model: model.to_owned(), which: Some(which) };
-    Ok(client.registry().get_version(client.request(request)).await?.into_inner())
+pub(super) async fn version_of(
+    client: &Client,
+    model: &str,
+    which: Which,
+) -> Result<v1::ModelVersion, Trouble> {
+    let request = v1::GetVersionRequest {
+        model: model.to_owned(),
+        which: Some(which),
+    };
+    Ok(client
+        .registry()
+        .get_version(client.request(request))
+        .await?
+        .into_inner())
 }
 
 async fn all_versions(client: &Client, model: &str) -> Result<Vec<v1::ModelVersion>, Trouble> {
-    let request = client.request(v1::ListVersionsRequest { model: model.to_owned() });
-    Ok(client.registry().list_versions(request).await?.into_inner().versions)
+    let request = client.request(v1::ListVersionsRequest {
+        model: model.to_owned(),
+    });
+    Ok(client
+        .registry()
+        .list_versions(request)
+        .await?
+        .into_inner()
+        .versions)
 }
 
 fn models(models: &[v1::Model]) -> Listing {
     let mut listing = Listing::new(&["model", "newest", "aliases", "created", "description"]);
     for model in models {
-        let aliases: Map<String, Json> =
-            model.aliases.iter().map(|(alias, number)| (alias.clone(), (*number).into())).collect();
+        let aliases: Map<String, Json> = model
+            .aliases
+            .iter()
+            .map(|(alias, number)| (alias.clone(), (*number).into()))
+            .collect();
         listing.row([
             model.name.clone().into(),
             version(model.newest_version),
@@ -188,7 +243,10 @@ fn models(models: &[v1::Model]) -> Listing {
 }
 
 fn metrics(spec: &v1::VersionSpec, output: Output) -> Map<String, Json> {
-    spec.metrics.iter().map(|(name, value)| (name.clone(), measure(*value, output))).collect()
+    spec.metrics
+        .iter()
+        .map(|(name, value)| (name.clone(), measure(*value, output)))
+        .collect()
 }
 
 fn versions(versions: &[v1::ModelVersion], output: Output) -> Listing {
@@ -209,7 +267,9 @@ fn versions(versions: &[v1::ModelVersion], output: Output) -> Listing {
 
 fn dataset_text(spec: &v1::VersionSpec) -> String {
     match &spec.lineage {
-        Some(lineage) if !lineage.dataset.is_empty() => format!("{}@{}", lineage.dataset, lineage.dataset_version),
+        Some(lineage) if !lineage.dataset.is_empty() => {
+            format!("{}@{}", lineage.dataset, lineage.dataset_version)
+        }
         _ => String::new(),
     }
 }
@@ -217,11 +277,21 @@ fn dataset_text(spec: &v1::VersionSpec) -> String {
 fn card(version: &v1::ModelVersion, output: Output) -> Card {
     let spec = version.spec.clone().unwrap_or_default();
     let lineage = spec.lineage.clone().unwrap_or_default();
-    let inputs: Vec<Json> = spec.signature.iter().map(|field| field.name.clone().into()).collect();
-    let files: Map<String, Json> =
-        spec.artifacts.iter().map(|file| (file.name.clone(), file.sha256.clone().into())).collect();
-    let views: Map<String, Json> =
-        lineage.view_versions.iter().map(|(view, number)| (view.clone(), (*number).into())).collect();
+    let inputs: Vec<Json> = spec
+        .signature
+        .iter()
+        .map(|field| field.name.clone().into())
+        .collect();
+    let files: Map<String, Json> = spec
+        .artifacts
+        .iter()
+        .map(|file| (file.name.clone(), file.sha256.clone().into()))
+        .collect();
+    let views: Map<String, Json> = lineage
+        .view_versions
+        .iter()
+        .map(|(view, number)| (view.clone(), (*number).into()))
+        .collect();
     Card::default()
         .with("model", version.model.clone())
         .with("version", version.number)

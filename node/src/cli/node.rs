@@ -24,7 +24,9 @@ pub(super) enum Node {
     #[command(after_help = "Examples:\n  covey node list\n  covey node list --output json")]
     List,
     /// Print the command that starts one more node
-    #[command(after_help = "Examples:\n  covey node add\n  covey node add --data-dir n4 --host 10.0.0.4 --wait 5m")]
+    #[command(
+        after_help = "Examples:\n  covey node add\n  covey node add --data-dir n4 --host 10.0.0.4 --wait 5m"
+    )]
     Add {
         /// The new node's data directory
         #[arg(long, default_value = "covey-data", value_name = "DIR")]
@@ -48,7 +50,9 @@ pub(super) enum Node {
         patience: Patience,
     },
     /// Move leadership and model replicas off a node; its data stays
-    #[command(after_help = "Examples:\n  covey node drain n2      then restart or upgrade it, then\n  covey node undrain n2")]
+    #[command(
+        after_help = "Examples:\n  covey node drain n2      then restart or upgrade it, then\n  covey node undrain n2"
+    )]
     Drain {
         /// The node, for instance n2
         node: String,
@@ -70,7 +74,9 @@ pub(super) enum Node {
         patience: Patience,
     },
     /// Remove a node for good, once nothing is on it
-    #[command(after_help = "Examples:\n  covey node remove n2\n\nIts id is never used again; to come back it joins as a new node.")]
+    #[command(
+        after_help = "Examples:\n  covey node remove n2\n\nIts id is never used again; to come back it joins as a new node."
+    )]
     Remove {
         /// The node, for instance n2
         node: String,
@@ -85,7 +91,12 @@ impl Node {
                 node_listing(&status(&client).await?.nodes).print(access.output);
                 Ok(())
             }
-            Self::Add { data_dir, host, port, wait } => {
+            Self::Add {
+                data_dir,
+                host,
+                port,
+                wait,
+            } => {
                 let known = status(&client).await?;
                 say(&start_command(&known, &data_dir, &host, port)?);
                 match wait {
@@ -111,7 +122,17 @@ impl Node {
 /// The nodes as rows.
 pub(super) fn node_listing(nodes: &[v1::Node]) -> Listing {
     let mut listing = Listing::new(&[
-        "node", "state", "reachable", "api", "peer", "region", "zone", "replicas", "leaders", "version", "joined",
+        "node",
+        "state",
+        "reachable",
+        "api",
+        "peer",
+        "region",
+        "zone",
+        "replicas",
+        "leaders",
+        "version",
+        "joined",
     ]);
     for node in nodes {
         listing.row([
@@ -132,11 +153,18 @@ pub(super) fn node_listing(nodes: &[v1::Node]) -> Listing {
 }
 
 async fn status(client: &Client) -> Result<v1::ClusterStatus, Trouble> {
-    Ok(client.cluster().get_status(client.request(v1::GetStatusRequest {})).await?.into_inner())
+    Ok(client
+        .cluster()
+        .get_status(client.request(v1::GetStatusRequest {}))
+        .await?
+        .into_inner())
 }
 
 async fn set_state(client: &Client, node: &str, state: v1::NodeState) -> Result<(), Trouble> {
-    let request = v1::SetNodeStateRequest { node: node.to_owned(), state: state.into() };
+    let request = v1::SetNodeStateRequest {
+        node: node.to_owned(),
+        state: state.into(),
+    };
     client.cluster().set_node_state(client.request(request)).await?;
     let word = state_text(state.into());
     remark(&format!("node {node} is {}", word.as_str().unwrap_or_default()));
@@ -155,7 +183,10 @@ fn start_command(
     host: &str,
     port: Option<u16>,
 ) -> Result<String, Trouble> {
-    let present = status.nodes.iter().filter(|node| node.state() != v1::NodeState::Removed);
+    let present = status
+        .nodes
+        .iter()
+        .filter(|node| node.state() != v1::NodeState::Removed);
     let taken: Vec<u16> = present
         .clone()
         .flat_map(|node| [&node.api_addr, &node.peer_addr])
@@ -166,18 +197,32 @@ fn start_command(
     let first = crate::config::API_PORT;
     let free = |port: &u16| !taken.contains(port) && !taken.contains(&(port + 1));
     let found = (first..u16::MAX - 10).step_by(10).find(free);
-    let port = port.or(found).ok_or_else(|| Trouble::usage(format!("no free port on `{host}`"), "give one with --port"))?;
-    let seeds: Vec<&str> = present.filter(|node| node.reachable).map(|node| node.api_addr.as_str()).collect();
-    let insecure = if host == "127.0.0.1" || host == "localhost" { "" } else { " --insecure" };
+    let port = port
+        .or(found)
+        .ok_or_else(|| Trouble::usage(format!("no free port on `{host}`"), "give one with --port"))?;
+    let seeds: Vec<&str> = present
+        .filter(|node| node.reachable)
+        .map(|node| node.api_addr.as_str())
+        .collect();
+    let insecure = if host == "127.0.0.1" || host == "localhost" {
+        ""
+    } else {
+        " --insecure"
+    };
     let (seeds, peers) = (seeds.join(","), port + 1);
     let listen = format!("--api-listen {host}:{port} --peer-listen {host}:{peers}");
-    Ok(format!("covey start --data-dir {data_dir} {listen} --join {seeds}{insecure}"))
+    Ok(format!(
+        "covey start --data-dir {data_dir} {listen} --join {seeds}{insecure}"
+    ))
 }
 
 async fn wait_for_newcomer(client: &Client, before: &v1::ClusterStatus, wait: Length) -> Result<(), Trouble> {
     let newcomer = wait_for("waiting for a node to join", wait.duration(), async || {
         let now = status(client).await?;
-        let new = now.nodes.into_iter().find(|node| before.nodes.iter().all(|known| known.id != node.id));
+        let new = now
+            .nodes
+            .into_iter()
+            .find(|node| before.nodes.iter().all(|known| known.id != node.id));
         Ok(new.map_or_else(|| Look::NotYet("nobody yet".to_owned()), Look::Reached))
     })
     .await?;
@@ -210,11 +255,19 @@ async fn wait_given_up(
     if wait.micros() == 0 {
         return Ok(());
     }
-    wait_for(&format!("node {node} gives up its {what}"), wait.duration(), async || {
-        let now = status(client).await?;
-        let left = left(find(&now, node)?);
-        Ok(if left == 0 { Look::Reached(()) } else { Look::NotYet(format!("{left} {what} left")) })
-    })
+    wait_for(
+        &format!("node {node} gives up its {what}"),
+        wait.duration(),
+        async || {
+            let now = status(client).await?;
+            let left = left(find(&now, node)?);
+            Ok(if left == 0 {
+                Look::Reached(())
+            } else {
+                Look::NotYet(format!("{left} {what} left"))
+            })
+        },
+    )
     .await?;
     remark(&format!("node {node} has given up its {what}"));
     Ok(())
@@ -234,7 +287,10 @@ mod tests {
             reachable: true,
             ..v1::Node::default()
         };
-        let status = v1::ClusterStatus { nodes: vec![node], ..v1::ClusterStatus::default() };
+        let status = v1::ClusterStatus {
+            nodes: vec![node],
+            ..v1::ClusterStatus::default()
+        };
         let command = start_command(&status, "n2", "127.0.0.1", None).unwrap();
         let expected = "covey start --data-dir n2 --api-listen 127.0.0.1:7410 --peer-listen 127.0.0.1:7411 \
                         --join 127.0.0.1:7400";

@@ -25,12 +25,18 @@ pub(crate) struct Listing {
 impl Listing {
     /// No rows yet.
     pub(crate) fn new(headers: &[&str]) -> Self {
-        Self { headers: headers.iter().map(|header| (*header).to_owned()).collect(), rows: Vec::new() }
+        Self {
+            headers: headers.iter().map(|header| (*header).to_owned()).collect(),
+            rows: Vec::new(),
+        }
     }
 
     /// No rows yet, under headers that are not known beforehand.
     pub(crate) fn with_headers(headers: Vec<String>) -> Self {
-        Self { headers, rows: Vec::new() }
+        Self {
+            headers,
+            rows: Vec::new(),
+        }
     }
 
     /// Adds a row: one value per header.
@@ -55,7 +61,13 @@ impl Listing {
     /// The rows as an array of objects.
     pub(crate) fn json(&self) -> Json {
         let object = |row: &Vec<Json>| -> Json {
-            Json::Object(self.headers.iter().map(|header| header.replace(' ', "_")).zip(row.iter().cloned()).collect())
+            Json::Object(
+                self.headers
+                    .iter()
+                    .map(|header| header.replace(' ', "_"))
+                    .zip(row.iter().cloned())
+                    .collect(),
+            )
         };
         Json::Array(self.rows.iter().map(object).collect())
     }
@@ -125,7 +137,9 @@ fn cell(value: &Json) -> String {
         Json::Array(items) => items.iter().map(cell).collect::<Vec<_>>().join(", "),
         Json::Object(items) if items.is_empty() => "-".to_owned(),
         Json::Object(items) => {
-            let pairs = items.iter().map(|(name, value)| format!("{name}={}", cell(value)));
+            let pairs = items
+                .iter()
+                .map(|(name, value)| format!("{name}={}", cell(value)));
             pairs.collect::<Vec<_>>().join(", ")
         }
     }
@@ -148,7 +162,11 @@ pub(crate) fn remark(line: &str) {
 
 /// A moment in RFC 3339, or null for the epoch itself, which on the wire means that there is none.
 pub(crate) fn moment(micros: i64) -> Json {
-    if micros == 0 { Json::Null } else { Json::String(moment_text(micros)) }
+    if micros == 0 {
+        Json::Null
+    } else {
+        Json::String(moment_text(micros))
+    }
 }
 
 /// A moment in RFC 3339.

@@ -55,9 +55,18 @@ impl Pipeline {
                 let found = runs(&client, &name.unwrap_or_default()).await?;
                 run_listing(&found, access.output).print(access.output);
             }
-            Self::Start { name, as_of, reason, wait } => {
+            Self::Start {
+                name,
+                as_of,
+                reason,
+                wait,
+            } => {
                 let as_of_micros = as_of.map_or(0, Timestamp::micros);
-                let request = client.request(v1::StartPipelineRequest { name, as_of_micros, reason });
+                let request = client.request(v1::StartPipelineRequest {
+                    name,
+                    as_of_micros,
+                    reason,
+                });
                 let started = client.monitoring().start_pipeline(request).await?.into_inner();
                 let run = match wait {
                     Some(wait) => wait_ended(&client, &started, wait).await?,
@@ -66,7 +75,10 @@ impl Pipeline {
                 card(&run, access.output).print(access.output);
                 if run.stage == "failed" {
                     let what = format!("run {} of `{}` failed: {}", run.number, run.pipeline, run.reason);
-                    return Err(Trouble::refused(what, "the champion stays; correct what it names and start again"));
+                    return Err(Trouble::refused(
+                        what,
+                        "the champion stays; correct what it names and start again",
+                    ));
                 }
             }
         }
@@ -75,25 +87,54 @@ impl Pipeline {
 }
 
 async fn runs(client: &Client, pipeline: &str) -> Result<Vec<v1::PipelineRun>, Trouble> {
-    let request = client.request(v1::ListPipelineRunsRequest { pipeline: pipeline.to_owned() });
-    Ok(client.monitoring().list_pipeline_runs(request).await?.into_inner().runs)
+    let request = client.request(v1::ListPipelineRunsRequest {
+        pipeline: pipeline.to_owned(),
+    });
+    Ok(client
+        .monitoring()
+        .list_pipeline_runs(request)
+        .await?
+        .into_inner()
+        .runs)
 }
 
-async fn wait_ended(client: &Client, run: &v1::PipelineRun, wait: Length) -> Result<v1::PipelineRun, Trouble> {
-    wait_for(&format!("run {} of {}", run.number, run.pipeline), wait.duration(), async || {
-        let now = runs(client, &run.pipeline).await?.into_iter().find(|each| each.number == run.number);
-        Ok(match now {
-            Some(now) if matches!(now.stage.as_str(), "promoted" | "kept" | "failed") => Look::Reached(now),
-            Some(now) => Look::NotYet(now.stage),
-            None => Look::NotYet("not seen yet".to_owned()),
-        })
-    })
+async fn wait_ended(
+    client: &Client,
+    run: &v1::PipelineRun,
+    wait: Length,
+) -> Result<v1::PipelineRun, Trouble> {
+    wait_for(
+        &format!("run {} of {}", run.number, run.pipeline),
+        wait.duration(),
+        async || {
+            let now = runs(client, &run.pipeline)
+                .await?
+                .into_iter()
+                .find(|each| each.number == run.number);
+            Ok(match now {
+                Some(now) if matches!(now.stage.as_str(), "promoted" | "kept" | "failed") => {
+                    Look::Reached(now)
+                }
+                Some(now) => Look::NotYet(now.stage),
+                None => Look::NotYet("not seen yet".to_owned()),
+            })
+        },
+    )
     .await
 }
 
 fn pipelines(pipelines: &[v1::Pipeline], output: Output) -> Listing {
-    let mut listing =
-        Listing::new(&["pipeline", "model", "alias", "dataset", "algorithm", "gate", "margin", "holdout", "cooldown"]);
+    let mut listing = Listing::new(&[
+        "pipeline",
+        "model",
+        "alias",
+        "dataset",
+        "algorithm",
+        "gate",
+        "margin",
+        "holdout",
+        "cooldown",
+    ]);
     for pipeline in pipelines {
         listing.row([
             pipeline.name.clone().into(),
@@ -112,8 +153,19 @@ fn pipelines(pipelines: &[v1::Pipeline], output: Output) -> Listing {
 
 fn run_listing(runs: &[v1::PipelineRun], output: Output) -> Listing {
     let mut listing = Listing::new(&[
-        "pipeline", "run", "stage", "trigger", "as of", "dataset", "job", "candidate", "champion", "candidate metric",
-        "champion metric", "started", "reason",
+        "pipeline",
+        "run",
+        "stage",
+        "trigger",
+        "as of",
+        "dataset",
+        "job",
+        "candidate",
+        "champion",
+        "candidate metric",
+        "champion metric",
+        "started",
+        "reason",
     ]);
     for run in runs {
         listing.row([

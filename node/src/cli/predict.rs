@@ -44,7 +44,11 @@ pub(super) struct Predict {
 impl Predict {
     pub(super) async fn run(self, access: &Access) -> Result<(), Trouble> {
         let client = access.connect().await?;
-        let types = if self.raw { Types::new() } else { self.types(&client).await? };
+        let types = if self.raw {
+            Types::new()
+        } else {
+            self.types(&client).await?
+        };
         let Some(file) = &self.rows.file else {
             let batch = self.rows.read(&types)?;
             let mut listing = None;
@@ -66,17 +70,28 @@ impl Predict {
 
     /// The types of what the model's feature service asks for.
     async fn types(&self, client: &Client) -> Result<Types, Trouble> {
-        let spec = deploy::find(client, &self.deployment).await?.spec.unwrap_or_default();
+        let spec = deploy::find(client, &self.deployment)
+            .await?
+            .spec
+            .unwrap_or_default();
         let which = match spec.target {
             Some(Target::Alias(alias)) => Which::Alias(alias),
             Some(Target::Version(version)) => Which::Number(version),
             None => return Ok(Types::new()),
         };
         let version = version_of(client, &spec.model, which).await?;
-        Ok(request_types(&catalog(client).await?, &version.spec.unwrap_or_default().service))
+        Ok(request_types(
+            &catalog(client).await?,
+            &version.spec.unwrap_or_default().service,
+        ))
     }
 
-    async fn ask(&self, client: &Client, mut batch: Batch, listing: &mut Option<Listing>) -> Result<(), Trouble> {
+    async fn ask(
+        &self,
+        client: &Client,
+        mut batch: Batch,
+        listing: &mut Option<Listing>,
+    ) -> Result<(), Trouble> {
         let ids = self.ids(&mut batch)?;
         let given = batch.clone();
         let request = v1::PredictRequest {
@@ -88,7 +103,11 @@ impl Predict {
             consistency: None,
             return_features: self.features,
         };
-        let reply = client.serving().predict(client.request(request)).await?.into_inner();
+        let reply = client
+            .serving()
+            .predict(client.request(request))
+            .await?
+            .into_inner();
         if listing.is_none() {
             let point = reply.read_point.clone().unwrap_or_default();
             let staleness = point.staleness_micros / 1_000;
@@ -98,15 +117,20 @@ impl Predict {
             ));
         }
         let scored = cell::columns_of(reply.features.unwrap_or_default())?;
-        let shown: Vec<(String, Vec<Value>)> =
-            if self.features { scored } else { given.names.into_iter().zip(given.columns).collect() };
+        let shown: Vec<(String, Vec<Value>)> = if self.features {
+            scored
+        } else {
+            given.names.into_iter().zip(given.columns).collect()
+        };
         let headers = || {
             let named = shown.iter().map(|(name, _)| name.clone());
             Listing::with_headers(std::iter::once("prediction".to_owned()).chain(named).collect())
         };
         let listing = listing.get_or_insert_with(headers);
         for (row, prediction) in reply.predictions.iter().enumerate() {
-            let cells = shown.iter().map(|(_, values)| values.get(row).map_or(Json::Null, cell::to_json));
+            let cells = shown
+                .iter()
+                .map(|(_, values)| values.get(row).map_or(Json::Null, cell::to_json));
             listing.row(std::iter::once(number(*prediction)).chain(cells));
         }
         Ok(())
@@ -114,9 +138,14 @@ impl Predict {
 
     /// The rows' ids, taken out of the rows.
     fn ids(&self, batch: &mut Batch) -> Result<Vec<String>, Trouble> {
-        let Some(column) = &self.id_column else { return Ok(Vec::new()) };
+        let Some(column) = &self.id_column else {
+            return Ok(Vec::new());
+        };
         let values = batch.take(column).ok_or_else(|| {
-            Trouble::refused(format!("the rows have no column `{column}`"), "name the column of ids with --id-column")
+            Trouble::refused(
+                format!("the rows have no column `{column}`"),
+                "name the column of ids with --id-column",
+            )
         })?;
         Ok(values.iter().map(id_text).collect())
     }

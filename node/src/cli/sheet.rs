@@ -82,7 +82,7 @@ impl Batch {
 
 enum Source {
     Parquet(ParquetRecordBatchReader),
-    Csv(arrow::csv::Reader<File>),
+    Csv(Box<arrow::csv::Reader<File>>),
     Lines(Lines<BufReader<File>>),
 }
 
@@ -99,23 +99,35 @@ impl Sheet {
     /// Opens a file; its extension says what it is. `types` are by the names in the file.
     pub(crate) fn open(path: &Path, types: Types, rows_per_batch: usize) -> Result<Self, Trouble> {
         let file = File::open(path).map_err(|error| Trouble::file(path, &error))?;
-        let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+        let extension = path
+            .extension()
+            .and_then(|extension| extension.to_str())
+            .unwrap_or_default();
         let unreadable = |error: &dyn std::error::Error| Trouble::file(path, error);
         let (source, rows) = match extension {
             "parquet" => {
-                let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| unreadable(&error))?;
+                let builder =
+                    ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| unreadable(&error))?;
                 let rows = u64::try_from(builder.metadata().file_metadata().num_rows()).ok();
-                let reader = builder.with_batch_size(rows_per_batch).build().map_err(|error| unreadable(&error))?;
+                let reader = builder
+                    .with_batch_size(rows_per_batch)
+                    .build()
+                    .map_err(|error| unreadable(&error))?;
                 (Source::Parquet(reader), rows)
             }
-            "csv" => (Source::Csv(csv_reader(file, path, rows_per_batch)?), None),
+            "csv" => (Source::Csv(Box::new(csv_reader(file, path, rows_per_batch)?)), None),
             "jsonl" | "ndjson" => (Source::Lines(BufReader::new(file).lines()), None),
             other => {
                 let what = format!("file `{}` has the extension `{other}`", path.display());
                 return Err(Trouble::usage(what, "give a .parquet, .csv or .jsonl file"));
             }
         };
-        Ok(Self { source, types, rows_per_batch, rows })
+        Ok(Self {
+            source,
+            types,
+            rows_per_batch,
+            rows,
+        })
     }
 
     /// The next rows, or `None` at the end.
@@ -126,7 +138,8 @@ impl Sheet {
             Source::Lines(lines) => return next_lines(lines, &self.types, self.rows_per_batch),
         };
         let Some(read) = next else { return Ok(None) };
-        let read = read.map_err(|error| Trouble::refused(format!("cannot read rows: {error}"), "mend the file"))?;
+        let read =
+            read.map_err(|error| Trouble::refused(format!("cannot read rows: {error}"), "mend the file"))?;
         self.batch(&read).map(Some)
     }
 
@@ -136,7 +149,10 @@ impl Sheet {
             let values = match &self.source {
                 Source::Csv(_) => texts(array, self.types.get(field.name()).copied()),
                 Source::Parquet(_) | Source::Lines(_) => values(array).map_err(|reason| {
-                    Trouble::refused(format!("column `{}`: {reason}", field.name()), "write it as another type")
+                    Trouble::refused(
+                        format!("column `{}`: {reason}", field.name()),
+                        "write it as another type",
+                    )
                 })?,
             };
             batch.names.push(field.name().clone());
@@ -152,16 +168,28 @@ fn csv_reader(file: File, path: &Path, rows: usize) -> Result<arrow::csv::Reader
     let unreadable = |error: &dyn std::error::Error| Trouble::file(path, error);
     let format = Format::default().with_header(true);
     let head = File::open(path).map_err(|error| unreadable(&error))?;
-    let (schema, _) = format.infer_schema(head, Some(0)).map_err(|error| unreadable(&error))?;
-    let fields: Vec<Field> =
-        schema.fields().iter().map(|field| Field::new(field.name(), ArrowType::Utf8, true)).collect();
+    let (schema, _) = format
+        .infer_schema(head, Some(0))
+        .map_err(|error| unreadable(&error))?;
+    let fields: Vec<Field> = schema
+        .fields()
+        .iter()
+        .map(|field| Field::new(field.name(), ArrowType::Utf8, true))
+        .collect();
     let builder = arrow::csv::ReaderBuilder::new(Arc::new(Schema::new(fields)));
-    builder.with_header(true).with_batch_size(rows).build(file).map_err(|error| unreadable(&error))
+    builder
+        .with_header(true)
+        .with_batch_size(rows)
+        .build(file)
+        .map_err(|error| unreadable(&error))
 }
 
 fn texts(array: &dyn Array, wanted: Option<DataType>) -> Vec<Value> {
     let texts = array.as_string::<i32>();
-    texts.iter().map(|text| text.map_or(Value::Null, |text| cell::of_text(text, wanted))).collect()
+    texts
+        .iter()
+        .map(|text| text.map_or(Value::Null, |text| cell::of_text(text, wanted)))
+        .collect()
 }
 
 /// The values of an Arrow column of any type that Covey has a type for.
@@ -171,7 +199,9 @@ fn values(array: &dyn Array) -> Result<Vec<Value>, String> {
         ArrowType::Boolean => ArrowType::Boolean,
         kind if kind.is_integer() => ArrowType::Int64,
         kind if kind.is_floating() => ArrowType::Float64,
-        ArrowType::Utf8 | ArrowType::LargeUtf8 | ArrowType::Utf8View | ArrowType::Dictionary(..) => ArrowType::Utf8,
+        ArrowType::Utf8 | ArrowType::LargeUtf8 | ArrowType::Utf8View | ArrowType::Dictionary(..) => {
+            ArrowType::Utf8
+        }
         ArrowType::Timestamp(..) | ArrowType::Date32 | ArrowType::Date64 => {
             ArrowType::Timestamp(TimeUnit::Microsecond, None)
         }
@@ -182,7 +212,9 @@ fn values(array: &dyn Array) -> Result<Vec<Value>, String> {
         ArrowType::Boolean => present(array.as_boolean().iter(), Value::Bool),
         ArrowType::Int64 => present(array.as_primitive::<Int64Type>().iter(), Value::Int64),
         ArrowType::Float64 => present(array.as_primitive::<Float64Type>().iter(), Value::Float64),
-        ArrowType::Utf8 => present(array.as_string::<i32>().iter(), |text| Value::String(text.to_owned())),
+        ArrowType::Utf8 => present(array.as_string::<i32>().iter(), |text| {
+            Value::String(text.to_owned())
+        }),
         _ => {
             let times = array.as_primitive::<TimestampMicrosecondType>().iter();
             present(times, |micros| Value::Timestamp(Timestamp::from_micros(micros)))
@@ -195,23 +227,36 @@ fn present<T>(cells: impl Iterator<Item = Option<T>>, value: impl Fn(T) -> Value
 }
 
 /// The next lines as rows. Columns are in order of first appearance; what a line leaves out is null.
-fn next_lines(lines: &mut Lines<BufReader<File>>, types: &Types, limit: usize) -> Result<Option<Batch>, Trouble> {
+fn next_lines(
+    lines: &mut Lines<BufReader<File>>,
+    types: &Types,
+    limit: usize,
+) -> Result<Option<Batch>, Trouble> {
     let mut batch = Batch::default();
     let mut rows = 0;
     for line in lines.by_ref() {
-        let line = line.map_err(|error| Trouble::refused(format!("cannot read a line: {error}"), "mend the file"))?;
+        let line =
+            line.map_err(|error| Trouble::refused(format!("cannot read a line: {error}"), "mend the file"))?;
         if line.trim().is_empty() {
             continue;
         }
-        let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&line).map_err(|error| {
-            Trouble::refused(format!("line `{}` is no JSON object: {error}", shortened(&line)), "mend the file")
-        })?;
+        let object: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_str(&line).map_err(|error| {
+                Trouble::refused(
+                    format!("line `{}` is no JSON object: {error}", shortened(&line)),
+                    "mend the file",
+                )
+            })?;
         for (name, json) in &object {
-            let position = batch.names.iter().position(|known| known == name).unwrap_or_else(|| {
-                batch.names.push(name.clone());
-                batch.columns.push(vec![Value::Null; rows]);
-                batch.names.len() - 1
-            });
+            let position = batch
+                .names
+                .iter()
+                .position(|known| known == name)
+                .unwrap_or_else(|| {
+                    batch.names.push(name.clone());
+                    batch.columns.push(vec![Value::Null; rows]);
+                    batch.names.len() - 1
+                });
             batch.columns[position].push(cell::of_json(json, types.get(name).copied()));
         }
         rows += 1;
@@ -237,7 +282,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(name);
         std::fs::write(&path, text).unwrap();
-        let types = Types::from([("temp".to_owned(), DataType::Float64), ("at".to_owned(), DataType::Timestamp)]);
+        let types = Types::from([
+            ("temp".to_owned(), DataType::Float64),
+            ("at".to_owned(), DataType::Timestamp),
+        ]);
         let mut sheet = Sheet::open(&path, types, 100).unwrap();
         let batch = sheet.next_batch().unwrap().unwrap();
         assert_eq!(sheet.next_batch().unwrap(), None);
@@ -246,15 +294,24 @@ mod tests {
 
     #[test]
     fn a_bad_cell_of_a_csv_file_stays_a_text_and_the_others_are_typed() {
-        let batch = read("rows.csv", "origin,temp,at\nJFK,39,2013-01-01T00:00:00Z\nEWR,NA,\n");
+        let batch = read(
+            "rows.csv",
+            "origin,temp,at\nJFK,39,2013-01-01T00:00:00Z\nEWR,NA,\n",
+        );
         assert_eq!(batch.names, ["origin", "temp", "at"]);
-        assert_eq!(batch.columns[1], [Value::Float64(39.0), Value::String("NA".to_owned())]);
+        assert_eq!(
+            batch.columns[1],
+            [Value::Float64(39.0), Value::String("NA".to_owned())]
+        );
         assert!(matches!(batch.columns[2][..], [Value::Timestamp(_), Value::Null]));
     }
 
     #[test]
     fn json_lines_may_leave_columns_out() {
-        let batch = read("rows.jsonl", "{\"origin\":\"JFK\"}\n\n{\"temp\":40,\"origin\":\"EWR\"}\n");
+        let batch = read(
+            "rows.jsonl",
+            "{\"origin\":\"JFK\"}\n\n{\"temp\":40,\"origin\":\"EWR\"}\n",
+        );
         assert_eq!(batch.rows(), 2);
         assert_eq!(batch.columns[1], [Value::Null, Value::Float64(40.0)]);
     }
@@ -264,7 +321,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("rows.xlsx");
         std::fs::write(&path, "").unwrap();
-        let refused = Sheet::open(&path, Types::new(), 1).map(|_| ()).unwrap_err().to_string();
-        assert!(refused.contains("xlsx") && refused.contains(".parquet"), "{refused}");
+        let refused = Sheet::open(&path, Types::new(), 1)
+            .map(|_| ())
+            .unwrap_err()
+            .to_string();
+        assert!(
+            refused.contains("xlsx") && refused.contains(".parquet"),
+            "{refused}"
+        );
     }
 }

@@ -10,13 +10,19 @@ use super::trouble::Trouble;
 
 /// Options of `covey status`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  covey status\n  covey status --endpoint http://10.0.0.3:7400 --output json")]
+#[command(
+    after_help = "Examples:\n  covey status\n  covey status --endpoint http://10.0.0.3:7400 --output json"
+)]
 pub(super) struct Status {}
 
 impl Status {
     pub(super) async fn run(self, access: &Access) -> Result<(), Trouble> {
         let client = access.connect().await?;
-        let status = client.cluster().get_status(client.request(v1::GetStatusRequest {})).await?.into_inner();
+        let status = client
+            .cluster()
+            .get_status(client.request(v1::GetStatusRequest {}))
+            .await?
+            .into_inner();
         let nodes = node_listing(&status.nodes);
         let mut card = Card::default()
             .with("cluster", status.name.clone())
@@ -44,12 +50,26 @@ impl Status {
 
 /// Says what an operator should do about what is not well.
 fn advise(status: &v1::ClusterStatus) {
-    for node in status.nodes.iter().filter(|node| !node.reachable && node.state() != v1::NodeState::Removed) {
-        remark(&format!("node {} does not answer: start it again, or `covey node decommission {}`", node.id, node.id));
+    for node in status
+        .nodes
+        .iter()
+        .filter(|node| !node.reachable && node.state() != v1::NodeState::Removed)
+    {
+        remark(&format!(
+            "node {} does not answer: start it again, or `covey node decommission {}`",
+            node.id, node.id
+        ));
     }
-    let active = status.nodes.iter().filter(|node| node.state() == v1::NodeState::Active).count();
+    let active = status
+        .nodes
+        .iter()
+        .filter(|node| node.state() == v1::NodeState::Active)
+        .count();
     if active < usize::try_from(status.replication_factor).unwrap_or(usize::MAX) {
-        let missing = format!("{active} of {} nodes for full replication", status.replication_factor);
+        let missing = format!(
+            "{active} of {} nodes for full replication",
+            status.replication_factor
+        );
         remark(&format!("{missing}: see `covey node add`"));
     }
     if status.groups_without_leader > 0 {

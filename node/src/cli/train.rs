@@ -59,8 +59,15 @@ impl Train {
             model: self.model,
             alias: self.alias.unwrap_or_default(),
         };
-        let request = v1::SubmitJobRequest { id: self.id.unwrap_or_default(), spec: Some(spec) };
-        let submitted = client.training().submit_job(client.request(request)).await?.into_inner();
+        let request = v1::SubmitJobRequest {
+            id: self.id.unwrap_or_default(),
+            spec: Some(spec),
+        };
+        let submitted = client
+            .training()
+            .submit_job(client.request(request))
+            .await?
+            .into_inner();
         if self.wait {
             return job::watch(&client, &submitted.id, access.output).await;
         }

@@ -30,17 +30,29 @@ enum Kind {
 impl Trouble {
     /// It was refused or it failed; exit code 1.
     pub(crate) fn refused(what: impl Into<String>, next: impl Into<String>) -> Self {
-        Self { kind: Kind::Refused, what: what.into(), next: next.into() }
+        Self {
+            kind: Kind::Refused,
+            what: what.into(),
+            next: next.into(),
+        }
     }
 
     /// The command line does not make sense; exit code 2.
     pub(crate) fn usage(what: impl Into<String>, next: impl Into<String>) -> Self {
-        Self { kind: Kind::Usage, what: what.into(), next: next.into() }
+        Self {
+            kind: Kind::Usage,
+            what: what.into(),
+            next: next.into(),
+        }
     }
 
     /// It may work later; exit code 3.
     pub(crate) fn unavailable(what: impl Into<String>, next: impl Into<String>) -> Self {
-        Self { kind: Kind::Unavailable, what: what.into(), next: next.into() }
+        Self {
+            kind: Kind::Unavailable,
+            what: what.into(),
+            next: next.into(),
+        }
     }
 
     /// Whether it may work later.
@@ -51,7 +63,10 @@ impl Trouble {
     /// A local file that could not be read or written.
     pub(crate) fn file(path: &std::path::Path, error: &dyn Error) -> Self {
         let what = format!("file `{}`: {}", path.display(), chain(error));
-        Self::refused(what, "check the path and its permissions, then repeat the command")
+        Self::refused(
+            what,
+            "check the path and its permissions, then repeat the command",
+        )
     }
 
     /// The same trouble, with what was being done in front.
@@ -80,21 +95,33 @@ impl fmt::Display for Trouble {
 impl From<Status> for Trouble {
     fn from(status: Status) -> Self {
         let what = status.message().to_owned();
-        let name = status.metadata().get(CODE).and_then(|name| name.to_str().ok()).unwrap_or_default();
+        let name = status
+            .metadata()
+            .get(CODE)
+            .and_then(|name| name.to_str().ok())
+            .unwrap_or_default();
         match status.code() {
             Code::Unavailable => Self::unavailable(what, "see `covey status`, and repeat the command"),
             Code::DeadlineExceeded | Code::Cancelled => {
-                let next = "it may have been carried out: look, then repeat it, with a longer --timeout if need be";
+                let next =
+                    "it may have been carried out: look, then repeat it, with a longer --timeout if need be";
                 Self::unavailable(what, next)
             }
-            Code::ResourceExhausted if name == "busy" => Self::unavailable(what, "repeat the command in a moment"),
+            Code::ResourceExhausted if name == "busy" => {
+                Self::unavailable(what, "repeat the command in a moment")
+            }
             Code::NotFound => Self::refused(what, "see what there is with the verb's `list`"),
             Code::InvalidArgument => Self::refused(what, "nothing has changed; correct the value and repeat"),
-            Code::AlreadyExists => Self::refused(what, "choose another name, or look at what is there with `show`"),
-            Code::Aborted => Self::refused(what, "somebody else was faster; look at what is there and repeat"),
-            Code::Unimplemented => {
-                Self::refused(what, "the node runs another version of covey; compare `covey version` with `covey node list`")
+            Code::AlreadyExists => {
+                Self::refused(what, "choose another name, or look at what is there with `show`")
             }
+            Code::Aborted => {
+                Self::refused(what, "somebody else was faster; look at what is there and repeat")
+            }
+            Code::Unimplemented => Self::refused(
+                what,
+                "the node runs another version of covey; compare `covey version` with `covey node list`",
+            ),
             _ => Self::refused(what, "nothing more is known here; the node's log has the rest"),
         }
     }

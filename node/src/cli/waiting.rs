@@ -41,7 +41,10 @@ pub(crate) async fn wait_for<T>(
         spinner.set_message(format!("{what}: {far}"));
         if Instant::now() >= until {
             let text = format!("{what}: not done after {} s: {far}", limit.as_secs());
-            return Err(Trouble::unavailable(text, "it goes on by itself; look again, or wait longer with --wait"));
+            return Err(Trouble::unavailable(
+                text,
+                "it goes on by itself; look again, or wait longer with --wait",
+            ));
         }
     }
 }

@@ -3,11 +3,13 @@
 //! Invariant: a delta keeps its number and its content until the log has it, so however often it is sent it counts once.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use covey_state::Command;
 use covey_state::monitor::FlushSource;
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
+use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::tally::Delta;
@@ -32,7 +34,7 @@ pub(super) enum Message {
     FlushAndSay(Option<String>, RpcReplyPort<Result<u64, Failure>>),
 }
 
-/// What it knows.
+/// What it knows. It outlives the actor: numbers that have been given must not be given again.
 pub(super) struct Flushing {
     context: Context,
     source: FlushSource,
@@ -44,21 +46,25 @@ pub(super) struct Flushing {
 
 impl Actor for Flusher {
     type Msg = Message;
-    type State = Flushing;
-    type Arguments = Context;
+    type State = Arc<Mutex<Flushing>>;
+    type Arguments = Arc<Mutex<Flushing>>;
 
-    async fn pre_start(&self, myself: ActorRef<Message>, context: Context) -> Result<Flushing, ActorProcessingErr> {
+    async fn pre_start(
+        &self,
+        myself: ActorRef<Message>,
+        flushing: Arc<Mutex<Flushing>>,
+    ) -> Result<Self::State, ActorProcessingErr> {
         myself.send_interval(FLUSH_EVERY, || Message::Flush(None));
-        let source = FlushSource { node: context.ledger.node(), incarnation: context.incarnation };
-        Ok(Flushing { context, source, sequences: BTreeMap::new(), pending: BTreeMap::new() })
+        Ok(flushing)
     }
 
     async fn handle(
         &self,
         _myself: ActorRef<Message>,
         message: Message,
-        flushing: &mut Flushing,
+        flushing: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
+        let mut flushing = flushing.lock().await;
         match message {
             Message::Flush(deployment) => {
                 if let Err(error) = flushing.flush(deployment.as_deref()).await {
@@ -76,6 +82,12 @@ impl Actor for Flusher {
 }
 
 impl Flushing {
+    /// The state of a node that has flushed nothing yet in this life of it.
+    pub(super) fn shared(context: Context) -> Arc<Mutex<Self>> {
+        let source = FlushSource { node: context.ledger.node(), incarnation: context.incarnation };
+        Arc::new(Mutex::new(Self { context, source, sequences: BTreeMap::new(), pending: BTreeMap::new() }))
+    }
+
     /// Flushes every deployment that is asked for; the first failure is told after all have had their turn.
     async fn flush(&mut self, asked: Option<&str>) -> Result<u64, Failure> {
         let board = serving::board(&self.context).await?;

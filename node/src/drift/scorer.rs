@@ -145,7 +145,7 @@ impl Scoring {
         let oldest = FlushSource { node: covey_state::NodeId::new(0), incarnation: 0 };
         let found = self.scan(name, Key::DriftFlush(name.to_owned(), oldest)).await?;
         let flush = |(key, record)| match (key, record) {
-            (Key::DriftFlush(_, source), Record::Sequence(sequence)) => Some((source, sequence)),
+            (Key::DriftFlush(_, source), Record::Number(sequence)) => Some((source, sequence)),
             _ => None,
         };
         Ok(found.into_iter().filter_map(flush).collect())

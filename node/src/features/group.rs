@@ -4,6 +4,8 @@
 //! as long as the view has applied what the query is bounded by.
 
 mod letters;
+#[cfg(test)]
+mod replay;
 mod spine;
 mod vectors;
 

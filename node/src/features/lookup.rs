@@ -236,3 +236,104 @@ fn status_of(value: &Value) -> FeatureStatus {
         FeatureStatus::Present
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use covey_state::catalog::{FeatureService, ViewSelection};
+
+    use super::*;
+    use crate::features::push::sample;
+    use crate::features::service_plan::Schemas;
+
+    fn plan() -> ServicePlan {
+        let service = FeatureService {
+            name: "delays".to_owned(),
+            description: String::new(),
+            views: vec![ViewSelection {
+                view: "weather".to_owned(),
+                features: vec!["wind".to_owned()],
+            }],
+            request: vec![RequestFeature {
+                name: "hour".to_owned(),
+                data_type: DataType::Float64,
+            }],
+        };
+        let schemas = Schemas::from([("weather".to_owned(), Arc::new(sample::weather()))]);
+        ServicePlan::resolve(&service, &schemas).unwrap()
+    }
+
+    fn table(origins: Vec<Value>, hours: Vec<Value>) -> TableRows {
+        TableRows::new(
+            "entities",
+            vec!["origin".to_owned(), "hour".to_owned()],
+            vec![origins, hours],
+        )
+        .unwrap()
+    }
+
+    fn text(text: &str) -> Value {
+        Value::String(text.to_owned())
+    }
+
+    #[test]
+    fn answers_go_back_to_the_rows_that_they_belong_to() {
+        let (plan, now) = (plan(), Moments::Now(Timestamp::from_micros(1)));
+        let airports = ["JFK", "LGA", "EWR", "BOS", "SFO"];
+        let origins: Vec<Value> = airports
+            .iter()
+            .map(|name| text(name))
+            .chain([Value::Null])
+            .collect();
+        let table = table(origins, vec![Value::Int64(7); 6]);
+        let mut vectors = Vectors::new(&plan, &table, 0..6).unwrap();
+        for reads in cut(&plan, &table, 0..6, &now, 4).unwrap() {
+            let found = |(entity, _): &(EntityKey, Moment)| text(&entity.to_string());
+            let column: Vec<Value> = reads.reads[0].rows.iter().map(found).collect();
+            let statuses = vec![FeatureStatus::Present; column.len()];
+            vectors.place(
+                reads.places,
+                vec![ViewValues {
+                    columns: vec![column],
+                    statuses: vec![statuses],
+                }],
+            );
+        }
+        assert_eq!(vectors.columns[0][..5], airports.map(text));
+        assert_eq!(
+            (&vectors.columns[0][5], vectors.statuses[0][5]),
+            (&Value::Null, FeatureStatus::NotFound)
+        );
+        assert_eq!(vectors.columns[1], vec![Value::Float64(7.0); 6]);
+    }
+
+    #[test]
+    fn a_range_is_placed_from_its_own_start() {
+        let (plan, now) = (plan(), Moments::Now(Timestamp::from_micros(1)));
+        let table = table(vec![text("JFK"); 3], vec![Value::Null; 3]);
+        let reads = cut(&plan, &table, 2..3, &now, 1).unwrap();
+        assert_eq!(reads[0].places[0].rows, [0]);
+    }
+
+    #[test]
+    fn what_is_missing_or_of_the_wrong_type_is_named() {
+        let (plan, now) = (plan(), Moments::Now(Timestamp::from_micros(1)));
+        let wrong = table(vec![Value::Int64(3)], vec![text("seven")]);
+        assert_eq!(
+            cut(&plan, &wrong, 0..1, &now, 4).unwrap_err().to_string(),
+            "entities is invalid: join key `origin` of row 0 must be string and is int64"
+        );
+        assert_eq!(
+            Vectors::new(&plan, &wrong, 0..1).unwrap_err().to_string(),
+            "entities is invalid: request feature `hour` of row 0 must be float64 and is string"
+        );
+        let nothing = TableRows::new("entities", vec!["x".to_owned()], vec![vec![Value::Null]]).unwrap();
+        assert_eq!(
+            cut(&plan, &nothing, 0..1, &now, 4).unwrap_err().to_string(),
+            "entities is invalid: join key `origin` (string) of view `weather` is missing; given: `x`"
+        );
+        assert_eq!(
+            Vectors::new(&plan, &nothing, 0..1).unwrap_err().to_string(),
+            "entities is invalid: request feature `hour` (float64) is missing; given: `x`"
+        );
+    }
+}

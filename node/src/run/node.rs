@@ -21,6 +21,7 @@ use crate::artifacts::Artifacts;
 use crate::catalog::{CatalogCopy, CatalogWatch, feed};
 use crate::config::Config;
 use crate::context::{Clock, ComputePool, Context};
+use crate::drift;
 use crate::identity::{DataDir, Identity};
 use crate::ledger::{Ledger, Parts};
 use crate::machine::Machine;
@@ -103,6 +104,7 @@ impl RunningNode {
     /// Stops top-down: no new requests, leaderships away, actors, consensus, stores.
     pub(super) async fn stop(self) {
         self.ports.api.cancel();
+        drift::flush_before_stop(&self.context).await;
         self.hand_over().await;
         self.root.stop().await;
         self.ports.peer.cancel();

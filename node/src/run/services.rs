@@ -1,18 +1,43 @@
 //! What runs above the ledger: the background services of a node, and the routes of its two ports.
 
+use covey_proto::v1::monitoring_server::MonitoringServer;
+use covey_proto::v1::registry_server::RegistryServer;
+use covey_proto::v1::serving_server::ServingServer;
+use covey_proto::v1::training_server::TrainingServer;
 use tonic::service::Routes;
 
 use super::RootSupervisor;
 use crate::api::cluster::ClusterApi;
+use crate::api::features::FeaturesApi;
+use crate::api::monitoring::MonitoringApi;
+use crate::api::registry::RegistryApi;
+use crate::api::serving::ServingApi;
+use crate::api::training::TrainingApi;
 use crate::api::{self, Gate};
 use crate::context::Context;
+use crate::error::Failure;
 use crate::membership::Membership;
 use crate::node_peer::NodePeerApi;
+use crate::peers::MESSAGE_BYTES_MAX;
+use crate::{artifacts, drift, features, pipelines, serving, training};
+
+/// A service that takes and gives messages up to the common limit; the generated types share no trait for it.
+macro_rules! sized {
+    ($service:expr) => {
+        $service.max_decoding_message_size(MESSAGE_BYTES_MAX).max_encoding_message_size(MESSAGE_BYTES_MAX)
+    };
+}
 
 /// Starts the background services.
-pub(super) async fn spawn(context: &Context, root: &RootSupervisor) -> anyhow::Result<()> {
-    let _ = (context, root);
-    Ok(())
+pub(super) async fn spawn(context: &Context, root: &RootSupervisor) -> Result<(), Failure> {
+    let (ctx, stop) = (context.clone(), root.stopping());
+    root.run("schema installer", move || features::installer::run(ctx.clone(), stop.clone()));
+    let (ctx, stop) = (context.clone(), root.stopping());
+    root.run("artifact repair", move || artifacts::keep_repaired(ctx.clone(), stop.clone()));
+    training::spawn(context, root.cell()).await?;
+    serving::spawn(context).await?;
+    drift::spawn(context).await?;
+    pipelines::spawn(context).await
 }
 
 /// The peers' port: consensus, what nodes ask of each other, and the way in for nodes that want to join.
@@ -30,6 +55,13 @@ pub(super) async fn public_routes(context: &Context, gate: Gate) -> anyhow::Resu
     let cluster = ClusterApi::new(context.clone());
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_service_status("", tonic_health::ServingStatus::Serving).await;
-    let services = Routes::new(health_service).add_service(cluster.cluster()).add_service(cluster.admin());
+    let services = Routes::new(health_service)
+        .add_service(cluster.cluster())
+        .add_service(cluster.admin())
+        .add_service(FeaturesApi::server(context.clone()))
+        .add_service(sized!(RegistryServer::new(RegistryApi::new(context.clone()))))
+        .add_service(sized!(TrainingServer::new(TrainingApi::new(context.clone()))))
+        .add_service(sized!(ServingServer::new(ServingApi::new(context.clone()))))
+        .add_service(sized!(MonitoringServer::new(MonitoringApi::new(context.clone()))));
     api::public_routes(services, gate)
 }

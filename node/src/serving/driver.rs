@@ -68,7 +68,8 @@ impl Actor for Driver {
 impl Heard {
     /// Asks every other active node for a sign of life.
     async fn listen(&mut self, catalog: &CatalogCopy) {
-        let asked = active(catalog).map(|node| async move { (node, self.answers(node).await) });
+        let context = &self.context;
+        let asked = active(catalog).map(async |node| (node, answers(context, node).await));
         let answers: Vec<(NodeId, bool)> = join_all(asked).await;
         let now = Instant::now();
         for (node, answered) in answers {
@@ -78,16 +79,6 @@ impl Heard {
                 *last = now;
             }
         }
-    }
-
-    async fn answers(&self, node: NodeId) -> bool {
-        if node == self.context.ledger.node() {
-            return true;
-        }
-        let Ok(mut peer) = self.context.peers.node_peer(node) else { return false };
-        let mut request = tonic::Request::new(node_v1::ReportRequest {});
-        request.set_timeout(ANSWER_WITHIN);
-        timeout(ANSWER_WITHIN, peer.report(request)).await.is_ok_and(|answer| answer.is_ok())
     }
 
     fn living(&self, catalog: &CatalogCopy) -> Vec<NodeId> {
@@ -105,6 +96,17 @@ impl Heard {
             Err(error) => tracing::warn!(deployment = name, error = chain(&error), "replicas not placed"),
         }
     }
+}
+
+/// Whether a node gives a sign of life.
+async fn answers(context: &Context, node: NodeId) -> bool {
+    if node == context.ledger.node() {
+        return true;
+    }
+    let Ok(mut peer) = context.peers.node_peer(node) else { return false };
+    let mut request = tonic::Request::new(node_v1::ReportRequest {});
+    request.set_timeout(ANSWER_WITHIN);
+    timeout(ANSWER_WITHIN, peer.report(request)).await.is_ok_and(|answer| answer.is_ok())
 }
 
 fn active(catalog: &CatalogCopy) -> impl Iterator<Item = NodeId> {

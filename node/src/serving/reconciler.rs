@@ -64,13 +64,19 @@ struct Failures {
 impl Actor for Reconciler {
     type Msg = Message;
     type State = Running;
-    type Arguments = Context;
+    type Arguments = (Context, Board);
 
-    async fn pre_start(&self, myself: ActorRef<Message>, context: Context) -> Result<Running, ActorProcessingErr> {
+    async fn pre_start(
+        &self,
+        myself: ActorRef<Message>,
+        (context, board): (Context, Board),
+    ) -> Result<Running, ActorProcessingErr> {
+        // What an earlier life of this actor ran ended with it; what it had counted is still to be flushed.
+        board.slots().into_iter().for_each(|(name, _)| board.close(&name));
         myself.send_interval(LOOK_EVERY, || Message::Look);
         Ok(Running {
             context,
-            board: Board::default(),
+            board,
             children: BTreeMap::new(),
             followers: BTreeMap::new(),
             failures: BTreeMap::new(),

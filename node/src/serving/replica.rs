@@ -82,7 +82,7 @@ impl Actor for Replica {
         }
         let scored = kept.score(&work).await;
         if let Ok(scored) = &scored {
-            kept.count(&work, &scored.predictions);
+            kept.count(&work, scored);
         }
         // The place in the queue is free before the caller can ask again.
         drop(work.permit);
@@ -128,9 +128,13 @@ impl Kept {
         Ok(Scored { predictions, cached: u32::try_from(cached).unwrap_or(u32::MAX) })
     }
 
-    fn count(&self, work: &Work, predictions: &[f64]) {
+    fn count(&self, work: &Work, scored: &Scored) {
         let Start { context, deployment, slot, seat } = &self.start;
-        seat.predictions.fetch_add(predictions.len() as u64, Ordering::Relaxed);
+        let (rows, predictions) = (scored.predictions.len() as u64, &scored.predictions);
+        seat.predictions.fetch_add(rows, Ordering::Relaxed);
+        let (measured, version) = (&context.metrics.serving, work.loaded.version.number.to_string());
+        measured.predictions.with_label_values(&[deployment, &version]).inc_by(rows);
+        measured.cache_hits.with_label_values(&[deployment]).inc_by(u64::from(scored.cached));
         let served = Served {
             version: work.loaded.version.number,
             profile: work.loaded.profile.as_ref(),

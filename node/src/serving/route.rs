@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use covey_proto::v1;
-use covey_state::{NodeId, Timestamp};
+use covey_state::NodeId;
 use ractor::call;
 use tokio::time::Instant;
 

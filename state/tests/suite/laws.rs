@@ -82,7 +82,7 @@ proptest! {
         log in generated::log(60),
         cut in any::<prop::sample::Index>(),
     ) {
-        let cut = cut.index(log.len());
+        let cut = cut.index(log.len() + 1);
         let mut world = World::default();
         log[..cut].iter().for_each(|request| drop(world.carry_out(request)));
         let taken = snapshot(&world.map);

@@ -16,9 +16,10 @@ pub(crate) async fn carry_out(
 ) -> Result<(), Trouble> {
     declare_catalog(client, objects, &mut done).await?;
     for (position, object) in objects.iter().enumerate() {
-        if let Some(version) = apply(client, object).await.map_err(|trouble| {
-            trouble.during(&format!("{} `{}`", object.kind().name(), object.name()))
-        })? {
+        if let Some(version) = apply(client, object)
+            .await
+            .map_err(|trouble| trouble.during(&format!("{} `{}`", object.kind().name(), object.name())))?
+        {
             done(position, version);
         }
     }
@@ -50,7 +51,11 @@ async fn declare_catalog(
         return Ok(());
     }
     let views: Vec<String> = request.views.iter().map(|view| view.name.clone()).collect();
-    let reply = client.features().apply_catalog(client.request(request)).await?.into_inner();
+    let reply = client
+        .features()
+        .apply_catalog(client.request(request))
+        .await?
+        .into_inner();
     for (position, applied) in positions.into_iter().zip(reply.applied) {
         done(position, applied.version);
     }
@@ -59,15 +64,25 @@ async fn declare_catalog(
 
 /// Waits until every data group knows the views.
 async fn wait_active(client: &Client, views: &[String]) -> Result<(), Trouble> {
-    wait_for("waiting for every group to know the views", client.timeout(), async || {
-        let catalog = feature::catalog(client).await?;
-        let active = |name: &&String| {
-            let named = |view: &&v1::InstalledView| view.definition.as_ref().is_some_and(|known| known.name == **name);
-            catalog.views.iter().find(named).is_some_and(|view| view.active)
-        };
-        let left = views.iter().filter(|name| !active(name)).count();
-        Ok(if left == 0 { Look::Reached(()) } else { Look::NotYet(format!("{left} views are being installed")) })
-    })
+    wait_for(
+        "waiting for every group to know the views",
+        client.timeout(),
+        async || {
+            let catalog = feature::catalog(client).await?;
+            let active = |name: &&String| {
+                let named = |view: &&v1::InstalledView| {
+                    view.definition.as_ref().is_some_and(|known| known.name == **name)
+                };
+                catalog.views.iter().find(named).is_some_and(|view| view.active)
+            };
+            let left = views.iter().filter(|name| !active(name)).count();
+            Ok(if left == 0 {
+                Look::Reached(())
+            } else {
+                Look::NotYet(format!("{left} views are being installed"))
+            })
+        },
+    )
     .await
 }
 
@@ -78,17 +93,30 @@ async fn apply(client: &Client, object: &Object) -> Result<Option<u64>, Trouble>
         Object::Dataset(spec) => apply_dataset(client, spec).await.map(Some),
         Object::Training(id, spec) => apply_training(client, id, spec).await.map(Some),
         Object::Pipeline(pipeline) => {
-            let request = v1::ApplyPipelineRequest { pipeline: Some(pipeline.clone()) };
-            client.monitoring().apply_pipeline(client.request(request)).await?;
+            let request = v1::ApplyPipelineRequest {
+                pipeline: Some(pipeline.clone()),
+            };
+            client
+                .monitoring()
+                .apply_pipeline(client.request(request))
+                .await?;
             Ok(Some(0))
         }
         Object::Deployment(spec) => {
-            let request = v1::ApplyDeploymentRequest { spec: Some(spec.clone()) };
-            let reply = client.serving().apply_deployment(client.request(request)).await?.into_inner();
+            let request = v1::ApplyDeploymentRequest {
+                spec: Some(spec.clone()),
+            };
+            let reply = client
+                .serving()
+                .apply_deployment(client.request(request))
+                .await?
+                .into_inner();
             Ok(Some(reply.revision))
         }
         Object::Monitor(monitor) => {
-            let request = v1::ApplyMonitorRequest { monitor: Some(monitor.clone()) };
+            let request = v1::ApplyMonitorRequest {
+                monitor: Some(monitor.clone()),
+            };
             client.monitoring().apply_monitor(client.request(request)).await?;
             Ok(Some(0))
         }
@@ -98,7 +126,9 @@ async fn apply(client: &Client, object: &Object) -> Result<Option<u64>, Trouble>
 /// Builds a dataset unless a version of it was built from the same specification.
 async fn apply_dataset(client: &Client, spec: &v1::DatasetSpec) -> Result<u64, Trouble> {
     let built = dataset::versions(client, &spec.name).await?;
-    let same = built.iter().filter(|manifest| manifest.spec.as_ref() == Some(spec));
+    let same = built
+        .iter()
+        .filter(|manifest| manifest.spec.as_ref() == Some(spec));
     if let Some(known) = same.map(|manifest| manifest.version).max() {
         return Ok(known);
     }
@@ -107,11 +137,17 @@ async fn apply_dataset(client: &Client, spec: &v1::DatasetSpec) -> Result<u64, T
 
 /// Submits a job, which for a known id changes nothing, and waits for its end.
 async fn apply_training(client: &Client, id: &str, spec: &v1::JobSpec) -> Result<u64, Trouble> {
-    let request = v1::SubmitJobRequest { id: id.to_owned(), spec: Some(spec.clone()) };
+    let request = v1::SubmitJobRequest {
+        id: id.to_owned(),
+        spec: Some(spec.clone()),
+    };
     client.training().submit_job(client.request(request)).await?;
     let ended = job::wait_ended(client, id).await?;
     match ended.state() {
         v1::JobState::Succeeded => Ok(ended.version),
-        _ => Err(Trouble::refused(format!("the job did not succeed: {}", ended.reason), "see `covey job show`")),
+        _ => Err(Trouble::refused(
+            format!("the job did not succeed: {}", ended.reason),
+            "see `covey job show`",
+        )),
     }
 }

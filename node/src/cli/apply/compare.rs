@@ -49,7 +49,10 @@ pub(super) async fn changes(client: &Client, objects: &[Object]) -> Result<Vec<C
     let there = everything(client, objects).await?;
     let key = |object: &Object| (object.kind(), object.name().to_owned());
     let there: BTreeMap<_, _> = there.into_iter().map(|object| (key(&object), object)).collect();
-    Ok(objects.iter().map(|object| Change::of(object, there.get(&key(object)))).collect())
+    Ok(objects
+        .iter()
+        .map(|object| Change::of(object, there.get(&key(object))))
+        .collect())
 }
 
 /// What the cluster holds of the kinds that are asked about.
@@ -65,11 +68,24 @@ async fn everything(client: &Client, objects: &[Object]) -> Result<Vec<Object>, 
     }
     if asked(Kind::Dataset) {
         let manifests = dataset::versions(client, "").await?;
-        there.extend(manifests.into_iter().filter_map(|manifest| manifest.spec).map(Object::Dataset));
+        there.extend(
+            manifests
+                .into_iter()
+                .filter_map(|manifest| manifest.spec)
+                .map(Object::Dataset),
+        );
     }
     if asked(Kind::Training) {
-        let jobs = client.training().list_jobs(client.request(v1::ListJobsRequest {})).await?.into_inner().jobs;
-        there.extend(jobs.into_iter().map(|job| Object::Training(job.id, job.spec.unwrap_or_default())));
+        let jobs = client
+            .training()
+            .list_jobs(client.request(v1::ListJobsRequest {}))
+            .await?
+            .into_inner()
+            .jobs;
+        there.extend(
+            jobs.into_iter()
+                .map(|job| Object::Training(job.id, job.spec.unwrap_or_default())),
+        );
     }
     if asked(Kind::Pipeline) {
         let request = client.request(v1::ListPipelinesRequest {});
@@ -78,7 +94,12 @@ async fn everything(client: &Client, objects: &[Object]) -> Result<Vec<Object>, 
     }
     if asked(Kind::Deployment) {
         let deployments = deploy::deployments(client, "").await?;
-        there.extend(deployments.into_iter().filter_map(|each| each.spec).map(Object::Deployment));
+        there.extend(
+            deployments
+                .into_iter()
+                .filter_map(|each| each.spec)
+                .map(Object::Deployment),
+        );
     }
     if asked(Kind::Monitor) {
         let request = client.request(v1::ListMonitorsRequest {});

@@ -42,12 +42,21 @@ impl TryFrom<EntityDefinition> for v1::Entity {
         for key in &entity.join_keys {
             if !matches!(key.data_type, DataType::Int64 | DataType::String) {
                 let (name, found) = (&key.name, key.data_type);
-                return Err(format!("join key `{name}` has type {found}; only int64 and string can be joined on"));
+                return Err(format!(
+                    "join key `{name}` has type {found}; only int64 and string can be joined on"
+                ));
             }
         }
-        let key = |key: TypedName| v1::JoinKey { name: key.name, data_type: wire(key.data_type) };
+        let key = |key: TypedName| v1::JoinKey {
+            name: key.name,
+            data_type: wire(key.data_type),
+        };
         let join_keys = entity.join_keys.into_iter().map(key).collect();
-        Ok(Self { name: entity.name, description: entity.description, join_keys })
+        Ok(Self {
+            name: entity.name,
+            description: entity.description,
+            join_keys,
+        })
     }
 }
 
@@ -71,21 +80,40 @@ struct ColumnDefinition {
 
 impl ColumnDefinition {
     fn into_wire(self) -> Result<v1::Column, String> {
-        let Self { name, data_type, nullable, min, max, one_of } = self;
+        let Self {
+            name,
+            data_type,
+            nullable,
+            min,
+            max,
+            one_of,
+        } = self;
         let mut kinds = Vec::new();
         kinds.extend(min.map(v1::rule::Kind::Min));
         kinds.extend(max.map(v1::rule::Kind::Max));
         if let Some(allowed) = one_of {
-            let values = allowed.iter().map(|json| crate::cli::cell::of_json(json, Some(data_type)));
+            let values = allowed
+                .iter()
+                .map(|json| crate::cli::cell::of_json(json, Some(data_type)));
             let values: Vec<Value> = values.collect();
             if let Some(wrong) = values.iter().find(|value| value.data_type() != Some(data_type)) {
-                return Err(format!("column `{name}`: `{wrong}` of `one_of` is not of type {data_type}"));
+                return Err(format!(
+                    "column `{name}`: `{wrong}` of `one_of` is not of type {data_type}"
+                ));
             }
             let values = values.into_iter().map(v1::Value::from).collect();
             kinds.push(v1::rule::Kind::OneOf(v1::ValueList { values }));
         }
-        let rules = kinds.into_iter().map(|kind| v1::Rule { kind: Some(kind) }).collect();
-        Ok(v1::Column { name, data_type: wire(data_type), nullable, rules })
+        let rules = kinds
+            .into_iter()
+            .map(|kind| v1::Rule { kind: Some(kind) })
+            .collect();
+        Ok(v1::Column {
+            name,
+            data_type: wire(data_type),
+            nullable,
+            rules,
+        })
     }
 }
 
@@ -123,7 +151,10 @@ impl TryFrom<ViewDefinition> for v1::FeatureView {
         }
         for aggregate in &view.aggregates {
             if !view.columns.iter().any(|column| column.name == aggregate.column) {
-                return Err(format!("aggregate over `{}`, which is not one of the view's columns", aggregate.column));
+                return Err(format!(
+                    "aggregate over `{}`, which is not one of the view's columns",
+                    aggregate.column
+                ));
             }
         }
         let aggregate = |aggregate: AggregateDefinition| covey_state::window::Aggregate {
@@ -131,15 +162,25 @@ impl TryFrom<ViewDefinition> for v1::FeatureView {
             function: aggregate.function,
             window_micros: aggregate.window.micros(),
         };
-        let columns = view.columns.into_iter().map(ColumnDefinition::into_wire).collect::<Result<_, _>>()?;
+        let columns = view
+            .columns
+            .into_iter()
+            .map(ColumnDefinition::into_wire)
+            .collect::<Result<_, _>>()?;
         Ok(Self {
             name: view.name,
             description: view.description,
             entity: view.entity,
             columns,
             ttl_micros: view.ttl.map_or(0, Length::micros),
-            future_tolerance_micros: view.future_tolerance.map_or(FUTURE_TOLERANCE_DEFAULT, Length::micros),
-            aggregates: view.aggregates.into_iter().map(|each| aggregate(each).into()).collect(),
+            future_tolerance_micros: view
+                .future_tolerance
+                .map_or(FUTURE_TOLERANCE_DEFAULT, Length::micros),
+            aggregates: view
+                .aggregates
+                .into_iter()
+                .map(|each| aggregate(each).into())
+                .collect(),
         })
     }
 }
@@ -172,10 +213,18 @@ impl TryFrom<ServiceDefinition> for v1::FeatureService {
 
     fn try_from(service: ServiceDefinition) -> Result<Self, String> {
         if service.views.is_empty() && service.request.is_empty() {
-            return Err("fields `views` and `request` are both empty; a service has at least one feature".to_owned());
+            return Err(
+                "fields `views` and `request` are both empty; a service has at least one feature".to_owned(),
+            );
         }
-        let view = |each: SelectionDefinition| v1::ViewSelection { view: each.view, features: each.features };
-        let request = |each: TypedName| v1::RequestFeature { name: each.name, data_type: wire(each.data_type) };
+        let view = |each: SelectionDefinition| v1::ViewSelection {
+            view: each.view,
+            features: each.features,
+        };
+        let request = |each: TypedName| v1::RequestFeature {
+            name: each.name,
+            data_type: wire(each.data_type),
+        };
         Ok(Self {
             name: service.name,
             description: service.description,

@@ -57,7 +57,9 @@ impl From<DatasetDefinition> for v1::DatasetSpec {
         Self {
             name: dataset.name,
             service: dataset.service,
-            spine: Some(v1::Spine { kind: Some(spine::Kind::View(view)) }),
+            spine: Some(v1::Spine {
+                kind: Some(spine::Kind::View(view)),
+            }),
             label: dataset.label.unwrap_or_default(),
         }
     }
@@ -193,7 +195,9 @@ impl TryFrom<DeploymentDefinition> for v1::DeploymentSpec {
             (Some(alias), None) => Target::Alias(alias),
             (None, Some(version)) => Target::Version(version),
             (None, None) => return Err("one of the fields `alias` and `version` is needed".to_owned()),
-            (Some(_), Some(_)) => return Err("only one of the fields `alias` and `version` may be given".to_owned()),
+            (Some(_), Some(_)) => {
+                return Err("only one of the fields `alias` and `version` may be given".to_owned());
+            }
         };
         Ok(Self {
             name: deployment.name,

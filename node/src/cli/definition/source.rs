@@ -18,7 +18,10 @@ pub(super) fn files(path: &Path) -> Result<Vec<PathBuf>, Trouble> {
     let mut files = Vec::new();
     for entry in fs::read_dir(path).map_err(trouble)? {
         let file = entry.map_err(trouble)?.path();
-        if file.extension().is_some_and(|extension| extension == "yaml" || extension == "yml") {
+        if file
+            .extension()
+            .is_some_and(|extension| extension == "yaml" || extension == "yml")
+        {
             files.push(file);
         }
     }
@@ -47,7 +50,12 @@ pub(super) struct Fault {
 impl Fault {
     /// The fault as the user sees it.
     pub(super) fn in_file(self, file: &str) -> Trouble {
-        let Self { document, line, column, reason } = self;
+        let Self {
+            document,
+            line,
+            column,
+            reason,
+        } = self;
         let what = format!("{file}:{line}:{column} (document {document}): {reason}");
         Trouble::refused(what, "correct the file and apply it again; nothing has changed")
     }
@@ -59,8 +67,9 @@ pub(super) fn documents(text: &str) -> Vec<Document> {
     let mut body = String::new();
     let mut first_line = 1;
     let mut finish = |body: &mut String, first_line: u64| {
-        let means_something =
-            body.lines().any(|line| !line.trim().is_empty() && !line.trim_start().starts_with('#'));
+        let means_something = body
+            .lines()
+            .any(|line| !line.trim().is_empty() && !line.trim_start().starts_with('#'));
         if means_something {
             let leading = "\n".repeat(usize::try_from(first_line - 1).unwrap_or(0));
             documents.push((first_line, leading + body));
@@ -78,7 +87,13 @@ pub(super) fn documents(text: &str) -> Vec<Document> {
     }
     finish(&mut body, first_line);
     let numbered = documents.into_iter().zip(1..);
-    numbered.map(|((first_line, text), number)| Document { number, first_line, text }).collect()
+    numbered
+        .map(|((first_line, text), number)| Document {
+            number,
+            first_line,
+            text,
+        })
+        .collect()
 }
 
 impl Document {
@@ -96,14 +111,26 @@ impl Document {
         serde_saphyr::from_str(&self.text).map_err(|error| {
             let error = error.without_snippet();
             let place = error.location().map(|place| (place.line(), place.column()));
-            let (line, column) = place.filter(|(line, _)| *line > 0).unwrap_or((self.first_line, 1));
-            Fault { document: self.number, line, column, reason: reason(&error) }
+            let (line, column) = place
+                .filter(|(line, _)| *line > 0)
+                .unwrap_or((self.first_line, 1));
+            Fault {
+                document: self.number,
+                line,
+                column,
+                reason: reason(error),
+            }
         })
     }
 
     /// Something wrong with the document as a whole.
     pub(super) fn fault(&self, reason: String) -> Fault {
-        Fault { document: self.number, line: self.first_line, column: 1, reason }
+        Fault {
+            document: self.number,
+            line: self.first_line,
+            column: 1,
+            reason,
+        }
     }
 }
 
@@ -121,7 +148,10 @@ mod tests {
     #[test]
     fn documents_keep_their_line_numbers_and_empty_ones_are_left_out() {
         let documents = documents("# only a remark\n---\na: 1\n---\n\n---\nb: 2\n");
-        let places: Vec<_> = documents.iter().map(|document| (document.number, document.first_line)).collect();
+        let places: Vec<_> = documents
+            .iter()
+            .map(|document| (document.number, document.first_line))
+            .collect();
         assert_eq!(places, [(1, 3), (2, 7)]);
         assert_eq!(documents[1].text.lines().count(), 7);
     }

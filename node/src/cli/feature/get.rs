@@ -16,7 +16,7 @@ pub(in crate::cli) const ROWS_MAX: usize = 1_000;
 
 /// Options of `covey feature get`.
 #[derive(Debug, clap::Args)]
-pub(super) struct Get {
+pub(in crate::cli) struct Get {
     /// The feature service
     service: String,
     #[command(flatten)]
@@ -33,10 +33,19 @@ impl Get {
         let request = v1::GetOnlineFeaturesRequest {
             service: self.service,
             entities: Some(batch.into_wire()),
-            as_of_micros: self.rows.as_of.map(covey_state::Timestamp::micros).into_iter().collect(),
+            as_of_micros: self
+                .rows
+                .as_of
+                .map(covey_state::Timestamp::micros)
+                .into_iter()
+                .collect(),
             consistency: self.linearizable.then(linearizable),
         };
-        let reply = client.features().get_online_features(client.request(request)).await?.into_inner();
+        let reply = client
+            .features()
+            .get_online_features(client.request(request))
+            .await?
+            .into_inner();
         let columns = cell::columns_of(reply.features.unwrap_or_default())?;
         listing(&columns, &reply.statuses).print(output);
         if let Some(point) = reply.read_point {
@@ -49,7 +58,9 @@ impl Get {
 /// A read that sees everything acknowledged before it.
 pub(in crate::cli) fn linearizable() -> v1::Consistency {
     use v1::consistency::{Kind, Linearizable};
-    v1::Consistency { kind: Some(Kind::Linearizable(Linearizable {})) }
+    v1::Consistency {
+        kind: Some(Kind::Linearizable(Linearizable {})),
+    }
 }
 
 /// For one row, a feature per line with its status; for several, a row per line.
@@ -58,14 +69,24 @@ fn listing(columns: &[(String, Vec<Value>)], statuses: &[v1::FeatureStatuses]) -
     if rows == 1 {
         let mut listing = Listing::new(&["feature", "value", "status"]);
         for (position, (name, values)) in columns.iter().enumerate() {
-            let status = statuses.get(position).and_then(|of_column| of_column.statuses.first());
-            listing.row([name.clone().into(), cell::to_json(&values[0]), status_text(status.copied())]);
+            let status = statuses
+                .get(position)
+                .and_then(|of_column| of_column.statuses.first());
+            listing.row([
+                name.clone().into(),
+                cell::to_json(&values[0]),
+                status_text(status.copied()),
+            ]);
         }
         return listing;
     }
     let mut listing = Listing::with_headers(columns.iter().map(|(name, _)| name.clone()).collect());
     for row in 0..rows {
-        listing.row(columns.iter().map(|(_, values)| values.get(row).map_or(Json::Null, cell::to_json)));
+        listing.row(
+            columns
+                .iter()
+                .map(|(_, values)| values.get(row).map_or(Json::Null, cell::to_json)),
+        );
     }
     listing
 }
@@ -86,7 +107,8 @@ impl Rows {
         if let Some(file) = &self.file {
             let mut sheet = Sheet::open(file, types.clone(), ROWS_MAX)?;
             let batch = sheet.next_batch()?;
-            let batch = batch.ok_or_else(|| Trouble::refused("the file has no rows", "give a file with some"))?;
+            let batch =
+                batch.ok_or_else(|| Trouble::refused("the file has no rows", "give a file with some"))?;
             return match sheet.next_batch()? {
                 None => Ok(batch),
                 Some(_) => Err(Trouble::refused(
@@ -96,10 +118,16 @@ impl Rows {
             };
         }
         if self.row.is_empty() {
-            return Err(Trouble::usage("no rows are given", "give --row NAME=VALUE ... or --file FILE"));
+            return Err(Trouble::usage(
+                "no rows are given",
+                "give --row NAME=VALUE ... or --file FILE",
+            ));
         }
         let cell = |(name, text): &(String, String)| vec![cell::of_text(text, types.get(name).copied())];
         let names = self.row.iter().map(|(name, _)| name.clone()).collect();
-        Ok(Batch { names, columns: self.row.iter().map(cell).collect() })
+        Ok(Batch {
+            names,
+            columns: self.row.iter().map(cell).collect(),
+        })
     }
 }

@@ -30,7 +30,7 @@ const CREATED_TIME: &str = "created_time";
 
 /// Options of `covey feature push`.
 #[derive(Debug, clap::Args)]
-pub(super) struct Push {
+pub(in crate::cli) struct Push {
     /// The view
     view: String,
     /// The rows: .parquet, .csv or .jsonl
@@ -64,7 +64,9 @@ impl Push {
         let catalog = super::catalog(client).await?;
         let wanted = self.wanted_types(&catalog)?;
         let mut sheet = Sheet::open(&self.file, self.types_in_file(&wanted), self.batch_size as usize)?;
-        let bar = sheet.rows.map_or_else(|| progress::counter("rows"), |rows| progress::bar(rows, "rows"));
+        let bar = sheet
+            .rows
+            .map_or_else(|| progress::counter("rows"), |rows| progress::bar(rows, "rows"));
         let mut tally = Tally::default();
         let mut on_their_way = FuturesUnordered::new();
         let (mut first_row, mut sequence, mut told) = (0_u64, self.first_sequence, false);
@@ -73,13 +75,22 @@ impl Push {
             let others = batch.keep(|name| wanted.contains_key(name));
             if !others.is_empty() && !told {
                 told = true;
-                remark(&format!("columns that view `{}` does not have are left out: {}", self.view, others.join(", ")));
+                remark(&format!(
+                    "columns that view `{}` does not have are left out: {}",
+                    self.view,
+                    others.join(", ")
+                ));
             }
             if !batch.names.iter().any(|name| name == EVENT_TIME) {
                 return Err(no_event_time(&others));
             }
             let rows = batch.rows() as u64;
-            on_their_way.push(send(client, self.request(batch.into_wire(), sequence), first_row, rows));
+            on_their_way.push(send(
+                client,
+                self.request(batch.into_wire(), sequence),
+                first_row,
+                rows,
+            ));
             (first_row, sequence) = (first_row + rows, sequence + 1);
             if on_their_way.len() >= IN_FLIGHT_MAX
                 && let Some(sent) = on_their_way.next().await
@@ -98,10 +109,13 @@ impl Push {
     fn wanted_types(&self, catalog: &v1::Catalog) -> Result<Types, Trouble> {
         let (_, view) = super::find_view(catalog, &self.view)?;
         let entity = catalog.entities.iter().find(|entity| entity.name == view.entity);
-        let keys = entity.map(|entity| entity.join_keys.as_slice()).unwrap_or_default();
+        let keys = entity
+            .map(|entity| entity.join_keys.as_slice())
+            .unwrap_or_default();
         let keys = keys.iter().map(|key| (&key.name, key.data_type));
         let columns = view.columns.iter().map(|column| (&column.name, column.data_type));
-        let known = |(name, number): (&String, i32)| Some((name.clone(), data_type(number, "data_type").ok()?));
+        let known =
+            |(name, number): (&String, i32)| Some((name.clone(), data_type(number, "data_type").ok()?));
         let mut types: Types = keys.chain(columns).filter_map(known).collect();
         types.insert(EVENT_TIME.to_owned(), DataType::Timestamp);
         types.insert(CREATED_TIME.to_owned(), DataType::Timestamp);
@@ -132,7 +146,10 @@ impl Push {
 }
 
 fn no_event_time(others: &[String]) -> Trouble {
-    let next = match others.iter().find(|name| name.contains("time") || name.contains("date")) {
+    let next = match others
+        .iter()
+        .find(|name| name.contains("time") || name.contains("date"))
+    {
         Some(name) => format!("if `{name}` is it, add --rename {name}=event_time"),
         None => "name the column that says when a row was true with --rename COLUMN=event_time".to_owned(),
     };
@@ -177,7 +194,9 @@ impl Tally {
         for (reason, (count, first)) in self.reasons.iter().take(REASONS_LISTED) {
             reasons.row([(*count).into(), (*first).into(), reason.clone().into()]);
         }
-        let card = Card::default().with("accepted", self.accepted).with("refused", self.refused);
+        let card = Card::default()
+            .with("accepted", self.accepted)
+            .with("refused", self.refused);
         match output {
             Output::Json => card.with("reasons", reasons.json()).print(output),
             Output::Table => {
@@ -185,12 +204,17 @@ impl Tally {
                 if reasons.len() > 0 {
                     say("");
                     reasons.print(output);
-                    remark(&format!("next: see the refused rows with `covey feature dead-letters {view}`"));
+                    remark(&format!(
+                        "next: see the refused rows with `covey feature dead-letters {view}`"
+                    ));
                 }
             }
         }
         if self.accepted == 0 && self.refused > 0 {
-            return Err(Trouble::refused("no row was accepted", "correct the file by the reasons above"));
+            return Err(Trouble::refused(
+                "no row was accepted",
+                "correct the file by the reasons above",
+            ));
         }
         Ok(())
     }

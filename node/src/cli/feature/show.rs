@@ -11,9 +11,19 @@ use crate::cli::trouble::Trouble;
 
 /// The views as rows.
 pub(super) fn views(catalog: &v1::Catalog) -> Listing {
-    let mut listing = Listing::new(&["view", "entity", "schema", "active", "ttl", "columns", "aggregates"]);
+    let mut listing = Listing::new(&[
+        "view",
+        "entity",
+        "schema",
+        "active",
+        "ttl",
+        "columns",
+        "aggregates",
+    ]);
     for installed in &catalog.views {
-        let Some(view) = &installed.definition else { continue };
+        let Some(view) = &installed.definition else {
+            continue;
+        };
         listing.row([
             view.name.clone().into(),
             view.entity.clone().into(),
@@ -41,9 +51,21 @@ pub(super) fn view(catalog: &v1::Catalog, name: &str, output: Output) -> Result<
         ]);
     }
     for aggregate in &view.aggregates {
-        let Ok(aggregate) = Aggregate::try_from(aggregate.clone()) else { continue };
-        let window = format!("{} of {} over {}", aggregate.function, aggregate.column, window_text(aggregate.window_micros));
-        columns.row([aggregate.name().into(), "window".into(), true.into(), window.into()]);
+        let Ok(aggregate) = Aggregate::try_from(aggregate.clone()) else {
+            continue;
+        };
+        let window = format!(
+            "{} of {} over {}",
+            aggregate.function,
+            aggregate.column,
+            window_text(aggregate.window_micros)
+        );
+        columns.row([
+            aggregate.name().into(),
+            "window".into(),
+            true.into(),
+            window.into(),
+        ]);
     }
     let card = Card::default()
         .with("view", view.name.clone())
@@ -70,7 +92,11 @@ pub(super) fn view(catalog: &v1::Catalog, name: &str, output: Output) -> Result<
 pub(super) fn services(catalog: &v1::Catalog) -> Listing {
     let mut listing = Listing::new(&["service", "views", "request features", "description"]);
     for service in &catalog.services {
-        let views: Vec<Json> = service.views.iter().map(|selection| selection.view.clone().into()).collect();
+        let views: Vec<Json> = service
+            .views
+            .iter()
+            .map(|selection| selection.view.clone().into())
+            .collect();
         listing.row([
             service.name.clone().into(),
             views.into(),
@@ -83,14 +109,28 @@ pub(super) fn services(catalog: &v1::Catalog) -> Listing {
 
 /// The features of a service in vector order.
 pub(super) fn service(catalog: &v1::Catalog, name: &str) -> Result<Listing, Trouble> {
-    let service = catalog.services.iter().find(|service| service.name == name).ok_or_else(|| {
-        Trouble::refused(format!("service `{name}` does not exist"), "see `covey feature service list`")
-    })?;
+    let service = catalog
+        .services
+        .iter()
+        .find(|service| service.name == name)
+        .ok_or_else(|| {
+            Trouble::refused(
+                format!("service `{name}` does not exist"),
+                "see `covey feature service list`",
+            )
+        })?;
     let mut listing = Listing::new(&["feature", "from"]);
     for selection in &service.views {
-        let names = if selection.features.is_empty() { all_features(catalog, &selection.view) } else { selection.features.clone() };
+        let names = if selection.features.is_empty() {
+            all_features(catalog, &selection.view)
+        } else {
+            selection.features.clone()
+        };
         for feature in names {
-            listing.row([format!("{}__{feature}", selection.view).into(), format!("view {}", selection.view).into()]);
+            listing.row([
+                format!("{}__{feature}", selection.view).into(),
+                format!("view {}", selection.view).into(),
+            ]);
         }
     }
     for feature in &service.request {
@@ -100,7 +140,10 @@ pub(super) fn service(catalog: &v1::Catalog, name: &str) -> Result<Listing, Trou
 }
 
 fn all_features(catalog: &v1::Catalog, view: &str) -> Vec<String> {
-    let definitions = catalog.views.iter().filter_map(|installed| installed.definition.clone());
+    let definitions = catalog
+        .views
+        .iter()
+        .filter_map(|installed| installed.definition.clone());
     let wanted = definitions.filter(|definition| definition.name == view);
     wanted
         .filter_map(|definition| covey_state::catalog::FeatureView::try_from(definition).ok())
@@ -109,7 +152,11 @@ fn all_features(catalog: &v1::Catalog, view: &str) -> Vec<String> {
 }
 
 fn length(micros: i64) -> Json {
-    if micros == 0 { Json::Null } else { window_text(micros).into() }
+    if micros == 0 {
+        Json::Null
+    } else {
+        window_text(micros).into()
+    }
 }
 
 fn type_text(number: i32) -> Json {
@@ -121,7 +168,10 @@ fn rule_text(rule: &v1::Rule) -> String {
         Some(v1::rule::Kind::Min(bound)) => format!(">= {bound}"),
         Some(v1::rule::Kind::Max(bound)) => format!("<= {bound}"),
         Some(v1::rule::Kind::OneOf(list)) => {
-            let values = list.values.iter().filter_map(|value| covey_state::Value::try_from(value.clone()).ok());
+            let values = list
+                .values
+                .iter()
+                .filter_map(|value| covey_state::Value::try_from(value.clone()).ok());
             let texts: Vec<String> = values.map(|value| cell::to_json(&value).to_string()).collect();
             format!("one of {}", texts.join(", "))
         }

@@ -172,3 +172,67 @@ fn float(number: f64) -> Value {
         Value::Null
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{Date32Array, Float32Array, Int32Array, LargeStringArray, RecordBatch};
+
+    use super::super::encode;
+    use super::*;
+
+    fn file() -> Bytes {
+        let batch = RecordBatch::try_from_iter([
+            (
+                "id",
+                Arc::new(Int32Array::from(vec![Some(7), None])) as arrow::array::ArrayRef,
+            ),
+            ("name", Arc::new(LargeStringArray::from(vec!["a", "b"]))),
+            ("day", Arc::new(Date32Array::from(vec![0, 1]))),
+            ("x", Arc::new(Float32Array::from(vec![0.5, f32::NAN]))),
+        ]);
+        encode::parquet(&[batch.unwrap()]).unwrap()
+    }
+
+    #[test]
+    fn columns_are_read_by_name_and_typed_from_the_file() {
+        let wanted = ["day", "id", "name", "x"].map(str::to_owned).to_vec();
+        let (table, types) = read_columns(file(), wanted).unwrap();
+        assert_eq!(
+            types,
+            [
+                DataType::Timestamp,
+                DataType::Int64,
+                DataType::String,
+                DataType::Float64
+            ]
+        );
+        let day = Timestamp::from_micros(covey_state::window::DAY);
+        assert_eq!(table.column("day").unwrap()[1], Value::Timestamp(day));
+        assert_eq!(table.column("id").unwrap(), [Value::Int64(7), Value::Null]);
+        assert_eq!(table.column("name").unwrap()[1], Value::String("b".to_owned()));
+        assert_eq!(table.column("x").unwrap(), [Value::Float64(0.5), Value::Null]);
+    }
+
+    #[test]
+    fn a_column_that_the_file_does_not_have_is_named_with_those_it_has() {
+        assert_eq!(
+            read_columns(file(), vec!["late".to_owned()])
+                .unwrap_err()
+                .to_string(),
+            "spine.file is invalid: it has no column `late`; given: `id`, `name`, `day`, `x`"
+        );
+    }
+
+    #[test]
+    fn bytes_that_are_no_parquet_file_are_refused() {
+        let error = read_columns(Bytes::from_static(b"id,name"), Vec::new())
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.starts_with("spine.file is invalid: not a readable Parquet file"),
+            "{error}"
+        );
+    }
+}

@@ -121,7 +121,76 @@ impl Layout {
 
 #[cfg(test)]
 mod tests {
+    use covey_state::Timestamp;
+    use covey_state::catalog::RequestFeature;
+
     use super::*;
+    use crate::features::dataset::examples::ExampleColumn;
+    use crate::features::frames;
+
+    fn plan() -> ServicePlan {
+        ServicePlan {
+            names: vec!["weather__wind".to_owned(), "origin".to_owned()],
+            data_types: vec![DataType::Float64, DataType::String],
+            views: Vec::new(),
+            request: vec![RequestFeature {
+                name: "origin".to_owned(),
+                data_type: DataType::String,
+            }],
+        }
+    }
+
+    fn examples(label: &str) -> Examples {
+        let column = |name: &str, data_type| ExampleColumn {
+            name: name.to_owned(),
+            data_type,
+        };
+        let names = vec!["origin".to_owned(), "late".to_owned()];
+        let columns = vec![
+            vec![Value::String("JFK".to_owned()), Value::Null],
+            vec![Value::Bool(true); 2],
+        ];
+        Examples {
+            table: TableRows::new("spine", names, columns).unwrap(),
+            at: vec![Timestamp::from_micros(1), Timestamp::from_micros(2)],
+            keys: vec![column("origin", DataType::String)],
+            timestamp: "departure".to_owned(),
+            label: Some(column(label, DataType::Bool)),
+        }
+    }
+
+    #[test]
+    fn a_file_holds_keys_time_features_and_label_and_its_bytes_are_the_same_again() {
+        let examples = examples("late");
+        let layout = Layout::new(&plan(), &examples).unwrap();
+        assert_eq!(layout.names(), ["origin", "departure", "weather__wind", "late"]);
+        let moments = Moments::Each(examples.at.clone());
+        let origins = vec![Value::String("JFK".to_owned()), Value::Null];
+        let vectors = Vectors {
+            columns: vec![vec![Value::Null, Value::Float64(0.5)], origins],
+            statuses: Vec::new(),
+        };
+        let build = || {
+            let batch = layout
+                .batch(&examples.table, &moments, 0..2, vectors.clone())
+                .unwrap();
+            encode::parquet(&[batch]).unwrap()
+        };
+        assert_eq!(build(), build());
+        let frames = frames::partitions(build(), &[1, 1]).unwrap();
+        assert_eq!(frames[0].floats("departure").unwrap(), [1.0]);
+        assert_eq!(frames[0].texts("origin").unwrap(), [Some("JFK".to_owned())]);
+        assert!(frames[0].floats("weather__wind").unwrap()[0].is_nan());
+        assert_eq!(frames[1].floats("weather__wind").unwrap(), [0.5]);
+        assert_eq!(frames[1].floats("late").unwrap(), [1.0]);
+    }
+
+    #[test]
+    fn a_label_that_the_model_would_be_given_is_refused() {
+        let error = Layout::new(&plan(), &examples("origin")).unwrap_err();
+        let expected = "label is invalid: `origin` is an input too: a model would be told the answer";
+        assert_eq!(error.to_string(), expected);
+    }
 
     #[test]
     fn partitions_are_even_contiguous_and_depend_on_the_rows_alone() {

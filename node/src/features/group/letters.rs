@@ -37,3 +37,34 @@ pub(super) fn newest(group: &dyn View, view: ViewId, limit: usize) -> Result<Vec
     )?;
     Ok(kept.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use covey_state::Value;
+
+    use super::*;
+    use crate::features::group::replay::Replay;
+    use crate::features::push::sample;
+
+    #[test]
+    fn the_newest_letters_are_kept_in_the_order_in_which_they_came() {
+        let mut replay = Replay::of(sample::weather());
+        for number in 0..3 {
+            replay.push(Value::Int64(number), 10, vec![Value::Float64(1.0), Value::Null]);
+        }
+        let found = newest(&replay.group, ViewId::new(1), 2).unwrap();
+        let keys: Vec<_> = found
+            .iter()
+            .map(|found| found.letter.row.key[0].clone())
+            .collect();
+        assert_eq!(keys, [Value::Int64(1), Value::Int64(2)]);
+        assert!(
+            found[0]
+                .letter
+                .reason
+                .contains("join key `origin` must be string"),
+            "{}",
+            found[0].letter.reason
+        );
+    }
+}

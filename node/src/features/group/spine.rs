@@ -108,3 +108,90 @@ fn example(page: &SpinePage, entity: &EntityKey, row: Row) -> Option<SpineRow> {
         values: page.columns.iter().map(value).collect(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cmp::Reverse;
+
+    use covey_state::row::RowVersion;
+    use covey_state::{Change, MemoryView};
+
+    use super::*;
+    use crate::features::group::replay::Replay;
+    use crate::features::push::sample;
+
+    fn page(from: i64, until: i64) -> SpinePage {
+        let (from, until) = (Timestamp::from_micros(from), Timestamp::from_micros(until));
+        SpinePage {
+            view: ViewId::new(1),
+            timestamp: None,
+            from,
+            until,
+            columns: vec![0],
+            after: None,
+        }
+    }
+
+    fn wind(found: &SpineRows) -> Vec<(i64, Value)> {
+        found
+            .rows
+            .iter()
+            .map(|row| (row.at.micros(), row.values[0].clone()))
+            .collect()
+    }
+
+    #[test]
+    fn a_corrected_fact_is_one_example_as_it_was_corrected_last() {
+        let mut replay = Replay::of(sample::weather());
+        let jfk = || Value::String("JFK".to_owned());
+        let values = |number| vec![Value::Float64(number), Value::Null];
+        let first = replay.push(jfk(), 10, values(1.0));
+        replay.push(jfk(), 10, values(2.0));
+        replay.push(jfk(), 20, values(3.0));
+        let found = |through| wind(&read_page(&replay.group, &page(0, 20), through).unwrap());
+        assert_eq!(found(None), [(10, Value::Float64(2.0))]);
+        assert_eq!(found(Some(first)), [(10, Value::Float64(1.0))]);
+    }
+
+    #[test]
+    fn pages_neither_lose_a_row_nor_give_one_twice() {
+        let mut group = MemoryView::default();
+        let rows = 2 * PAGE_ROWS_MAX + 1;
+        for number in 0..i64::try_from(rows).unwrap() {
+            let event_time = Timestamp::from_micros(number / 2);
+            let row = Row {
+                schema_version: 1,
+                event_time,
+                created_time: event_time,
+                log_index: 1,
+                ordinal: 0,
+                values: vec![Value::Int64(number)],
+            };
+            let version = RowVersion {
+                event_time,
+                created_time: event_time,
+                log_index: 1,
+                ordinal: 0,
+            };
+            let key = Key::History(EntityKey::integer(number % 2), ViewId::new(1), Reverse(version));
+            group.apply(Change::Put(key, Record::Row(row)));
+        }
+        let mut asked = page(0, i64::MAX);
+        let mut seen = Vec::new();
+        loop {
+            let found = read_page(&group, &asked, None).unwrap();
+            seen.extend(
+                found
+                    .rows
+                    .iter()
+                    .map(|row| row.values[0].as_number().unwrap() as usize),
+            );
+            match found.next {
+                None => break,
+                after => asked.after = after,
+            }
+        }
+        seen.sort_unstable();
+        assert_eq!(seen, (0..rows).collect::<Vec<_>>());
+    }
+}

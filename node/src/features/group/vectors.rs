@@ -225,3 +225,114 @@ fn with_status(value: Value) -> (Value, FeatureStatus) {
     };
     (value, status)
 }
+
+#[cfg(test)]
+mod tests {
+    use covey_state::window::{HOUR, MINUTE};
+
+    use super::*;
+    use crate::features::group::replay::Replay;
+    use crate::features::push::sample;
+
+    const NOON: i64 = 12 * HOUR;
+
+    fn jfk() -> Value {
+        Value::String("JFK".to_owned())
+    }
+
+    fn wind(number: f64) -> Vec<Value> {
+        vec![Value::Float64(number), Value::Null]
+    }
+
+    /// `wind`, `gust` and the mean wind of three hours.
+    fn read(
+        replay: &Replay,
+        entity: &str,
+        moment: Moment,
+        through: Option<u64>,
+    ) -> Vec<(Value, FeatureStatus)> {
+        let sources = [
+            FeatureSource::Column(0),
+            FeatureSource::Column(1),
+            FeatureSource::Aggregate(0),
+        ];
+        let wanted = ViewRead {
+            view: Arc::new(sample::weather()),
+            sources: sources.into(),
+            rows: vec![(EntityKey::text(entity), moment)],
+        };
+        let values = read_values(&replay.group, &wanted, through).unwrap();
+        let columns = values.columns.into_iter().zip(values.statuses);
+        columns
+            .map(|(column, statuses)| (column[0].clone(), statuses[0]))
+            .collect()
+    }
+
+    fn as_of(at: i64) -> Moment {
+        Moment::AsOf(Timestamp::from_micros(at))
+    }
+
+    #[test]
+    fn a_training_read_sees_what_an_online_read_saw_before_the_correction() {
+        let mut replay = Replay::of(sample::weather());
+        replay.push(jfk(), NOON - HOUR, wind(2.0));
+        let through = replay.push(jfk(), NOON, wind(4.0));
+        let served = read(&replay, "JFK", Moment::Now(Timestamp::from_micros(NOON)), None);
+        replay.push(jfk(), NOON, wind(9.0));
+        replay.push(jfk(), NOON - 2 * HOUR, wind(100.0));
+        assert_eq!(read(&replay, "JFK", as_of(NOON), Some(through)), served);
+        assert_eq!(served[0], (Value::Float64(4.0), FeatureStatus::Present));
+        assert_eq!(served[1], (Value::Null, FeatureStatus::Null));
+        assert_eq!(served[2], (Value::Float64(3.0), FeatureStatus::Present));
+        assert_eq!(read(&replay, "JFK", as_of(NOON), None)[0].0, Value::Float64(9.0));
+    }
+
+    #[test]
+    fn nothing_after_the_moment_is_seen() {
+        let mut replay = Replay::of(sample::weather());
+        replay.push(jfk(), NOON, wind(2.0));
+        replay.push(jfk(), NOON + 1, wind(4.0));
+        let values = read(&replay, "JFK", as_of(NOON), None);
+        assert_eq!(values[0].0, Value::Float64(2.0));
+        assert_eq!(values[2].0, Value::Float64(2.0));
+    }
+
+    #[test]
+    fn a_row_beyond_its_age_yields_null_and_an_unknown_entity_is_not_found() {
+        let mut replay = Replay::of(sample::weather());
+        replay.push(jfk(), NOON, wind(2.0));
+        let (fresh, stale) = (as_of(NOON + HOUR), as_of(NOON + HOUR + MINUTE));
+        assert_eq!(read(&replay, "JFK", fresh, None)[0].1, FeatureStatus::Present);
+        assert_eq!(
+            read(&replay, "JFK", stale, None)[0],
+            (Value::Null, FeatureStatus::OutsideMaxAge)
+        );
+        assert_eq!(
+            read(&replay, "LGA", fresh, None)[0],
+            (Value::Null, FeatureStatus::NotFound)
+        );
+        assert_eq!(
+            read(&replay, "LGA", fresh, None)[2],
+            (Value::Null, FeatureStatus::Null)
+        );
+    }
+
+    #[test]
+    fn equal_rows_of_one_read_get_equal_values_in_their_own_places() {
+        let mut replay = Replay::of(sample::weather());
+        replay.push(jfk(), NOON, wind(2.0));
+        let (jfk, lga) = (EntityKey::text("JFK"), EntityKey::text("LGA"));
+        let wanted = ViewRead {
+            view: Arc::new(sample::weather()),
+            sources: [FeatureSource::Column(0)].into(),
+            rows: [&jfk, &lga, &jfk]
+                .map(|entity| (entity.clone(), as_of(NOON)))
+                .into(),
+        };
+        let values = read_values(&replay.group, &wanted, None).unwrap();
+        assert_eq!(
+            values.columns,
+            [[Value::Float64(2.0), Value::Null, Value::Float64(2.0)]]
+        );
+    }
+}

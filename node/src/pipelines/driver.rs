@@ -1,0 +1,122 @@
+//! One actor per node that keeps a runner for every open run in the groups that this node leads.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use covey_cluster::Consistency;
+use covey_state::{GroupId, Key, Record};
+use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
+
+use super::run::{GoOn, Runner, Running};
+use crate::api::Caller;
+use crate::context::Context;
+use crate::ledger::same_kind;
+
+/// How often the groups are looked at; a group that has not moved costs one comparison.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// Runs are looked at again after this many looks even if their group has not moved: a runner may have been interrupted.
+const LOOKS_PER_FULL_PASS: u64 = 25;
+/// Runs of one group that are looked at.
+const SCAN_MAX: usize = 10_000;
+
+/// The actor.
+pub(super) struct Driver;
+
+/// Look whether there is anything to do.
+pub(super) struct Look;
+
+/// What it knows.
+pub(super) struct State {
+    context: Context,
+    looks: u64,
+    seen: BTreeMap<GroupId, u64>,
+    runners: BTreeMap<(String, u64), ActorRef<GoOn>>,
+}
+
+impl Actor for Driver {
+    type Msg = Look;
+    type State = State;
+    type Arguments = Context;
+
+    async fn pre_start(&self, myself: ActorRef<Look>, context: Context) -> Result<State, ActorProcessingErr> {
+        myself.send_interval(LOOK_EVERY, || Look);
+        Ok(State { context, looks: 0, seen: BTreeMap::new(), runners: BTreeMap::new() })
+    }
+
+    async fn handle(&self, myself: ActorRef<Look>, _look: Look, state: &mut State) -> Result<(), ActorProcessingErr> {
+        if state.context.catalog.current().pipelines.is_empty() {
+            return Ok(());
+        }
+        state.looks += 1;
+        if state.looks.is_multiple_of(LOOKS_PER_FULL_PASS) {
+            state.seen.clear();
+        }
+        for group in state.moved_groups() {
+            for run in state.open(group).await {
+                state.drive(&myself, run).await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        _myself: ActorRef<Look>,
+        event: SupervisionEvent,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        let ended = match event {
+            SupervisionEvent::ActorTerminated(actor, ..) => actor.get_id(),
+            SupervisionEvent::ActorFailed(actor, error) => {
+                tracing::error!(%error, "pipeline runner failed");
+                actor.get_id()
+            }
+            SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => return Ok(()),
+        };
+        state.runners.retain(|_, runner| runner.get_id() != ended);
+        Ok(())
+    }
+}
+
+impl State {
+    /// The groups that this node leads and that have moved since they were last looked at.
+    fn moved_groups(&mut self) -> Vec<GroupId> {
+        let ledger = &self.context.ledger;
+        let mut moved = Vec::new();
+        for group in ledger.data_groups() {
+            if !ledger.leads(group) {
+                self.seen.remove(&group);
+                continue;
+            }
+            let Some(applied) = ledger.applied(group).map(|applied| *applied.borrow()) else { continue };
+            if self.seen.insert(group, applied) != Some(applied) {
+                moved.push(group);
+            }
+        }
+        moved
+    }
+
+    async fn open(&self, group: GroupId) -> Vec<(String, u64)> {
+        let caller = Caller::internal("pipeline driver");
+        let from = Key::PipelineRun(String::new(), 0);
+        let runs = self.context.ledger.scan(&caller, group, from, same_kind, SCAN_MAX, Consistency::Local).await;
+        let open = |(_, record)| match record {
+            Record::PipelineRun(run) if !run.stage.is_final() => Some((run.pipeline.name, run.number)),
+            _ => None,
+        };
+        runs.unwrap_or_default().into_iter().filter_map(open).collect()
+    }
+
+    async fn drive(&mut self, myself: &ActorRef<Look>, run: (String, u64)) {
+        if self.runners.contains_key(&run) {
+            return;
+        }
+        let running = Running { context: self.context.clone(), pipeline: run.0.clone(), number: run.1 };
+        match Actor::spawn_linked(None, Runner, running, myself.get_cell()).await {
+            Ok((runner, _)) => {
+                self.runners.insert(run, runner);
+            }
+            Err(error) => tracing::warn!(pipeline = run.0, %error, "pipeline runner not started"),
+        }
+    }
+}
