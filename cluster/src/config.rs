@@ -65,7 +65,9 @@ pub struct HostConfig {
     pub reads_max: usize,
     /// How many entries a learner may miss when it becomes a voter. 1,000.
     pub promote_lag_max: u64,
-    /// The largest message between peers; an entry must fit into it. 64 MiB.
+    /// The largest entry that may be proposed. 16 MiB.
+    pub entry_bytes_max: usize,
+    /// The largest message between peers; twice the largest entry must fit into it. 64 MiB.
     pub message_bytes_max: usize,
     /// Groups that are opened at one time during the start. 16.
     pub open_parallel: usize,
@@ -103,6 +105,7 @@ impl Default for HostConfig {
             proposals_max: 8_192,
             reads_max: 65_536,
             promote_lag_max: 1_000,
+            entry_bytes_max: 16 << 20,
             message_bytes_max: 64 << 20,
             open_parallel: 16,
             registry: None,
@@ -164,6 +167,14 @@ impl HostConfig {
             let reason = format!(
                 "lag_max = {} must be above snapshot_every = {}",
                 self.lag_max, self.snapshot_every
+            );
+            return Err(Error::Config { reason });
+        }
+        let headroom = self.append_bytes_max.max(self.entry_bytes_max).saturating_mul(2);
+        if headroom > self.message_bytes_max {
+            let reason = format!(
+                "message_bytes_max = {} must be at least {headroom}, twice the largest entry or append",
+                self.message_bytes_max
             );
             return Err(Error::Config { reason });
         }

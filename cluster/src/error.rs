@@ -47,8 +47,8 @@ pub enum Error {
         /// Its limit.
         limit: usize,
     },
-    /// A change of members that cannot succeed as it stands.
-    #[error("change of members of group {group} refused: {reason}")]
+    /// A change of members or an entry that cannot succeed as it stands.
+    #[error("group {group} refuses: {reason}")]
     Refused {
         /// The group.
         group: GroupId,

@@ -166,6 +166,7 @@ struct Search<'a> {
     hops: usize,
     /// Nodes still to be tried before the next pause.
     round: Vec<NodeId>,
+    rounds: u64,
     pause_now: bool,
     backoff: Backoff,
     obstacle: String,
@@ -179,6 +180,7 @@ impl<'a> Search<'a> {
             hint: inner.leader_guess(group),
             hops: 0,
             round: Vec::new(),
+            rounds: 0,
             pause_now: false,
             backoff: Backoff::new(inner.config.retry_min, inner.config.retry_max),
             obstacle: "nobody was asked".to_owned(),
@@ -192,9 +194,17 @@ impl<'a> Search<'a> {
             return hint;
         }
         if self.round.is_empty() {
-            self.round = self.inner.candidates(self.group);
+            self.round = self.candidates();
+            self.rounds += 1;
         }
         self.round.pop().unwrap_or(self.inner.identity.node)
+    }
+
+    /// Whom to ask in the next round: by turns the members known here and everybody, because what is known here may be
+    /// out of date.
+    fn candidates(&self) -> Vec<NodeId> {
+        let members = if self.rounds.is_multiple_of(2) { self.inner.members(self.group) } else { Vec::new() };
+        if members.is_empty() { self.inner.everybody() } else { members }
     }
 
     /// The node asked could not do it.

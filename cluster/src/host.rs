@@ -1,10 +1,11 @@
 //! The host: this node's replicas of all groups, and the way to every group of the cluster.
 
 mod groups;
+mod inner;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,8 +13,7 @@ use covey_proto::peer::v1 as wire;
 use covey_proto::peer::v1::peer_service_server::PeerServiceServer;
 use covey_state::{GroupId, NodeId};
 use covey_storage::{RaftDb, StateDb};
-use rand::seq::SliceRandom as _;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tonic::transport::Channel;
 
@@ -23,15 +23,13 @@ use crate::forward::{LeaderCall, Outcome, lead};
 use crate::identity::{Identity, Peer};
 use crate::machine::{Committed, StateMachine};
 use crate::members::{Change, ChangeCall};
-use crate::metrics::HostMetrics;
 use crate::read::{self, Consistency, ReadPoint};
 use crate::replica::Replica;
 use crate::service::{self, PeerEndpoint};
 use crate::status::GroupStatus;
-use crate::transport::{Gate, PeerClient, Transport};
-use groups::Slot;
-
+use crate::transport::PeerClient;
 pub use groups::Wipe;
+pub(crate) use inner::Inner;
 
 /// The service that the peer port mounts.
 pub type PeerServer = PeerServiceServer<PeerEndpoint>;
@@ -53,109 +51,6 @@ pub struct Host {
     inner: Arc<Inner>,
 }
 
-/// What the parts of a host share.
-pub(crate) struct Inner {
-    pub(crate) identity: Identity,
-    pub(crate) config: Arc<HostConfig>,
-    pub(crate) consensus: Arc<openraft::Config>,
-    pub(crate) stores: Stores,
-    pub(crate) machine: Arc<dyn StateMachine>,
-    pub(crate) transport: Arc<Transport>,
-    pub(crate) gate: Gate,
-    pub(crate) metrics: HostMetrics,
-    pub(crate) snapshot_receives: Semaphore,
-    slots: RwLock<BTreeMap<GroupId, Slot>>,
-    /// One opening or closing of a group at a time.
-    turn: tokio::sync::Mutex<()>,
-    /// Where the leader of a group was found last.
-    leaders: Mutex<BTreeMap<GroupId, NodeId>>,
-    closing: watch::Sender<bool>,
-}
-
-impl Inner {
-    /// The running replica of a group.
-    pub(crate) fn replica(&self, group: GroupId) -> Option<Arc<Replica>> {
-        match self
-            .slots
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&group)
-        {
-            Some(Slot::Running(replica)) => Some(Arc::clone(replica)),
-            Some(Slot::Failed(_)) | None => None,
-        }
-    }
-
-    /// The replica of a group, or why there is none.
-    pub(crate) fn hosted(&self, group: GroupId) -> Result<Arc<Replica>, Error> {
-        match self
-            .slots
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&group)
-        {
-            Some(Slot::Running(replica)) => replica.fault().map_or_else(|| Ok(Arc::clone(replica)), Err),
-            Some(Slot::Failed(reason)) => Err(Error::Stopped {
-                group,
-                reason: reason.clone(),
-            }),
-            None => Err(Error::NotHosted { group }),
-        }
-    }
-
-    /// The node that most likely leads a group.
-    pub(crate) fn leader_guess(&self, group: GroupId) -> Option<NodeId> {
-        let known = self.replica(group).and_then(|replica| replica.leader());
-        known.or_else(|| {
-            self.leaders
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .get(&group)
-                .copied()
-        })
-    }
-
-    /// Notes where the leader of a group was found.
-    pub(crate) fn note_leader(&self, group: GroupId, node: NodeId) {
-        self.leaders
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(group, node);
-    }
-
-    /// Forgets where the leader of a group was found.
-    pub(crate) fn forget_leader(&self, group: GroupId) {
-        self.leaders
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&group);
-    }
-
-    /// Whom to ask about a group when nobody is known to lead it, in random order: its members if this node knows
-    /// them, or else everybody.
-    pub(crate) fn candidates(&self, group: GroupId) -> Vec<NodeId> {
-        let mut members = self
-            .replica(group)
-            .map_or_else(Vec::new, |replica| replica.members());
-        if members.is_empty() {
-            members = self.transport.peers();
-            members.push(self.identity.node);
-        }
-        members.shuffle(&mut rand::thread_rng());
-        members
-    }
-
-    /// Tells when the host begins to shut down.
-    pub(crate) fn closing(&self) -> watch::Receiver<bool> {
-        self.closing.subscribe()
-    }
-
-    /// Whether the host shuts down.
-    pub(crate) fn is_closing(&self) -> bool {
-        *self.closing.borrow()
-    }
-}
-
 impl Host {
     /// Opens every group that has anything on disk. A group that cannot be opened is stopped, and the rest go on.
     ///
@@ -167,24 +62,7 @@ impl Host {
         stores: Stores,
         machine: Arc<dyn StateMachine>,
     ) -> Result<Self, Error> {
-        let consensus = config.consensus()?;
-        let metrics = HostMetrics::new(config.registry.as_ref())?;
-        let config = Arc::new(config);
-        let inner = Arc::new(Inner {
-            identity,
-            consensus,
-            stores,
-            machine,
-            transport: Arc::new(Transport::new(identity, Arc::clone(&config), metrics.clone())),
-            gate: Gate::new(identity),
-            metrics,
-            snapshot_receives: Semaphore::new(config.snapshot_receives_max),
-            slots: RwLock::default(),
-            turn: tokio::sync::Mutex::default(),
-            leaders: Mutex::default(),
-            closing: watch::Sender::new(false),
-            config,
-        });
+        let inner = Arc::new(Inner::new(config, identity, stores, machine)?);
         groups::reopen(&inner).await?;
         Ok(Self { inner })
     }
@@ -229,13 +107,18 @@ impl Host {
     ///
     /// # Errors
     /// [`Error::Deadline`] when time runs out, and then the entry may still be committed; [`Error::Overloaded`] when
-    /// this node leads and too many proposals wait.
+    /// this node leads and too many proposals wait; [`Error::Refused`] when the entry is too large.
     pub async fn propose(
         &self,
         group: GroupId,
         entry: Bytes,
         deadline: impl Into<Instant> + Send,
     ) -> Result<Committed, Error> {
+        let (bytes, limit) = (entry.len(), self.inner.config.entry_bytes_max);
+        if bytes > limit {
+            let reason = format!("an entry of {bytes} bytes is larger than the limit of {limit}");
+            return Err(Error::Refused { group, reason });
+        }
         lead(&self.inner, group, &Proposal { group, entry }, deadline.into()).await
     }
 

@@ -45,7 +45,9 @@ impl CatalogWatch {
         match found {
             Ok(Ok(copy)) => Ok(Arc::clone(&copy)),
             Ok(Err(_)) => Err(Failure::unavailable("the catalog")),
-            Err(_) => Err(Failure::DeadlineExceeded { what: "waiting for the catalog".to_owned() }),
+            Err(_) => Err(Failure::DeadlineExceeded {
+                what: "waiting for the catalog".to_owned(),
+            }),
         }
     }
 

@@ -51,7 +51,6 @@ const WORKERS_MIN: usize = 2;
 #[command(
     name = "covey",
     version,
-    propagate_version = true,
     arg_required_else_help = true,
     after_help = "Examples:\n  \
         covey demo                                       see everything at work on this machine\n  \
@@ -179,5 +178,17 @@ async fn dispatch(cli: Cli) -> Result<(), Trouble> {
         Verb::Bench(verb) => verb.run().await,
         Verb::Completion(verb) => verb.run(),
         Verb::Version(verb) => verb.run(access.output),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_of_the_command_line_is_sound() {
+        Cli::command().debug_assert();
     }
 }

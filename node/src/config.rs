@@ -6,7 +6,7 @@ mod options;
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -80,10 +80,15 @@ impl Config {
     fn validate(&self) -> Result<(), Failure> {
         for (field, address) in [("api-listen", self.api_listen), ("peer-listen", self.peer_listen)] {
             if address.port() == 0 {
-                return Err(Failure::invalid(field, format!("`{address}` has no port; other nodes must know it")));
+                return Err(Failure::invalid(
+                    field,
+                    format!("`{address}` has no port; other nodes must know it"),
+                ));
             }
             if !address.ip().is_loopback() && !self.insecure {
-                let reason = format!("`{address}` is reachable from other machines without TLS; add --insecure to accept that");
+                let reason = format!(
+                    "`{address}` is reachable from other machines without TLS; add --insecure to accept that"
+                );
                 return Err(Failure::invalid(field, reason));
             }
         }
@@ -91,25 +96,26 @@ impl Config {
             let reason = format!("`{}` is the peers' address already", self.api_listen);
             return Err(Failure::invalid("api-listen", reason));
         }
-        for (field, address) in [("api-advertise", &self.api_advertise), ("peer-advertise", &self.peer_advertise)] {
+        for (field, address) in [
+            ("api-advertise", &self.api_advertise),
+            ("peer-advertise", &self.peer_advertise),
+        ] {
             validate_advertised(field, address)?;
         }
         for (field, label) in [("region", &self.region), ("zone", &self.zone)] {
             if label.is_empty() || label.len() > 64 || label.chars().any(char::is_whitespace) {
-                return Err(Failure::invalid(field, format!("`{label}` is not 1 to 64 characters without spaces")));
+                return Err(Failure::invalid(
+                    field,
+                    format!("`{label}` is not 1 to 64 characters without spaces"),
+                ));
             }
         }
         Ok(())
     }
 
-    /// Where the node's identity is.
-    pub fn identity_path(&self) -> PathBuf {
-        self.data_dir.join("identity.json")
-    }
-
     /// Where the part of the store of that name is.
     pub fn store_path(&self, part: &str) -> PathBuf {
-        Path::new(&self.data_dir).join(part)
+        self.data_dir.join(part)
     }
 }
 
@@ -123,7 +129,9 @@ fn validate_advertised(field: &str, address: &str) -> Result<(), Failure> {
         return unusable("has no valid port");
     }
     match host {
-        "" | "0.0.0.0" | "[::]" => unusable("cannot be reached from elsewhere; name a host that other nodes know"),
+        "" | "0.0.0.0" | "[::]" => {
+            unusable("cannot be reached from elsewhere; name a host that other nodes know")
+        }
         _ => Ok(()),
     }
 }
@@ -138,7 +146,11 @@ impl fmt::Display for Config {
         writeln!(f, "region = {:?}", self.region)?;
         writeln!(f, "zone = {:?}", self.zone)?;
         writeln!(f, "insecure = {}", self.insecure)?;
-        writeln!(f, "log-format = {:?}", format!("{:?}", self.log_format).to_lowercase())?;
+        writeln!(
+            f,
+            "log-format = {:?}",
+            format!("{:?}", self.log_format).to_lowercase()
+        )?;
         writeln!(f, "log-filter = {:?}", self.log_filter)
     }
 }
@@ -151,16 +163,32 @@ mod tests {
     fn a_node_listens_beyond_its_machine_only_when_insecure_is_typed() {
         let api_listen = Some("0.0.0.0:7400".parse().unwrap());
         let advertise = Some("covey-1:7400".to_owned());
-        let options = Options { api_listen, api_advertise: advertise, ..Options::default() };
+        let options = Options {
+            api_listen,
+            api_advertise: advertise,
+            ..Options::default()
+        };
         let refused = Config::resolve(options.clone()).unwrap_err().to_string();
-        assert!(refused.contains("api-listen") && refused.contains("--insecure"), "{refused}");
-        assert!(Config::resolve(Options { insecure: true, ..options }).is_ok());
+        assert!(
+            refused.contains("api-listen") && refused.contains("--insecure"),
+            "{refused}"
+        );
+        assert!(
+            Config::resolve(Options {
+                insecure: true,
+                ..options
+            })
+            .is_ok()
+        );
     }
 
     #[test]
     fn an_address_that_nobody_can_dial_is_not_advertised() {
         for address in ["0.0.0.0:7401", "covey-1", "covey-1:0", ":7401"] {
-            let options = Options { peer_advertise: Some(address.to_owned()), ..Options::default() };
+            let options = Options {
+                peer_advertise: Some(address.to_owned()),
+                ..Options::default()
+            };
             assert!(Config::resolve(options).is_err(), "{address}");
         }
     }
@@ -170,7 +198,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("covey.yaml");
         std::fs::write(&path, "region: north\nzone: b\n").unwrap();
-        let options = Options { config: Some(path.clone()), zone: Some("c".to_owned()), ..Options::default() };
+        let options = Options {
+            config: Some(path.clone()),
+            zone: Some("c".to_owned()),
+            ..Options::default()
+        };
         let config = Config::resolve(options.clone()).unwrap();
         assert_eq!((config.region.as_str(), config.zone.as_str()), ("north", "c"));
 

@@ -85,22 +85,34 @@ pub enum Failure {
 impl Failure {
     /// Bad input: the field's path and what is wrong with which value.
     pub fn invalid(field: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self::Invalid { field: field.into(), reason: reason.into() }
+        Self::Invalid {
+            field: field.into(),
+            reason: reason.into(),
+        }
     }
 
     /// A thing that does not exist.
     pub fn not_found(kind: &'static str, name: impl Into<String>) -> Self {
-        Self::NotFound { kind, name: name.into() }
+        Self::NotFound {
+            kind,
+            name: name.into(),
+        }
     }
 
     /// Something that may work later.
     pub fn unavailable(what: impl Into<String>) -> Self {
-        Self::Unavailable { what: what.into(), source: None }
+        Self::Unavailable {
+            what: what.into(),
+            source: None,
+        }
     }
 
     /// A failure of the program itself.
     pub fn internal(what: impl Into<String>, source: impl Into<BoxError>) -> Self {
-        Self::Internal { what: what.into(), source: source.into() }
+        Self::Internal {
+            what: what.into(),
+            source: source.into(),
+        }
     }
 
     /// The answer of another node that was not what was asked for.
@@ -108,10 +120,18 @@ impl Failure {
         match status.code() {
             Code::Unavailable | Code::Cancelled | Code::Unknown => {
                 let source = Some(status.into());
-                Self::Unavailable { what: format!("node {node}"), source }
+                Self::Unavailable {
+                    what: format!("node {node}"),
+                    source,
+                }
             }
-            Code::DeadlineExceeded => Self::DeadlineExceeded { what: format!("node {node}") },
-            _ => Self::Peer { node, status: Box::new(status) },
+            Code::DeadlineExceeded => Self::DeadlineExceeded {
+                what: format!("node {node}"),
+            },
+            _ => Self::Peer {
+                node,
+                status: Box::new(status),
+            },
         }
     }
 
@@ -142,7 +162,10 @@ impl Failure {
 
 impl From<InvalidField> for Failure {
     fn from(fault: InvalidField) -> Self {
-        Self::Invalid { field: fault.field, reason: fault.reason }
+        Self::Invalid {
+            field: fault.field,
+            reason: fault.reason,
+        }
     }
 }
 
@@ -150,7 +173,10 @@ impl From<Fault> for Failure {
     fn from(fault: Fault) -> Self {
         match fault.0.downcast::<covey_storage::Error>() {
             Ok(error) => Self::Storage(*error),
-            Err(other) => Self::Internal { what: "reading the state of a group".to_owned(), source: other },
+            Err(other) => Self::Internal {
+                what: "reading the state of a group".to_owned(),
+                source: other,
+            },
         }
     }
 }
@@ -159,19 +185,29 @@ impl From<covey_cluster::Error> for Failure {
     fn from(error: covey_cluster::Error) -> Self {
         use covey_cluster::Error;
         match error {
-            Error::NotHosted { group } | Error::Stopped { group, .. } => {
-                Self::Unavailable { what: format!("group {group}"), source: Some(error.into()) }
-            }
-            Error::Deadline { operation, group, obstacle } => {
-                Self::DeadlineExceeded { what: format!("{operation} on group {group} ({obstacle})") }
-            }
-            Error::Overloaded { queue, .. } => {
-                Self::Busy { what: queue.to_owned(), retry_after: OVERLOAD_PAUSE }
-            }
-            Error::Refused { .. } => Self::Unavailable { what: "the change of members".to_owned(), source: Some(error.into()) },
-            Error::UnknownNode { node } | Error::Address { node, .. } => {
-                Self::Unavailable { what: format!("node {node}"), source: Some(error.into()) }
-            }
+            Error::NotHosted { group } | Error::Stopped { group, .. } => Self::Unavailable {
+                what: format!("group {group}"),
+                source: Some(error.into()),
+            },
+            Error::Deadline {
+                operation,
+                group,
+                obstacle,
+            } => Self::DeadlineExceeded {
+                what: format!("{operation} on group {group} ({obstacle})"),
+            },
+            Error::Overloaded { queue, .. } => Self::Busy {
+                what: queue.to_owned(),
+                retry_after: OVERLOAD_PAUSE,
+            },
+            Error::Refused { .. } => Self::Unavailable {
+                what: "the change of members".to_owned(),
+                source: Some(error.into()),
+            },
+            Error::UnknownNode { node } | Error::Address { node, .. } => Self::Unavailable {
+                what: format!("node {node}"),
+                source: Some(error.into()),
+            },
             Error::Storage { source, .. } => Self::Storage(source),
             Error::Config { .. } | Error::File { .. } | Error::Decode { .. } | Error::Metrics { .. } => {
                 Self::Cluster(error)
@@ -210,7 +246,9 @@ impl From<Failure> for Status {
     fn from(failure: Failure) -> Self {
         let (code, name) = failure.code();
         let mut status = Self::new(code, chain(&failure));
-        status.metadata_mut().insert("covey-code", tonic::metadata::MetadataValue::from_static(name));
+        status
+            .metadata_mut()
+            .insert("covey-code", tonic::metadata::MetadataValue::from_static(name));
         status
     }
 }

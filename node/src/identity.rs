@@ -61,7 +61,10 @@ impl DataDir {
         fs::create_dir_all(path).with_context(|| format!("cannot make the data directory `{shown}`"))?;
         let lock = File::create(path.join(LOCK)).with_context(|| format!("cannot write in `{shown}`"))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Ok(()) => Ok(Self {
+                path: path.to_owned(),
+                _lock: lock,
+            }),
             Err(TryLockError::WouldBlock) => bail!("data directory `{shown}` is in use by another process"),
             Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock `{shown}`")),
         }
@@ -99,7 +102,8 @@ impl DataDir {
         let shown = path.display();
         match fs::read(&path) {
             Ok(bytes) => {
-                let value = serde_json::from_slice(&bytes).with_context(|| format!("`{shown}` is damaged"))?;
+                let value =
+                    serde_json::from_slice(&bytes).with_context(|| format!("`{shown}` is damaged"))?;
                 Ok(Some(value))
             }
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -108,7 +112,8 @@ impl DataDir {
     }
 
     fn write<T: Serialize>(&self, name: &str, value: &T) -> anyhow::Result<()> {
-        let bytes = serde_json::to_vec_pretty(value).map_err(|error| anyhow!("cannot encode {name}: {error}"))?;
+        let bytes =
+            serde_json::to_vec_pretty(value).map_err(|error| anyhow!("cannot encode {name}: {error}"))?;
         let path = self.path.join(name);
         replace(&path, &bytes).with_context(|| format!("cannot write `{}`", path.display()))
     }
@@ -160,7 +165,13 @@ mod tests {
         data.store(&identity()).unwrap();
         let before = data.identity().unwrap().unwrap();
         let begun = data.begin(before.clone()).unwrap();
-        assert_eq!(begun, Identity { incarnation: 1, ..before });
+        assert_eq!(
+            begun,
+            Identity {
+                incarnation: 1,
+                ..before
+            }
+        );
         assert_eq!(data.identity().unwrap(), Some(begun));
     }
 

@@ -10,9 +10,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use covey_cluster::{Consistency, Host, ReadPoint};
+use covey_cluster::{Consistency, GroupStatus, Host, ReadPoint};
 use covey_state::answer::Answer;
-use covey_state::entity::EntityKey;
 use covey_state::{Command, GroupId, NodeId, Position, Rejection, Request, RequestId, slot};
 use covey_storage::{GroupView, StateDb};
 use tokio::sync::watch;
@@ -63,7 +62,9 @@ pub struct Parts {
 impl Ledger {
     /// A ledger over a running host.
     pub fn new(parts: Parts) -> Self {
-        Self { parts: Arc::new(parts) }
+        Self {
+            parts: Arc::new(parts),
+        }
     }
 
     /// This node.
@@ -91,11 +92,6 @@ impl Ledger {
         slot::group_of_name(name, self.parts.groups)
     }
 
-    /// The data group that holds all rows of an entity.
-    pub fn group_of_entity(&self, entity: &EntityKey) -> GroupId {
-        slot::group_of_entity(entity, self.parts.groups)
-    }
-
     /// All data groups, in order.
     pub fn data_groups(&self) -> impl Iterator<Item = GroupId> + use<> {
         (1..=self.parts.groups).map(GroupId::new)
@@ -111,7 +107,12 @@ impl Ledger {
         id: RequestId,
         command: Command,
     ) -> Result<Answered, Failure> {
-        let request = Request { id, at: self.parts.clock.now(), by: caller.by.clone(), command };
+        let request = Request {
+            id,
+            at: self.parts.clock.now(),
+            by: caller.by.clone(),
+            command,
+        };
         let entry = Bytes::from(request.encode());
         let committed = self.parts.host.propose(group, entry, caller.deadline).await?;
         answered(group, &committed)
@@ -139,9 +140,17 @@ impl Ledger {
         Ok((view, point))
     }
 
-    /// Whether a replica of the group runs on this node.
+    /// Whether a replica runs on this node that takes part in the group, and is to go on doing so.
     pub fn hosts(&self, group: GroupId) -> bool {
-        self.parts.host.group(group).is_some_and(|status| status.fault.is_none())
+        let node = self.parts.node;
+        let catalog = self.parts.catalog.current();
+        let desired = catalog.placements.get(&group);
+        let leaves =
+            desired.is_some_and(|placed| !placed.voters.contains(&node) && !placed.learners.contains(&node));
+        let takes_part = |status: GroupStatus| {
+            status.fault.is_none() && (status.voters.contains(&node) || status.learners.contains(&node))
+        };
+        !leaves && self.parts.host.group(group).is_some_and(takes_part)
     }
 
     /// The applied index of the replica on this node; wakes on every applied batch.
@@ -161,12 +170,21 @@ impl Ledger {
 
     /// The group's voters: as the replica on this node knows them, else as they are desired.
     pub fn members(&self, group: GroupId) -> Vec<NodeId> {
-        let here = self.parts.host.group(group).map(|status| status.voters).unwrap_or_default();
+        let here = self
+            .parts
+            .host
+            .group(group)
+            .map(|status| status.voters)
+            .unwrap_or_default();
         let voters: BTreeSet<NodeId> = match here.is_empty() {
             false => here.into_iter().collect(),
             true => {
                 let catalog = self.parts.catalog.current();
-                catalog.placements.get(&group).map(|placement| placement.voters.clone()).unwrap_or_default()
+                catalog
+                    .placements
+                    .get(&group)
+                    .map(|placement| placement.voters.clone())
+                    .unwrap_or_default()
             }
         };
         voters.into_iter().collect()
@@ -176,6 +194,12 @@ impl Ledger {
 fn answered(group: GroupId, committed: &covey_cluster::Committed) -> Result<Answered, Failure> {
     let outcome: Result<Answer, Rejection> = postcard::from_bytes(&committed.answer)
         .map_err(|error| Failure::internal("decoding the answer of the state machine", error))?;
-    let position = Position { group, index: committed.position.index };
-    Ok(Answered { answer: outcome?, position })
+    let position = Position {
+        group,
+        index: committed.position.index,
+    };
+    Ok(Answered {
+        answer: outcome?,
+        position,
+    })
 }

@@ -15,13 +15,16 @@ impl StateMachine for Machine {
     fn apply(&self, position: LogPosition, entry: &[u8], batch: &mut GroupBatch) -> Result<Bytes, Error> {
         // An entry that a newer binary wrote must stop the group here: guessing would make the replicas differ.
         let request = Request::decode(entry).map_err(|error| unreadable(position, &error))?;
-        let place = Position { group: position.group, index: position.index };
+        let place = Position {
+            group: position.group,
+            index: position.index,
+        };
         let decision = covey_state::plan(batch, place, &request).map_err(|fault| stopped(position, fault))?;
         for change in decision.changes {
             batch.stage(change);
         }
-        let answer =
-            postcard::to_allocvec(&decision.outcome).expect("an answer holds only types that postcard can write");
+        let answer = postcard::to_allocvec(&decision.outcome)
+            .expect("an answer holds only types that postcard can write");
         Ok(Bytes::from(answer))
     }
 }
@@ -31,7 +34,13 @@ fn unreadable(position: LogPosition, error: &dyn std::error::Error) -> Error {
         Some(source) => format!("{error}: {source}"),
         None => error.to_string(),
     };
-    Error::Corrupt { place: Place::LogEntry { group: position.group, index: position.index }, reason }
+    Error::Corrupt {
+        place: Place::LogEntry {
+            group: position.group,
+            index: position.index,
+        },
+        reason,
+    }
 }
 
 /// The store's own error, if the fault came from it.

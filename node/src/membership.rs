@@ -55,7 +55,12 @@ pub enum Part {
 impl Membership {
     /// The membership of the node that `context` belongs to.
     pub fn new(context: Context) -> Self {
-        Self { context, changing: Arc::default(), replicas: Arc::default(), expelled: Arc::default() }
+        Self {
+            context,
+            changing: Arc::default(),
+            replicas: Arc::default(),
+            expelled: Arc::default(),
+        }
     }
 
     /// Starts everything that keeps the groups' members as desired.
@@ -76,7 +81,10 @@ impl Membership {
     pub fn expelled(&self) -> Option<NodeId> {
         let node = self.context.ledger.node();
         let copy = self.context.catalog.current();
-        let removed = copy.nodes.get(&node).is_some_and(|known| known.state == NodeState::Removed);
+        let removed = copy
+            .nodes
+            .get(&node)
+            .is_some_and(|known| known.state == NodeState::Removed);
         (removed || self.expelled.load(Ordering::Relaxed)).then_some(node)
     }
 
@@ -85,20 +93,17 @@ impl Membership {
         self.context.ledger.host().observe();
     }
 
-    fn expel(&self, why: &str) {
+    fn expel(&self) {
         if !self.expelled.swap(true, Ordering::Relaxed) {
             let node = self.context.ledger.node();
-            tracing::error!(%node, why, "this node has been removed from the cluster; its data directory is of no more use");
+            tracing::error!(%node, "this node has been removed from the cluster; its data directory is of no more use");
         }
     }
 
     /// Makes this node ready to hold a replica of the group.
     pub async fn open_replica(&self, group: GroupId) -> Result<(), Failure> {
         let _held = self.replicas.lock().await;
-        if !self.context.ledger.hosts(group) {
-            self.context.ledger.host().open_group(group).await?;
-        }
-        Ok(())
+        Ok(self.context.ledger.host().open_group(group).await?)
     }
 
     /// Whether `node` takes part in a group that this node leads.
@@ -107,12 +112,23 @@ impl Membership {
             return Part::Unknown;
         }
         // A leader that was replaced without knowing it must not answer.
-        if self.context.ledger.host().read(group, Consistency::Linearizable, deadline).await.is_err() {
+        if self
+            .context
+            .ledger
+            .host()
+            .read(group, Consistency::Linearizable, deadline)
+            .await
+            .is_err()
+        {
             return Part::Unknown;
         }
         match (self.context.ledger.host().group(group), self.desired(group)) {
             (Some(status), Some(desired)) if !self.is_changing(group) => {
-                if has_member(&status, node) || is_in(&desired, node) { Part::Member } else { Part::Stranger }
+                if has_member(&status, node) || is_in(&desired, node) {
+                    Part::Member
+                } else {
+                    Part::Stranger
+                }
             }
             _ => Part::Unknown,
         }
@@ -123,7 +139,10 @@ impl Membership {
     }
 
     fn is_changing(&self, group: GroupId) -> bool {
-        self.changing.lock().unwrap_or_else(PoisonError::into_inner).contains(&group)
+        self.changing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains(&group)
     }
 
     /// Tells the host where every node is, as often as the catalog changes.
@@ -131,7 +150,11 @@ impl Membership {
         let mut changes = self.context.catalog.changes();
         loop {
             let copy = Arc::clone(&changes.borrow_and_update());
-            for node in copy.nodes.values().filter(|node| node.state != NodeState::Removed) {
+            for node in copy
+                .nodes
+                .values()
+                .filter(|node| node.state != NodeState::Removed)
+            {
                 if let Err(error) = self.context.ledger.host().knows(peer_of(node)) {
                     tracing::warn!(node = %node.id, %error, "the node's address is not usable");
                 }
@@ -145,7 +168,11 @@ impl Membership {
 
 /// A node as its peers reach it.
 pub fn peer_of(node: &Node) -> Peer {
-    Peer { node: node.id, peer_addr: node.peer_addr.clone(), api_addr: node.api_addr.clone() }
+    Peer {
+        node: node.id,
+        peer_addr: node.peer_addr.clone(),
+        api_addr: node.api_addr.clone(),
+    }
 }
 
 fn has_member(status: &GroupStatus, node: NodeId) -> bool {

@@ -44,7 +44,10 @@ impl Metrics {
         let metrics = Self {
             registry: Registry::new(),
             requests: counters("covey_requests_total", "requests by method and gRPC code")?,
-            request_seconds: seconds("covey_request_duration_seconds", "seconds per request by method and code")?,
+            request_seconds: seconds(
+                "covey_request_duration_seconds",
+                "seconds per request by method and code",
+            )?,
             serving: ServingMetrics::new()?,
         };
         metrics.serving.register(&metrics.registry)?;
@@ -66,7 +69,9 @@ impl Metrics {
     /// All metrics in Prometheus' text format.
     pub fn text(&self) -> Result<String, Failure> {
         let mut bytes = Vec::new();
-        TextEncoder::new().encode(&self.registry.gather(), &mut bytes).map_err(failed)?;
+        TextEncoder::new()
+            .encode(&self.registry.gather(), &mut bytes)
+            .map_err(failed)?;
         String::from_utf8(bytes).map_err(|error| Failure::internal("encoding the metrics", error))
     }
 }
@@ -76,30 +81,62 @@ impl ServingMetrics {
         let counter = |name: &str, help: &str, labels: &[&str]| {
             IntCounterVec::new(Opts::new(name, help), labels).map_err(failed)
         };
-        let gauge = |name: &str, help: &str| {
-            IntGaugeVec::new(Opts::new(name, help), &["deployment"]).map_err(failed)
-        };
+        let gauge =
+            |name: &str, help: &str| IntGaugeVec::new(Opts::new(name, help), &["deployment"]).map_err(failed);
         let buckets = exponential_buckets(0.000_05, 2.0, 18).map_err(failed)?;
-        let seconds = HistogramOpts::new("covey_prediction_duration_seconds", "seconds per prediction request");
+        let seconds = HistogramOpts::new(
+            "covey_prediction_duration_seconds",
+            "seconds per prediction request",
+        );
         let seconds = HistogramVec::new(seconds.buckets(buckets), &["deployment"]).map_err(failed)?;
         Ok(Self {
-            predictions: counter("covey_predictions_total", "rows predicted", &["deployment", "version"])?,
-            cache_hits: counter("covey_prediction_cache_hits_total", "rows from the cache", &["deployment"])?,
+            predictions: counter(
+                "covey_predictions_total",
+                "rows predicted",
+                &["deployment", "version"],
+            )?,
+            cache_hits: counter(
+                "covey_prediction_cache_hits_total",
+                "rows from the cache",
+                &["deployment"],
+            )?,
             seconds,
-            refused: counter("covey_predictions_refused_total", "requests refused by full queues", &["deployment"])?,
+            refused: counter(
+                "covey_predictions_refused_total",
+                "requests refused by full queues",
+                &["deployment"],
+            )?,
             queue_depth: gauge("covey_replica_queue_depth", "requests that wait at replicas here")?,
-            restarts: counter("covey_replica_restarts_total", "replicas started again", &["deployment"])?,
-            uncounted: counter("covey_drift_uncounted_total", "served rows drift had to drop", &["deployment"])?,
+            restarts: counter(
+                "covey_replica_restarts_total",
+                "replicas started again",
+                &["deployment"],
+            )?,
+            uncounted: counter(
+                "covey_drift_uncounted_total",
+                "served rows drift had to drop",
+                &["deployment"],
+            )?,
         })
     }
 
     fn register(&self, registry: &Registry) -> Result<(), Failure> {
-        let counters = [&self.predictions, &self.cache_hits, &self.refused, &self.restarts, &self.uncounted];
+        let counters = [
+            &self.predictions,
+            &self.cache_hits,
+            &self.refused,
+            &self.restarts,
+            &self.uncounted,
+        ];
         for counter in counters {
             registry.register(Box::new(counter.clone())).map_err(failed)?;
         }
-        registry.register(Box::new(self.seconds.clone())).map_err(failed)?;
-        registry.register(Box::new(self.queue_depth.clone())).map_err(failed)
+        registry
+            .register(Box::new(self.seconds.clone()))
+            .map_err(failed)?;
+        registry
+            .register(Box::new(self.queue_depth.clone()))
+            .map_err(failed)
     }
 }
 
@@ -109,7 +146,11 @@ fn counters(name: &str, help: &str) -> Result<IntCounterVec, Failure> {
 
 fn seconds(name: &str, help: &str) -> Result<HistogramVec, Failure> {
     let buckets = exponential_buckets(0.0005, 2.0, 17).map_err(failed)?;
-    HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets), &["method", "code"]).map_err(failed)
+    HistogramVec::new(
+        HistogramOpts::new(name, help).buckets(buckets),
+        &["method", "code"],
+    )
+    .map_err(failed)
 }
 
 fn failed(error: prometheus::Error) -> Failure {

@@ -37,8 +37,14 @@ impl NodePeer for NodePeerApi {
         &self,
         request: Request<node_v1::PutChunkRequest>,
     ) -> Result<Response<node_v1::PutChunkReply>, Status> {
-        let digest = self.context.artifacts.put_local(request.into_inner().data).await?;
-        Ok(Response::new(node_v1::PutChunkReply { digest: bytes::Bytes::copy_from_slice(digest.as_bytes()) }))
+        let digest = self
+            .context
+            .artifacts
+            .put_local(request.into_inner().data)
+            .await?;
+        Ok(Response::new(node_v1::PutChunkReply {
+            digest: bytes::Bytes::copy_from_slice(digest.as_bytes()),
+        }))
     }
 
     async fn get_chunk(
@@ -74,14 +80,18 @@ impl NodePeer for NodePeerApi {
         &self,
         request: Request<node_v1::TrainRequest>,
     ) -> Result<Response<node_v1::TrainReply>, Status> {
-        Ok(Response::new(training::train(&self.context, request.into_inner()).await?))
+        Ok(Response::new(
+            training::train(&self.context, request.into_inner()).await?,
+        ))
     }
 
     async fn flush_drift(
         &self,
         request: Request<node_v1::FlushDriftRequest>,
     ) -> Result<Response<node_v1::FlushDriftReply>, Status> {
-        Ok(Response::new(drift::flush_here(&self.context, request.into_inner()).await?))
+        Ok(Response::new(
+            drift::flush_here(&self.context, request.into_inner()).await?,
+        ))
     }
 
     async fn predict(
@@ -106,7 +116,9 @@ impl NodePeer for NodePeerApi {
         &self,
         request: Request<node_v1::OpenReplicaRequest>,
     ) -> Result<Response<node_v1::OpenReplicaReply>, Status> {
-        self.membership.open_replica(GroupId::new(request.into_inner().group)).await?;
+        self.membership
+            .open_replica(GroupId::new(request.into_inner().group))
+            .await?;
         Ok(Response::new(node_v1::OpenReplicaReply {}))
     }
 
@@ -116,8 +128,14 @@ impl NodePeer for NodePeerApi {
     ) -> Result<Response<node_v1::IsMemberReply>, Status> {
         let caller = Caller::of(&request);
         let asked = request.into_inner();
-        let node = asked.node.parse().map_err(|_| Failure::invalid("node", format!("`{}` is no node", asked.node)))?;
-        let part = self.membership.part_of(GroupId::new(asked.group), node, caller.deadline).await;
+        let node = asked
+            .node
+            .parse()
+            .map_err(|_| Failure::invalid("node", format!("`{}` is no node", asked.node)))?;
+        let part = self
+            .membership
+            .part_of(GroupId::new(asked.group), node, caller.deadline)
+            .await;
         let (known, member) = (part != Part::Unknown, part == Part::Member);
         Ok(Response::new(node_v1::IsMemberReply { known, member }))
     }

@@ -26,6 +26,8 @@ impl Peers {
     pub fn node_peer(&self, node: NodeId) -> Result<NodePeerClient<Channel>, Failure> {
         let channel = self.host.channel(node).map_err(Failure::from)?;
         let client = NodePeerClient::new(channel);
-        Ok(client.max_decoding_message_size(MESSAGE_BYTES_MAX).max_encoding_message_size(MESSAGE_BYTES_MAX))
+        Ok(client
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX))
     }
 }

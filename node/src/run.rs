@@ -43,14 +43,21 @@ pub async fn init(config: Config, new: NewCluster) -> anyhow::Result<Identity> {
     let data = DataDir::lock(&config.data_dir)?;
     if let Some(known) = data.identity()? {
         let shown = config.data_dir.display();
-        bail!("data directory `{shown}` already belongs to node {} of cluster {}; nothing was changed", known.node_id, known.cluster_id);
+        bail!(
+            "data directory `{shown}` already belongs to node {} of cluster {}; nothing was changed",
+            known.node_id,
+            known.cluster_id
+        );
     }
     let identity = Identity {
         cluster_id: Uuid::new_v4(),
         node_id: FIRST_NODE,
         incarnation: 0,
         groups: new.groups,
-        founding: Some(Founding { name: new.name, replication_factor: new.replication_factor }),
+        founding: Some(Founding {
+            name: new.name,
+            replication_factor: new.replication_factor,
+        }),
         seeds: Vec::new(),
     };
     data.store(&identity)?;
@@ -61,7 +68,10 @@ pub async fn init(config: Config, new: NewCluster) -> anyhow::Result<Identity> {
 /// one that has an identity keeps it, whatever the addresses say.
 pub async fn start(config: Config, join: Option<String>) -> anyhow::Result<()> {
     telemetry::install(&config)?;
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), "effective configuration:\n{config}");
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        "effective configuration:\n{config}"
+    );
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let told = async move {
@@ -101,7 +111,9 @@ async fn identify(config: &Config, data: &DataDir, join: Option<String>) -> anyh
         }
         (None, None) => {
             let shown = config.data_dir.display();
-            bail!("data directory `{shown}` is empty: run `covey init` for a new cluster, or start with --join HOST:PORT");
+            bail!(
+                "data directory `{shown}` is empty: run `covey init` for a new cluster, or start with --join HOST:PORT"
+            );
         }
     }
 }
@@ -112,10 +124,17 @@ impl NewCluster {
             bail!("name `{}` is not 1 to 63 bytes long", self.name);
         }
         if !self.groups.is_power_of_two() || self.groups > u64::from(covey_state::slot::SLOTS) {
-            bail!("groups = {} is not a power of two up to {}", self.groups, covey_state::slot::SLOTS);
+            bail!(
+                "groups = {} is not a power of two up to {}",
+                self.groups,
+                covey_state::slot::SLOTS
+            );
         }
         if self.replication_factor.is_multiple_of(2) || self.replication_factor > 7 {
-            bail!("replication-factor = {} is not an odd number up to 7", self.replication_factor);
+            bail!(
+                "replication-factor = {} is not an odd number up to 7",
+                self.replication_factor
+            );
         }
         Ok(())
     }

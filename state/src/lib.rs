@@ -1,7 +1,7 @@
 //! What the groups of a Covey cluster agree on, as pure data and pure functions.
 //!
 //! A group's replicated state is an ordered map from [`Key`] to [`Record`]. A committed [`Request`] is decided by
-//! [`plan`] against a [`View`] of that map and yields a list of [`Change`]s; staging the changes is the only way the
+//! [`plan()`] against a [`View`] of that map and yields a list of [`Change`]s; staging the changes is the only way the
 //! map moves. Nothing here touches a clock, a file, a socket or a random number: time and ids arrive in the request.
 //!
 //! Invariants: `plan` is deterministic; a repeated request changes nothing and gets its first answer; a refusal

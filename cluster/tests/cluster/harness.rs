@@ -19,8 +19,8 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
 use uuid::Uuid;
 
 pub(crate) const GROUP: GroupId = GroupId::new(1);
@@ -165,7 +165,7 @@ impl TestNode {
         let (stop, stopped) = oneshot::channel::<()>();
         let served = Server::builder()
             .add_service(host.peer_service())
-            .serve_with_incoming_shutdown(TcpListenerStream::new(listener), async { drop(stopped.await) });
+            .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), async { drop(stopped.await) });
         let server = tokio::spawn(async move { served.await.unwrap() });
         self.running = Some(Running {
             host,
@@ -185,9 +185,9 @@ impl TestNode {
         } = self.running.take().unwrap();
         host.shutdown().await;
         drop(statedb);
-        let _ = stop.send(());
-        server.abort();
-        let _ = server.await;
+        // An orderly stop waits for the streams of the peers, which must have ended with the host.
+        stop.send(()).unwrap();
+        tokio::time::timeout(PATIENCE, server).await.unwrap().unwrap();
     }
 
     // The tasks of the groups that were stopped may hold the databases a little longer.

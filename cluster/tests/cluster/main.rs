@@ -1,5 +1,8 @@
 //! Whole clusters in one process: real stores, real connections on the loopback.
 
+// Clippy takes only functions marked as tests for tests; what they call is test code too.
+#![allow(clippy::unwrap_used)]
+
 mod elections;
 mod faults;
 mod harness;
@@ -7,3 +10,4 @@ mod membership;
 mod reads;
 mod snapshots;
 mod writes;
+mod adhoc;

@@ -33,7 +33,12 @@ pub struct Caller {
 impl Caller {
     /// A caller with a given request id.
     pub fn new(request_id: u128, by: impl Into<String>, deadline: Instant) -> Self {
-        Self { request_id, by: by.into(), deadline, parts: Arc::new(AtomicU32::new(FIRST_PART)) }
+        Self {
+            request_id,
+            by: by.into(),
+            deadline,
+            parts: Arc::new(AtomicU32::new(FIRST_PART)),
+        }
     }
 
     /// A driver inside this node, with a fresh request id and the default deadline.

@@ -43,7 +43,11 @@ pub async fn admit(State(gate): State<Gate>, mut request: Request, next: Next) -
 
     let answer = match gate.membership.expelled() {
         Some(node) => Ok(refused(Failure::Rejected(Rejection::NodeRemoved(node)))),
-        None => timeout_at(deadline, next.run(request)).instrument(span.clone()).await,
+        None => {
+            timeout_at(deadline, next.run(request))
+                .instrument(span.clone())
+                .await
+        }
     };
     let mut response = answer.unwrap_or_else(|_| refused(Failure::DeadlineExceeded { what: method.clone() }));
     if let Ok(id) = HeaderValue::from_str(&id) {
@@ -51,17 +55,28 @@ pub async fn admit(State(gate): State<Gate>, mut request: Request, next: Next) -
     }
     let code = code_of(&response);
     let seconds = started.elapsed().as_secs_f64();
-    metrics.requests.with_label_values(&[method.as_str(), &code]).inc();
-    metrics.request_seconds.with_label_values(&[method.as_str(), &code]).observe(seconds);
+    metrics
+        .requests
+        .with_label_values(&[method.as_str(), &code])
+        .inc();
+    metrics
+        .request_seconds
+        .with_label_values(&[method.as_str(), &code])
+        .observe(seconds);
     span.in_scope(|| tracing::debug!(%code, seconds, "request answered"));
     response
 }
 
 fn caller_of(headers: &HeaderMap, now: Instant) -> Caller {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let request_id = text(REQUEST_ID).and_then(|id| Uuid::try_parse(id).ok()).unwrap_or_else(Uuid::new_v4);
+    let request_id = text(REQUEST_ID)
+        .and_then(|id| Uuid::try_parse(id).ok())
+        .unwrap_or_else(Uuid::new_v4);
     let by = text(USER).filter(|user| !user.is_empty()).unwrap_or("anonymous");
-    let allowed = text("grpc-timeout").and_then(timeout_of).unwrap_or(DEADLINE_DEFAULT).min(DEADLINE_MAX);
+    let allowed = text("grpc-timeout")
+        .and_then(timeout_of)
+        .unwrap_or(DEADLINE_DEFAULT)
+        .min(DEADLINE_MAX);
     Caller::new(request_id.as_u128(), by, now + allowed)
 }
 
@@ -81,12 +96,18 @@ fn timeout_of(text: &str) -> Option<Duration> {
 }
 
 fn refused(failure: Failure) -> Response {
-    Status::from(failure).into_http::<axum::body::Body>().into_response()
+    Status::from(failure)
+        .into_http::<axum::body::Body>()
+        .into_response()
 }
 
 /// The gRPC code of an answer as far as its head tells; a stream that fails later has begun well.
 fn code_of(response: &Response) -> String {
-    match response.headers().get("grpc-status").map(|value| Code::from_bytes(value.as_bytes())) {
+    match response
+        .headers()
+        .get("grpc-status")
+        .map(|value| Code::from_bytes(value.as_bytes()))
+    {
         Some(code) => format!("{code:?}"),
         None if response.status().is_success() => "Ok".to_owned(),
         None => response.status().as_u16().to_string(),
@@ -110,7 +131,10 @@ mod tests {
     fn a_request_without_metadata_is_anonymous_and_gets_an_id_and_a_deadline() {
         let now = Instant::now();
         let caller = caller_of(&HeaderMap::new(), now);
-        assert_eq!((caller.by.as_str(), caller.deadline), ("anonymous", now + DEADLINE_DEFAULT));
+        assert_eq!(
+            (caller.by.as_str(), caller.deadline),
+            ("anonymous", now + DEADLINE_DEFAULT)
+        );
         assert_ne!(caller.request_id, 0);
     }
 }

@@ -32,12 +32,17 @@ pub struct Ports {
 impl Ports {
     /// Binds both ports.
     pub async fn bind(api: SocketAddr, peer: SocketAddr) -> anyhow::Result<Self> {
-        Ok(Self { api: listen(api, "clients").await?, peer: listen(peer, "peers").await? })
+        Ok(Self {
+            api: listen(api, "clients").await?,
+            peer: listen(peer, "peers").await?,
+        })
     }
 }
 
 async fn listen(address: SocketAddr, whom: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| format!("cannot listen for {whom} on {address}"))
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen for {whom} on {address}"))
 }
 
 /// Serves `routes` on `listener` until `stopping`, then finishes what was begun.
@@ -67,8 +72,12 @@ pub fn public_routes(services: Routes, gate: Gate) -> anyhow::Result<Routes> {
 
 /// Routes of which every request gets a caller, a deadline, a span, and is counted.
 pub fn behind_front(services: Routes, gate: Gate) -> Routes {
-    let pages = axum::Router::new().route("/metrics", get(metrics_page)).with_state(gate.clone());
-    let router = services.into_axum_router().layer(from_fn_with_state(gate, front::admit));
+    let pages = axum::Router::new()
+        .route("/metrics", get(metrics_page))
+        .with_state(gate.clone());
+    let router = services
+        .into_axum_router()
+        .layer(from_fn_with_state(gate, front::admit));
     Routes::from(router.merge(pages))
 }
 

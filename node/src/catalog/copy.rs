@@ -38,7 +38,10 @@ pub struct CatalogCopy {
 impl CatalogCopy {
     /// Reads the copy from a consistent view of group 0 that has applied `index`.
     pub fn read(view: &dyn View, index: u64) -> Result<Self, Fault> {
-        let mut copy = Self { index, ..Self::default() };
+        let mut copy = Self {
+            index,
+            ..Self::default()
+        };
         view.scan(&Key::Cluster, &mut |key, record| {
             if key >= Key::Schema(covey_state::ViewId::new(0), 0) {
                 return ControlFlow::Break(());

@@ -21,7 +21,9 @@ pub async fn feed(
         let read = tokio::task::spawn_blocking(move || read(&statedb, index)).await;
         match read {
             Ok(Ok(copy)) => drop(copies.send_replace(Arc::new(copy))),
-            Ok(Err(failure)) => tracing::error!(%failure, "the catalog could not be read; the last copy stays"),
+            Ok(Err(failure)) => {
+                tracing::error!(%failure, "the catalog could not be read; the last copy stays")
+            }
             Err(error) => tracing::error!(%error, "the catalog could not be read; the last copy stays"),
         }
         if applied.changed().await.is_err() {

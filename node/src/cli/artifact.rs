@@ -1,7 +1,8 @@
 //! Files on their way into the artifact store and out of it.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use covey_proto::v1;
@@ -69,7 +70,12 @@ pub(super) async fn download(client: &Client, artifact: &v1::Artifact, to: &Path
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty())
         .unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(trouble)?;
+    // What was asked for by name is an ordinary file, not a private one.
+    let ordinary = Permissions::from_mode(0o666);
+    let mut file = tempfile::Builder::new()
+        .permissions(ordinary)
+        .tempfile_in(folder)
+        .map_err(trouble)?;
     let bar = progress::bar(artifact.bytes, "downloading");
     let request = v1::DownloadArtifactRequest {
         artifact: Some(artifact.clone()),

@@ -18,7 +18,7 @@ pub(super) enum Dataset {
     /// Build a new version
     #[command(after_help = "Examples:\n  \
         covey dataset build flight_delay --service flight_delay --label late \\\n      \
-        --spine-view flight_outcomes --timestamp sched_dep --from 2013-01-01 --until 2013-04-01\n  \
+        --spine-view flight_outcomes --timestamp scheduled_departure --from 2013-01-01 --until 2013-04-01\n  \
         covey dataset build flight_delay --service flight_delay --label late \\\n      \
         --spine-file examples.parquet --timestamp at\n\n\
         Each row of the spine gets its features as they were known at its timestamp.")]

@@ -18,8 +18,8 @@ use super::waiting::{Look, wait_for};
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true,
     after_help = "Examples:\n  \
-        covey deploy flight_delay --model flight_delay --alias champion --replicas 3\n  \
-        covey deploy pinned --model flight_delay --version-number 2\n  \
+        covey deploy flight-delay --model flight_delay --alias champion --replicas 3\n  \
+        covey deploy pinned --model flight_delay --version 2\n  \
         covey deploy list"
 )]
 pub(super) struct Deploy {
@@ -32,11 +32,11 @@ pub(super) struct Deploy {
     #[arg(long, required = true)]
     model: Option<String>,
     /// Serve whatever this alias points to
-    #[arg(long, required_unless_present = "version_number")]
+    #[arg(long, required_unless_present = "version")]
     alias: Option<String>,
     /// Serve this version for ever
     #[arg(long, value_name = "VERSION", conflicts_with = "alias")]
-    version_number: Option<u64>,
+    version: Option<u64>,
     /// Replicas, spread over the nodes
     #[arg(long, default_value_t = 1)]
     replicas: u32,
@@ -64,13 +64,13 @@ enum DeployVerb {
     #[command(after_help = "Examples:\n  covey deploy list")]
     List,
     /// Show a deployment and its replicas
-    #[command(after_help = "Examples:\n  covey deploy show flight_delay")]
+    #[command(after_help = "Examples:\n  covey deploy show flight-delay")]
     Show {
         /// The deployment
         name: String,
     },
     /// Stop serving
-    #[command(after_help = "Examples:\n  covey deploy remove flight_delay")]
+    #[command(after_help = "Examples:\n  covey deploy remove flight-delay")]
     Remove {
         /// The deployment
         name: String,
@@ -104,7 +104,7 @@ impl Deploy {
         let target = self
             .alias
             .map(Target::Alias)
-            .or(self.version_number.map(Target::Version));
+            .or(self.version.map(Target::Version));
         let spec = v1::DeploymentSpec {
             name: self.name.unwrap_or_default(),
             model: self.model.unwrap_or_default(),

@@ -12,7 +12,7 @@ use super::trouble::Trouble;
 pub(super) enum Drift {
     /// List the verdicts per window; with --features per feature
     #[command(
-        after_help = "Examples:\n  covey drift list flight_delay\n  covey drift list flight_delay --features"
+        after_help = "Examples:\n  covey drift list flight-delay\n  covey drift list flight-delay --features"
     )]
     List {
         /// The deployment
@@ -22,13 +22,13 @@ pub(super) enum Drift {
         features: bool,
     },
     /// List the alerts
-    #[command(after_help = "Examples:\n  covey drift alerts flight_delay")]
+    #[command(after_help = "Examples:\n  covey drift alerts flight-delay")]
     Alerts {
         /// The deployment
         deployment: String,
     },
     /// List live metrics per window, from predictions and the labels that came later
-    #[command(after_help = "Examples:\n  covey drift performance flight_delay")]
+    #[command(after_help = "Examples:\n  covey drift performance flight-delay")]
     Performance {
         /// The deployment
         deployment: String,
@@ -37,7 +37,7 @@ pub(super) enum Drift {
     #[command(after_help = "Examples:\n  covey drift monitors")]
     Monitors,
     /// Send what has been counted so far through the log and score it now
-    #[command(after_help = "Examples:\n  covey drift flush flight_delay")]
+    #[command(after_help = "Examples:\n  covey drift flush flight-delay")]
     Flush {
         /// The deployment
         deployment: String,

@@ -31,7 +31,8 @@ pub(super) enum Feature {
     /// Write the rows of a file into a view
     #[command(after_help = "Examples:\n  \
         covey feature push weather --file weather.parquet --rename time_hour=event_time\n  \
-        covey feature push weather --file today.csv --producer station-7\n\n\
+        covey feature push weather --file today.csv --producer station-7\n  \
+        covey feature push planes --file planes.parquet --event-time 2012-01-01\n\n\
         The file holds the join keys, the columns and `event_time`. With --producer, pushing the same file again \
         changes nothing.")]
     Push(push::Push),

@@ -20,8 +20,8 @@ const LABELS_PER_REQUEST: usize = 1_000;
 pub(super) enum Label {
     /// Send the labels of a file
     #[command(after_help = "Examples:\n  \
-        covey label push flight_delay --file outcomes.csv\n  \
-        covey label push flight_delay --file outcomes.parquet --id-column flight_id --label-column late")]
+        covey label push flight-delay --file outcomes.csv\n  \
+        covey label push flight-delay --file outcomes.parquet --id-column flight_id --label-column late")]
     Push {
         /// The deployment that made the predictions
         deployment: String,

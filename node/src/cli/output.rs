@@ -18,23 +18,30 @@ pub(crate) enum Output {
 /// Rows under headers.
 #[derive(Debug, Clone)]
 pub(crate) struct Listing {
-    headers: Vec<String>,
+    /// Names of the columns as programs see them.
+    keys: Vec<String>,
+    /// The same as people see them.
+    titles: Vec<String>,
     rows: Vec<Vec<Json>>,
 }
 
 impl Listing {
     /// No rows yet.
     pub(crate) fn new(headers: &[&str]) -> Self {
+        let keys = headers.iter().map(|header| header.replace(' ', "_")).collect();
+        let titles = headers.iter().map(|header| header.to_uppercase()).collect();
         Self {
-            headers: headers.iter().map(|header| (*header).to_owned()).collect(),
+            keys,
+            titles,
             rows: Vec::new(),
         }
     }
 
-    /// No rows yet, under headers that are not known beforehand.
+    /// No rows yet, under names that are the user's own.
     pub(crate) fn with_headers(headers: Vec<String>) -> Self {
         Self {
-            headers,
+            keys: headers.clone(),
+            titles: headers,
             rows: Vec::new(),
         }
     }
@@ -60,26 +67,19 @@ impl Listing {
 
     /// The rows as an array of objects.
     pub(crate) fn json(&self) -> Json {
-        let object = |row: &Vec<Json>| -> Json {
-            Json::Object(
-                self.headers
-                    .iter()
-                    .map(|header| header.replace(' ', "_"))
-                    .zip(row.iter().cloned())
-                    .collect(),
-            )
-        };
+        let object =
+            |row: &Vec<Json>| Json::Object(self.keys.iter().cloned().zip(row.iter().cloned()).collect());
         Json::Array(self.rows.iter().map(object).collect())
     }
 
     /// The rows as a table.
     pub(crate) fn table(&self) -> String {
         let mut table = plain_table();
-        table.set_header(self.headers.iter().map(|header| header.to_uppercase()));
+        table.set_header(&self.titles);
         for row in &self.rows {
             table.add_row(row.iter().map(cell));
         }
-        trimmed(&table)
+        trimmed(table)
     }
 }
 
@@ -103,7 +103,7 @@ impl Card {
                 for (name, value) in &self.0 {
                     table.add_row([format!("{name}:"), cell(value)]);
                 }
-                say(&trimmed(&table));
+                say(&trimmed(table));
             }
             Output::Json => say_json(&Json::Object(self.0.clone())),
         }
@@ -119,7 +119,11 @@ fn plain_table() -> Table {
     table
 }
 
-fn trimmed(table: &Table) -> String {
+/// The table's text without the empty space at its edges.
+fn trimmed(mut table: Table) -> String {
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
     let text = table.to_string();
     let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
     lines.join("\n")

@@ -21,9 +21,9 @@ const ROWS_PER_REQUEST: usize = 1_000;
 /// Options of `covey predict`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
-    covey predict flight_delay --row origin=JFK dest=LAX carrier=UA tailnum=N14228 hour=9 day_of_week=1 distance=2475\n  \
-    covey predict flight_delay --file flights.csv --as-of 2013-07-01T12:00:00Z --features --output json\n  \
-    covey predict flight_delay --file flights.jsonl --id-column flight_id\n\n\
+    covey predict flight-delay --row origin=JFK dest=LAX carrier=UA tailnum=N14228 hour=9 day_of_week=monday distance=2475\n  \
+    covey predict flight-delay --file flights.csv --as-of 2013-07-01T12:00:00Z --features --output json\n  \
+    covey predict flight-delay --file flights.jsonl --id-column flight_id\n\n\
     A row holds the join keys and the request features of the model's feature service.")]
 pub(super) struct Predict {
     /// The deployment

@@ -115,7 +115,10 @@ impl Sheet {
                     .map_err(|error| unreadable(&error))?;
                 (Source::Parquet(reader), rows)
             }
-            "csv" => (Source::Csv(Box::new(csv_reader(file, path, rows_per_batch)?)), None),
+            "csv" => (
+                Source::Csv(Box::new(csv_reader(file, path, rows_per_batch)?)),
+                None,
+            ),
             "jsonl" | "ndjson" => (Source::Lines(BufReader::new(file).lines()), None),
             other => {
                 let what = format!("file `{}` has the extension `{other}`", path.display());

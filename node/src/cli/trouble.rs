@@ -118,6 +118,10 @@ impl From<Status> for Trouble {
             Code::Aborted => {
                 Self::refused(what, "somebody else was faster; look at what is there and repeat")
             }
+            Code::FailedPrecondition => Self::refused(
+                what,
+                "nothing has changed; bring it into the state that the message asks for, then repeat",
+            ),
             Code::Unimplemented => Self::refused(
                 what,
                 "the node runs another version of covey; compare `covey version` with `covey node list`",

@@ -15,7 +15,9 @@ pub struct ComputePool {
 impl ComputePool {
     /// A pool that runs at most `jobs` at once, and at least one.
     pub fn new(jobs: usize) -> Self {
-        Self { permits: Arc::new(Semaphore::new(jobs.max(1))) }
+        Self {
+            permits: Arc::new(Semaphore::new(jobs.max(1))),
+        }
     }
 
     /// A pool as wide as the machine.
@@ -29,7 +31,10 @@ impl ComputePool {
         T: Send + 'static,
         F: FnOnce() -> T + Send + 'static,
     {
-        let permit = Arc::clone(&self.permits).acquire_owned().await.expect("the semaphore is never closed");
+        let permit = Arc::clone(&self.permits)
+            .acquire_owned()
+            .await
+            .expect("the semaphore is never closed");
         let job = tokio::task::spawn_blocking(move || {
             let _permit = permit;
             work()

@@ -49,9 +49,9 @@ impl NodeProcess {
 
     /// Makes a new cluster in its folder.
     pub(crate) async fn init(&self, name: &str) -> Result<()> {
-        let status = self.command("init").args(["--name", name]).stdout(Stdio::null()).status().await?;
-        if !status.success() {
-            bail!("`covey init` ended with {status}");
+        let output = self.command("init").args(["--name", name]).stdin(Stdio::null()).output().await?;
+        if !output.status.success() {
+            bail!("`covey init` failed: {}", String::from_utf8_lossy(&output.stderr).trim());
         }
         Ok(())
     }
@@ -60,7 +60,7 @@ impl NodeProcess {
     pub(crate) fn start(&mut self, join: Option<&str>) -> Result<()> {
         let log = File::options().create(true).append(true).open(self.dir.with_extension("log"))?;
         let mut command = self.command("start");
-        command.args(["--listen", &self.address(), "--peer-listen", &format!("127.0.0.1:{}", self.peer_port)]);
+        command.args(["--api-listen", &self.address(), "--peer-listen", &format!("127.0.0.1:{}", self.peer_port)]);
         if let Some(address) = join {
             command.args(["--join", address]);
         }

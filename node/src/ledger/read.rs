@@ -49,7 +49,10 @@ impl Ledger {
     }
 
     /// At most `limit` records of one group from `from` on, in key order, as long as they are the `same`.
-    #[allow(clippy::too_many_arguments, reason = "a range has a start, an end and a limit")]
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "a range has a start, an end and a limit"
+    )]
     pub async fn scan(
         &self,
         caller: &Caller,
@@ -60,14 +63,19 @@ impl Ledger {
         consistency: Consistency,
     ) -> Result<Vec<(Key, Record)>, Failure> {
         if !self.hosts(group) {
-            return self.scan_remote(caller, group, &Scan { from, same, limit }, consistency).await;
+            return self
+                .scan_remote(caller, group, &Scan { from, same, limit }, consistency)
+                .await;
         }
         let (view, _) = self.view(group, consistency, caller.deadline).await?;
         blocking(move || collect(&view, &from, same, limit)).await
     }
 
     /// At most `limit` such records over all data groups, in the order of the groups.
-    #[allow(clippy::too_many_arguments, reason = "a range has a start, an end and a limit")]
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "a range has a start, an end and a limit"
+    )]
     pub async fn scan_everywhere(
         &self,
         caller: &Caller,
@@ -82,7 +90,10 @@ impl Ledger {
             if left == 0 {
                 break;
             }
-            found.extend(self.scan(caller, group, from.clone(), same, left, consistency).await?);
+            found.extend(
+                self.scan(caller, group, from.clone(), same, left, consistency)
+                    .await?,
+            );
         }
         Ok(found)
     }

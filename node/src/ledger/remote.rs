@@ -29,7 +29,15 @@ impl Ledger {
         let request = ask_for(group, consistency, keys, None);
         let reply = self.read_from_member(caller, request).await?;
         let found = reply.records.iter();
-        found.map(|bytes| if bytes.is_empty() { Ok(None) } else { decode(bytes).map(Some) }).collect()
+        found
+            .map(|bytes| {
+                if bytes.is_empty() {
+                    Ok(None)
+                } else {
+                    decode(bytes).map(Some)
+                }
+            })
+            .collect()
     }
 
     /// The member does not know where the caller's range ends, only where its kind of key ends; the rest is cut off here.
@@ -72,7 +80,9 @@ impl Ledger {
             };
             match peer.read_records(caller.request(request.clone())).await {
                 Ok(reply) => return Ok(reply.into_inner()),
-                Err(status) if status.code() == Code::InvalidArgument => return Err(Failure::from_peer(node, status)),
+                Err(status) if status.code() == Code::InvalidArgument => {
+                    return Err(Failure::from_peer(node, status));
+                }
                 Err(status) => last = Failure::from_peer(node, status),
             }
         }
@@ -106,9 +116,12 @@ pub fn wire_consistency(group: GroupId, consistency: Consistency) -> v1::Consist
     use v1::consistency::{AtLeast, Kind, Linearizable, Local};
     let kind = match consistency {
         Consistency::Linearizable => Kind::Linearizable(Linearizable {}),
-        Consistency::AtLeast(index) => {
-            Kind::AtLeast(AtLeast { positions: vec![v1::LogPosition { group: group.get(), index }] })
-        }
+        Consistency::AtLeast(index) => Kind::AtLeast(AtLeast {
+            positions: vec![v1::LogPosition {
+                group: group.get(),
+                index,
+            }],
+        }),
         Consistency::Bounded(staleness) => {
             Kind::BoundedMs(u64::try_from(staleness.as_millis()).unwrap_or(u64::MAX))
         }
@@ -125,15 +138,22 @@ pub fn consistency_of(group: GroupId, wire: Option<&v1::Consistency>) -> Consist
         Some(Kind::BoundedMs(millis)) => Consistency::Bounded(std::time::Duration::from_millis(*millis)),
         Some(Kind::Local(_)) => Consistency::Local,
         Some(Kind::AtLeast(wanted)) => {
-            let here = wanted.positions.iter().filter(|position| position.group == group.get());
-            here.map(|position| position.index).max().map_or(Consistency::Local, Consistency::AtLeast)
+            let here = wanted
+                .positions
+                .iter()
+                .filter(|position| position.group == group.get());
+            here.map(|position| position.index)
+                .max()
+                .map_or(Consistency::Local, Consistency::AtLeast)
         }
     }
 }
 
 /// A key or a record in the form that nodes exchange.
 pub fn encode<T: serde::Serialize>(value: &T) -> Bytes {
-    Bytes::from(postcard::to_allocvec(value).expect("keys and records hold only types that postcard can write"))
+    Bytes::from(
+        postcard::to_allocvec(value).expect("keys and records hold only types that postcard can write"),
+    )
 }
 
 /// The inverse of [`encode`].

@@ -7,7 +7,7 @@ use covey_cluster::Peer;
 use covey_proto::v1;
 use covey_proto::v1::cluster_client::ClusterClient;
 use covey_state::command::NodeSpec;
-use covey_state::{Command, GroupId, NodeId, Rejection};
+use covey_state::{Command, GroupId, Rejection};
 use tokio::time::sleep;
 use tonic::transport::Endpoint;
 use tonic::{Code, Request, Status};
@@ -42,17 +42,28 @@ pub async fn join(config: &Config, data: &DataDir, addresses: &str) -> anyhow::R
     let request = data.join_request()?;
     let mut pause = PAUSE;
     loop {
-        for address in addresses.split(',').map(str::trim).filter(|address| !address.is_empty()) {
+        for address in addresses
+            .split(',')
+            .map(str::trim)
+            .filter(|address| !address.is_empty())
+        {
             match ask(config, address, request).await {
-                Ok(reply) => return identity_of(reply).with_context(|| format!("{address} answered nonsense")),
+                Ok(reply) => {
+                    return identity_of(reply).with_context(|| format!("{address} answered nonsense"));
+                }
                 Err(status) if is_final(&status) => {
                     bail!("{address} does not let this node join: {}", status.message());
                 }
                 Err(status) => {
-                    tracing::warn!(address, reason = status.message(), "cannot join yet; trying again");
+                    tracing::warn!(
+                        address,
+                        reason = status.message(),
+                        "cannot join yet; trying again"
+                    );
                 }
             }
         }
+        // sleep: nobody could be reached, and nothing tells when that changes.
         sleep(pause).await;
         pause = (pause * 2).min(PAUSE_MAX);
     }
@@ -63,25 +74,44 @@ async fn ask(config: &Config, address: &str, id: Uuid) -> Result<v1::JoinReply, 
         .map_err(|error| Status::invalid_argument(format!("`{address}` is no address: {error}")))?
         .connect_timeout(ASK_LIMIT)
         .timeout(ASK_LIMIT);
-    let channel = endpoint.connect().await.map_err(|error| Status::unavailable(chain(&error)))?;
+    let channel = endpoint
+        .connect()
+        .await
+        .map_err(|error| Status::unavailable(chain(&error)))?;
     let mut request = Request::new(v1::JoinRequest::from(spec_of(config)));
     request.set_timeout(ASK_LIMIT);
-    let id = id.simple().to_string().parse().expect("hexadecimal digits are ASCII");
+    let id = id
+        .simple()
+        .to_string()
+        .parse()
+        .expect("hexadecimal digits are ASCII");
     request.metadata_mut().insert(REQUEST_ID, id);
-    ClusterClient::new(channel).join(request).await.map(tonic::Response::into_inner)
+    ClusterClient::new(channel)
+        .join(request)
+        .await
+        .map(tonic::Response::into_inner)
 }
 
 /// Whether asking again cannot help.
 fn is_final(status: &Status) -> bool {
-    matches!(status.code(), Code::InvalidArgument | Code::AlreadyExists | Code::Unimplemented)
-        || (status.code() == Code::FailedPrecondition
-            && status.metadata().get("covey-code").is_some_and(|code| code == "node_removed"))
+    matches!(
+        status.code(),
+        Code::InvalidArgument | Code::AlreadyExists | Code::Unimplemented
+    ) || (status.code() == Code::FailedPrecondition
+        && status
+            .metadata()
+            .get("covey-code")
+            .is_some_and(|code| code == "node_removed"))
 }
 
 fn identity_of(reply: v1::JoinReply) -> anyhow::Result<Identity> {
     let mut seeds = Vec::with_capacity(reply.nodes.len());
     for node in reply.nodes {
-        seeds.push(Peer { node: node.id.parse()?, peer_addr: node.peer_addr, api_addr: node.api_addr });
+        seeds.push(Peer {
+            node: node.id.parse()?,
+            peer_addr: node.peer_addr,
+            api_addr: node.api_addr,
+        });
     }
     Ok(Identity {
         cluster_id: reply.cluster_id.parse()?,
@@ -96,24 +126,33 @@ fn identity_of(reply: v1::JoinReply) -> anyhow::Result<Identity> {
 impl Membership {
     /// Tells the cluster where this node is now and which binary it runs; learns whether it still belongs to it.
     pub(super) async fn announce(self) {
-        let node = self.context.ledger.node();
         let mut pause = PAUSE;
-        loop {
-            match self.update(node).await {
-                Ok(()) => return,
-                Err(Failure::Rejected(Rejection::NodeRemoved(_))) => return self.expel("the cluster says so"),
-                Err(failure) => {
-                    tracing::debug!(reason = chain(&failure), "the cluster has not heard of this start yet; trying again");
-                }
-            }
+        while let Err(failure) = self.announce_once().await {
+            tracing::debug!(
+                reason = chain(&failure),
+                "the cluster has not heard of this start yet; trying again"
+            );
+            // sleep: there is no leader, and nothing tells when there is one.
             sleep(pause).await;
             pause = (pause * 2).min(PAUSE_MAX);
         }
     }
 
-    async fn update(&self, node: NodeId) -> Result<(), Failure> {
-        let command = Command::UpdateNode(node, spec_of(&self.context.config));
+    pub(super) async fn announce_once(&self) -> Result<(), Failure> {
+        let command = Command::UpdateNode(self.context.ledger.node(), spec_of(&self.context.config));
         let caller = Caller::internal("announce");
-        self.context.ledger.ask_unique(&caller, GroupId::CONTROL, command).await.map(drop)
+        match self
+            .context
+            .ledger
+            .ask_unique(&caller, GroupId::CONTROL, command)
+            .await
+        {
+            Ok(_) => Ok(()),
+            Err(Failure::Rejected(Rejection::NodeRemoved(_))) => {
+                self.expel();
+                Ok(())
+            }
+            Err(failure) => Err(failure),
+        }
     }
 }

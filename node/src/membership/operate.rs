@@ -29,11 +29,19 @@ pub async fn status(context: &Context, caller: &Caller) -> Result<v1::ClusterSta
     let cluster = made(&copy)?;
     let reports = Reports::gather(context, caller, &copy, REPORT_LIMIT).await;
     let leaders = reports.leaders();
-    let leaderless = copy.placements.keys().filter(|group| !leaders.contains_key(*group)).count();
+    let leaderless = copy
+        .placements
+        .keys()
+        .filter(|group| !leaders.contains_key(*group))
+        .count();
     let settled = copy
         .placements
         .iter()
-        .filter(|(group, placement)| leaders.get(*group).is_some_and(|leader| is_settled(leader, placement)))
+        .filter(|(group, placement)| {
+            leaders
+                .get(*group)
+                .is_some_and(|leader| is_settled(leader, placement))
+        })
         .count();
     Ok(v1::ClusterStatus {
         id: Uuid::from_u128(cluster.id).to_string(),
@@ -50,13 +58,22 @@ pub async fn status(context: &Context, caller: &Caller) -> Result<v1::ClusterSta
 /// Gives a joining node its id and tells it whom it joins.
 pub async fn admit(context: &Context, caller: &Caller, spec: NodeSpec) -> Result<v1::JoinReply, Failure> {
     let id = caller.request_part(REGISTER_PART);
-    let answered = context.ledger.ask(caller, GroupId::CONTROL, id, Command::RegisterNode(spec)).await?;
+    let answered = context
+        .ledger
+        .ask(caller, GroupId::CONTROL, id, Command::RegisterNode(spec))
+        .await?;
     let Answer::Node(node) = answered.answer else {
-        return Err(Failure::internal("joining", format!("unexpected answer {:?}", answered.answer)));
+        return Err(Failure::internal(
+            "joining",
+            format!("unexpected answer {:?}", answered.answer),
+        ));
     };
     let copy = fresh_catalog(context, caller).await?;
     let cluster = made(&copy)?;
-    let others = copy.nodes.values().filter(|other| other.id != node && other.state != NodeState::Removed);
+    let others = copy
+        .nodes
+        .values()
+        .filter(|other| other.id != node && other.state != NodeState::Removed);
     tracing::info!(%node, "a node joins");
     Ok(v1::JoinReply {
         cluster_id: Uuid::from_u128(cluster.id).to_string(),
@@ -72,15 +89,23 @@ pub async fn set_node_state(
     caller: &Caller,
     request: v1::SetNodeStateRequest,
 ) -> Result<v1::Node, Failure> {
-    let node: NodeId =
-        request.node.parse().map_err(|error: covey_state::id::ParseIdError| Failure::invalid("node", error.to_string()))?;
+    let node: NodeId = request
+        .node
+        .parse()
+        .map_err(|error: covey_state::id::ParseIdError| Failure::invalid("node", error.to_string()))?;
     let state = node_state(request.state, "state")?;
     if state == NodeState::Removed {
         check_holds_nothing(context, caller, node).await?;
     }
-    context.ledger.ask_unique(caller, GroupId::CONTROL, Command::SetNodeState(node, state)).await?;
+    context
+        .ledger
+        .ask_unique(caller, GroupId::CONTROL, Command::SetNodeState(node, state))
+        .await?;
     let copy = fresh_catalog(context, caller).await?;
-    let found: &Node = copy.nodes.get(&node).ok_or_else(|| Failure::not_found("node", node.to_string()))?;
+    let found: &Node = copy
+        .nodes
+        .get(&node)
+        .ok_or_else(|| Failure::not_found("node", node.to_string()))?;
     Ok(found.clone().into())
 }
 
@@ -89,8 +114,16 @@ async fn check_holds_nothing(context: &Context, caller: &Caller, node: NodeId) -
     let copy = fresh_catalog(context, caller).await?;
     let reports = Reports::gather(context, caller, &copy, REPORT_LIMIT).await;
     let leaders = reports.leaders();
-    let silent = copy.placements.keys().filter(|group| !leaders.contains_key(*group));
-    let holding: Vec<String> = reports.groups_of(node).iter().chain(silent).map(GroupId::to_string).collect();
+    let silent = copy
+        .placements
+        .keys()
+        .filter(|group| !leaders.contains_key(*group));
+    let holding: Vec<String> = reports
+        .groups_of(node)
+        .iter()
+        .chain(silent)
+        .map(GroupId::to_string)
+        .collect();
     if holding.is_empty() {
         return Ok(());
     }
@@ -105,12 +138,19 @@ async fn check_holds_nothing(context: &Context, caller: &Caller, node: NodeId) -
 /// The replicas on every node that answers.
 pub async fn replicas_everywhere(context: &Context, caller: &Caller) -> Vec<Replica> {
     let copy = context.catalog.current();
-    Reports::gather(context, caller, &copy, REPORT_LIMIT).await.into_replicas()
+    Reports::gather(context, caller, &copy, REPORT_LIMIT)
+        .await
+        .into_replicas()
 }
 
 /// The answering node itself.
 pub fn describe(context: &Context) -> v1::GetNodeReply {
-    let cluster = context.catalog.current().cluster.as_ref().map(|cluster| Uuid::from_u128(cluster.id).to_string());
+    let cluster = context
+        .catalog
+        .current()
+        .cluster
+        .as_ref()
+        .map(|cluster| Uuid::from_u128(cluster.id).to_string());
     v1::GetNodeReply {
         node_id: context.ledger.node().to_string(),
         cluster_id: cluster.unwrap_or_default(),
@@ -123,16 +163,27 @@ pub fn describe(context: &Context) -> v1::GetNodeReply {
 pub async fn take_snapshot(context: &Context, group: GroupId) -> Result<u64, Failure> {
     let host = context.ledger.host();
     host.snapshot(group).await?;
-    Ok(host.group(group).and_then(|status| status.snapshot_index).unwrap_or(0))
+    Ok(host
+        .group(group)
+        .and_then(|status| status.snapshot_index)
+        .unwrap_or(0))
 }
 
 fn made(copy: &CatalogCopy) -> Result<&Cluster, Failure> {
-    copy.cluster.as_ref().ok_or_else(|| Failure::unavailable("the cluster, which is being made,"))
+    copy.cluster
+        .as_ref()
+        .ok_or_else(|| Failure::unavailable("the cluster, which is being made,"))
 }
 
 /// Control's state with everything decided before the call.
 async fn fresh_catalog(context: &Context, caller: &Caller) -> Result<CatalogCopy, Failure> {
-    let read = context.ledger.view(GroupId::CONTROL, Consistency::Linearizable, caller.deadline);
+    let read = context
+        .ledger
+        .view(GroupId::CONTROL, Consistency::Linearizable, caller.deadline);
     let (view, point) = read.await?;
-    context.compute.run(move || CatalogCopy::read(&view, point.index)).await.map_err(Failure::from)
+    context
+        .compute
+        .run(move || CatalogCopy::read(&view, point.index))
+        .await
+        .map_err(Failure::from)
 }

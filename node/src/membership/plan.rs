@@ -22,7 +22,9 @@ impl Membership {
                 match self.place().await {
                     // Somebody else has placed the group meanwhile; the next copy of the catalog shows it.
                     Ok(()) | Err(Failure::Rejected(Rejection::Conflict { .. })) => {}
-                    Err(failure) => tracing::warn!(reason = chain(&failure), "the groups could not be placed"),
+                    Err(failure) => {
+                        tracing::warn!(reason = chain(&failure), "the groups could not be placed")
+                    }
                 }
             }
             if let Ok(Err(_)) = timeout(LOOK_EVERY, changes.changed()).await {
@@ -33,7 +35,9 @@ impl Membership {
 
     async fn place(&self) -> Result<(), Failure> {
         let copy = self.context.catalog.current();
-        let Some(cluster) = &copy.cluster else { return Ok(()) };
+        let Some(cluster) = &copy.cluster else {
+            return Ok(());
+        };
         let problem = Problem {
             nodes: copy.nodes.values().cloned().collect(),
             groups: cluster.groups,
@@ -47,8 +51,15 @@ impl Membership {
             }
             let expected = known.map_or(0, |known| known.revision);
             tracing::info!(%group, voters = ?placement.voters, learners = ?placement.learners, "placing the group");
-            let command = Command::SetPlacement { group, expected, placement };
-            self.context.ledger.ask_unique(&caller, GroupId::CONTROL, command).await?;
+            let command = Command::SetPlacement {
+                group,
+                expected,
+                placement,
+            };
+            self.context
+                .ledger
+                .ask_unique(&caller, GroupId::CONTROL, command)
+                .await?;
         }
         Ok(())
     }

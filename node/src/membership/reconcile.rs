@@ -22,7 +22,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 const STEP_LIMIT: Duration = Duration::from_secs(20);
 /// Voters that leave stay as learners until they are dismissed.
 const RETAIN: bool = true;
-/// How long a leaving node gets to say what it holds.
+/// How long a node gets to say what it holds.
 const REPORT_LIMIT: Duration = Duration::from_secs(2);
 /// A follower that misses at most this many entries has caught up.
 const LAG_MAX: u64 = 500;
@@ -35,7 +35,11 @@ struct Change {
 
 impl Drop for Change {
     fn drop(&mut self) {
-        self.membership.changing.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.group);
+        self.membership
+            .changing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&self.group);
     }
 }
 
@@ -58,16 +62,28 @@ impl Membership {
     /// Starts to change a group's members, if this node leads it, it is not as desired, and there is a free slot.
     fn start_change(&self, status: &GroupStatus, slots: &Arc<Semaphore>) {
         let group = status.group;
-        let Some(desired) = self.desired(group) else { return };
+        let Some(desired) = self.desired(group) else {
+            return;
+        };
         let steps = self.steps(status, &desired);
         if steps.is_empty() {
             return;
         }
-        let Ok(slot) = Arc::clone(slots).try_acquire_owned() else { return };
-        if !self.changing.lock().unwrap_or_else(PoisonError::into_inner).insert(group) {
+        let Ok(slot) = Arc::clone(slots).try_acquire_owned() else {
+            return;
+        };
+        if !self
+            .changing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(group)
+        {
             return;
         }
-        let change = Change { membership: self.clone(), group };
+        let change = Change {
+            membership: self.clone(),
+            group,
+        };
         tokio::spawn(async move {
             for step in steps {
                 change.membership.carry_out(group, step).await;
@@ -84,10 +100,12 @@ impl Membership {
     }
 
     async fn carry_out(&self, group: GroupId, step: Step) {
-        tracing::info!(%group, ?step, "changing the members of the group");
-        if let Err(failure) = self.perform(group, &step).await {
-            let reason = chain(&failure);
-            tracing::info!(%group, ?step, reason, "the change has to wait; it is tried again");
+        match self.perform(group, &step).await {
+            Ok(()) => tracing::info!(%group, ?step, "the group has changed"),
+            // It is tried again at the next pass, and may have to wait for a node to come back.
+            Err(failure) => {
+                tracing::debug!(%group, ?step, reason = chain(&failure), "the group's change has to wait")
+            }
         }
     }
 
@@ -97,16 +115,29 @@ impl Membership {
         match step {
             Step::Admit(node) => {
                 let copy = self.context.catalog.current();
-                let known = copy.nodes.get(node).ok_or_else(|| Failure::not_found("node", node.to_string()))?;
+                let known = copy
+                    .nodes
+                    .get(node)
+                    .ok_or_else(|| Failure::not_found("node", node.to_string()))?;
                 self.ask_to_open(group, *node, deadline).await?;
                 host.add_learner(group, peer_of(known), deadline).await?;
             }
-            Step::Vote(voters) => host.change_voters(group, voters.clone(), RETAIN, deadline).await?,
+            Step::Vote(voters) => {
+                host.change_voters(group, voters.clone(), RETAIN, deadline)
+                    .await?
+            }
             Step::Dismiss(node) => {
                 self.check_dismissal(group, *node).await?;
                 host.remove_learner(group, *node, deadline).await?;
             }
-            Step::HandOver(node) => host.transfer_leader(group, *node, deadline).await?,
+            Step::HandOver(node) => {
+                // A leader that hands over to a dead node takes no entries until somebody else is elected.
+                let alive = self.holdings_of(*node).await.is_some();
+                alive
+                    .then_some(())
+                    .ok_or_else(|| Failure::unavailable(format!("node {node}")))?;
+                host.transfer_leader(group, *node, deadline).await?;
+            }
         }
         Ok(())
     }
@@ -116,14 +147,28 @@ impl Membership {
         if group != GroupId::CONTROL {
             return Ok(());
         }
+        match self.holdings_of(node).await {
+            Some(held) if held.iter().any(|other| *other != group) => Err(Failure::unavailable(format!(
+                "the departure of node {node}, which still holds replicas,"
+            ))),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// The groups that a node has replicas of, if it answers.
+    async fn holdings_of(&self, node: NodeId) -> Option<Vec<GroupId>> {
         let caller = Caller::internal("placement").by_deadline(Instant::now() + REPORT_LIMIT);
         let request = caller.request(node_v1::ReportRequest {});
-        match self.context.peers.node_peer(node)?.report(request).await {
-            Ok(reply) if reply.get_ref().groups.iter().any(|replica| replica.group != group.get()) => {
-                Err(Failure::unavailable(format!("the departure of node {node}, which still holds replicas,")))
-            }
-            Ok(_) | Err(_) => Ok(()),
-        }
+        let mut peer = self.context.peers.node_peer(node).ok()?;
+        let reply = timeout(REPORT_LIMIT, peer.report(request)).await.ok()?.ok()?;
+        Some(
+            reply
+                .into_inner()
+                .groups
+                .iter()
+                .map(|replica| GroupId::new(replica.group))
+                .collect(),
+        )
     }
 
     /// The replica must run before the leader sends it anything.
@@ -134,14 +179,20 @@ impl Membership {
         let caller = Caller::internal("placement").by_deadline(deadline);
         let request = caller.request(node_v1::OpenReplicaRequest { group: group.get() });
         let opened = self.context.peers.node_peer(node)?.open_replica(request).await;
-        opened.map(drop).map_err(|status| Failure::from_peer(node, status))
+        opened
+            .map(drop)
+            .map_err(|status| Failure::from_peer(node, status))
     }
 }
 
 fn members_of(leader: NodeId, status: &GroupStatus) -> Members {
     let last = status.last_log_index.unwrap_or(0);
     let near = |held: &Option<u64>| held.is_some_and(|index| last.saturating_sub(index) <= LAG_MAX);
-    let followers = status.replication.iter().filter(|(_, held)| near(held)).map(|(node, _)| *node);
+    let followers = status
+        .replication
+        .iter()
+        .filter(|(_, held)| near(held))
+        .map(|(node, _)| *node);
     let caught_up: BTreeSet<NodeId> = followers.chain([leader]).collect();
     Members {
         leader: Some(leader),

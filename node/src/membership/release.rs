@@ -22,8 +22,16 @@ impl Membership {
     /// Looks for replicas that are no longer this node's own, again and again.
     pub(super) async fn release_strangers(self) {
         loop {
+            // sleep: the leaders' answers come without an event here.
             sleep(LOOK_EVERY).await;
-            for group in self.context.ledger.host().groups().into_iter().map(|status| status.group) {
+            for group in self
+                .context
+                .ledger
+                .host()
+                .groups()
+                .into_iter()
+                .map(|status| status.group)
+            {
                 if let Err(failure) = self.release(group).await {
                     tracing::warn!(%group, reason = chain(&failure), "a replica that is not needed could not be erased");
                 }
@@ -48,11 +56,13 @@ impl Membership {
 
     async fn erase(&self, group: GroupId) -> Result<(), Failure> {
         if group == GroupId::CONTROL {
-            // The control group's replica stays for the operator to look at; without it there is no node.
-            if self.is_leaving() {
-                self.expel("the cluster's leader no longer counts it among the members");
-            }
-            return Ok(());
+            // Without a replica of the control group there is no node, so it stays. But a node that is no member any
+            // more hears of its own removal only if it asks.
+            return if self.is_leaving() {
+                self.announce_once().await
+            } else {
+                Ok(())
+            };
         }
         tracing::info!(%group, "the group has moved away; erasing the replica");
         Ok(self.context.ledger.host().close_group(group, Wipe::Erase).await?)
@@ -81,9 +91,14 @@ impl Membership {
     async fn ask(&self, candidate: NodeId, group: GroupId) -> Result<Part, Failure> {
         let caller = Caller::internal("release").by_deadline(Instant::now() + ASK_LIMIT);
         let node = self.context.ledger.node().to_string();
-        let request = caller.request(node_v1::IsMemberRequest { group: group.get(), node });
+        let request = caller.request(node_v1::IsMemberRequest {
+            group: group.get(),
+            node,
+        });
         let asked = self.context.peers.node_peer(candidate)?.is_member(request).await;
-        let reply = asked.map_err(|status| Failure::from_peer(candidate, status))?.into_inner();
+        let reply = asked
+            .map_err(|status| Failure::from_peer(candidate, status))?
+            .into_inner();
         Ok(match (reply.known, reply.member) {
             (false, _) => Part::Unknown,
             (true, true) => Part::Member,

@@ -27,11 +27,19 @@ impl Reports {
     pub async fn gather(context: &Context, caller: &Caller, copy: &CatalogCopy, limit: Duration) -> Self {
         let here = context.ledger.node();
         let caller = caller.clone().by_deadline(Instant::now() + limit);
-        let others = copy.nodes.values().filter(|node| node.state != NodeState::Removed && node.id != here);
+        let others = copy
+            .nodes
+            .values()
+            .filter(|node| node.state != NodeState::Removed && node.id != here);
         let asked = others.map(|node| ask(context, &caller, node.id, limit));
         let mut by_node: BTreeMap<_, _> = join_all(asked).await.into_iter().flatten().collect();
         by_node.insert(here, replicas_here(context));
         Self { by_node }
+    }
+
+    /// Whether the node has answered.
+    pub fn has(&self, node: NodeId) -> bool {
+        self.by_node.contains_key(&node)
     }
 
     /// All replicas, by node and group.
@@ -42,7 +50,12 @@ impl Reports {
     /// The leader's report of every group that has one; of two that claim to lead, the one of the later term.
     pub fn leaders(&self) -> BTreeMap<GroupId, &Replica> {
         let mut leaders: BTreeMap<GroupId, &Replica> = BTreeMap::new();
-        for replica in self.by_node.values().flatten().filter(|replica| replica.role == "leader") {
+        for replica in self
+            .by_node
+            .values()
+            .flatten()
+            .filter(|replica| replica.role == "leader")
+        {
             let known = leaders.entry(GroupId::new(replica.group)).or_insert(replica);
             if known.term < replica.term {
                 *known = replica;
@@ -55,10 +68,13 @@ impl Reports {
     pub fn describe(&self, node: &Node) -> v1::Node {
         let leaders = self.leaders();
         let id = node.id.to_string();
-        let votes = leaders.values().filter(|leader| leader.voters.contains(&id)).count();
+        let votes = leaders
+            .values()
+            .filter(|leader| leader.voters.contains(&id))
+            .count();
         let leads = leaders.values().filter(|leader| leader.node == id).count();
         v1::Node {
-            reachable: self.by_node.contains_key(&node.id),
+            reachable: self.has(node.id),
             replicas: votes as u64,
             leaders: leads as u64,
             ..node.clone().into()
@@ -69,7 +85,8 @@ impl Reports {
     pub fn groups_of(&self, node: NodeId) -> Vec<GroupId> {
         let id = node.to_string();
         let leaders = self.leaders().into_iter();
-        let holding = leaders.filter(|(_, leader)| leader.voters.contains(&id) || leader.learners.contains(&id));
+        let holding =
+            leaders.filter(|(_, leader)| leader.voters.contains(&id) || leader.learners.contains(&id));
         holding.map(|(group, _)| group).collect()
     }
 }
@@ -89,10 +106,18 @@ pub fn replicas_here(context: &Context) -> Vec<Replica> {
     host.groups().iter().map(|status| replica(node, status)).collect()
 }
 
-async fn ask(context: &Context, caller: &Caller, node: NodeId, limit: Duration) -> Option<(NodeId, Vec<Replica>)> {
+async fn ask(
+    context: &Context,
+    caller: &Caller,
+    node: NodeId,
+    limit: Duration,
+) -> Option<(NodeId, Vec<Replica>)> {
     let mut peer = context.peers.node_peer(node).ok()?;
     let request = caller.request(node_v1::ReportRequest {});
-    let reply = tokio::time::timeout(limit, peer.report(request)).await.ok()?.ok()?;
+    let reply = tokio::time::timeout(limit, peer.report(request))
+        .await
+        .ok()?
+        .ok()?;
     Some((node, reply.into_inner().groups))
 }
 

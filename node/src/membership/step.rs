@@ -81,12 +81,23 @@ mod tests {
 
     fn desired(voters: &[u64], learners: &[u64], leader: u64) -> Placement {
         let preferred_leader = Some(NodeId::new(leader));
-        Placement { revision: 1, voters: nodes(voters), learners: nodes(learners), preferred_leader }
+        Placement {
+            revision: 1,
+            voters: nodes(voters),
+            learners: nodes(learners),
+            preferred_leader,
+        }
     }
 
     #[test]
     fn a_group_that_is_as_desired_gets_no_step() {
-        assert_eq!(next_steps(&members(&[1, 2, 3], &[4], &[1, 2, 3]), &desired(&[1, 2, 3], &[4], 1)), []);
+        assert_eq!(
+            next_steps(
+                &members(&[1, 2, 3], &[4], &[1, 2, 3]),
+                &desired(&[1, 2, 3], &[4], 1)
+            ),
+            []
+        );
     }
 
     #[test]
@@ -95,7 +106,10 @@ mod tests {
         let admit = [Step::Admit(NodeId::new(2)), Step::Admit(NodeId::new(3))];
         assert_eq!(next_steps(&members(&[1], &[], &[1]), &wanted), admit);
         assert_eq!(next_steps(&members(&[1], &[2, 3], &[1, 2]), &wanted), []);
-        assert_eq!(next_steps(&members(&[1], &[2, 3], &[1, 2, 3]), &wanted), [Step::Vote(nodes(&[1, 2, 3]))]);
+        assert_eq!(
+            next_steps(&members(&[1], &[2, 3], &[1, 2, 3]), &wanted),
+            [Step::Vote(nodes(&[1, 2, 3]))]
+        );
     }
 
     #[test]
@@ -111,7 +125,10 @@ mod tests {
     #[test]
     fn a_change_that_was_cut_short_is_finished() {
         let joint = members(&[1, 2, 3, 4], &[], &[1, 2, 3, 4]);
-        assert_eq!(next_steps(&joint, &desired(&[1, 2, 4], &[], 1)), [Step::Vote(nodes(&[1, 2, 4]))]);
+        assert_eq!(
+            next_steps(&joint, &desired(&[1, 2, 4], &[], 1)),
+            [Step::Vote(nodes(&[1, 2, 4]))]
+        );
     }
 
     #[test]

@@ -28,8 +28,13 @@ pub(super) async fn read(
     let wanted = wanted(&request)?;
     let (view, point) = ledger.view(group, consistency, caller.deadline).await?;
     let read = tokio::task::spawn_blocking(move || find(&view, &wanted)).await;
-    let (keys, records) = read.map_err(|error| Failure::internal("reading the state of a group", error))??;
-    Ok(node_v1::ReadRecordsReply { keys, records, read_point: Some(wire_point(point)) })
+    let (keys, records) =
+        read.map_err(|error| Failure::internal("reading the state of a group", error))??;
+    Ok(node_v1::ReadRecordsReply {
+        keys,
+        records,
+        read_point: Some(wire_point(point)),
+    })
 }
 
 fn wanted(request: &node_v1::ReadRecordsRequest) -> Result<Wanted, Failure> {
@@ -37,7 +42,9 @@ fn wanted(request: &node_v1::ReadRecordsRequest) -> Result<Wanted, Failure> {
         let keys: Result<Vec<Key>, Failure> = request.keys.iter().map(|key| decode(key)).collect();
         return Ok(Wanted::Keys(keys?));
     }
-    let limit = usize::try_from(request.limit).unwrap_or(usize::MAX).min(PAGE_RECORDS_MAX);
+    let limit = usize::try_from(request.limit)
+        .unwrap_or(usize::MAX)
+        .min(PAGE_RECORDS_MAX);
     Ok(Wanted::Page(decode(&request.scan_from)?, limit))
 }
 
@@ -52,7 +59,10 @@ fn find(view: &GroupView, wanted: &Wanted) -> Result<Found, Fault> {
         }
         Wanted::Page(from, limit) => {
             let found = collect(view, from, same_kind, *limit)?;
-            Ok(found.iter().map(|(key, record)| (encode(key), encode(record))).unzip())
+            Ok(found
+                .iter()
+                .map(|(key, record)| (encode(key), encode(record)))
+                .unzip())
         }
     }
 }
@@ -63,7 +73,10 @@ fn maybe(record: &Option<Record>) -> Bytes {
 
 fn wire_point(point: ReadPoint) -> v1::ReadPoint {
     v1::ReadPoint {
-        positions: vec![v1::LogPosition { group: point.group.get(), index: point.index }],
+        positions: vec![v1::LogPosition {
+            group: point.group.get(),
+            index: point.index,
+        }],
         staleness_micros: u64::try_from(point.staleness.as_micros()).unwrap_or(u64::MAX),
     }
 }

@@ -20,7 +20,11 @@ const FOUNDING_LIMIT: Duration = Duration::from_secs(60);
 /// Gives the node its own replica of every group, with itself as the only voter.
 pub(super) async fn bootstrap(host: &Host, config: &Config, identity: &Identity) -> anyhow::Result<()> {
     let spec = spec_of(config);
-    let own = Peer { node: identity.node_id, peer_addr: spec.peer_addr, api_addr: spec.api_addr };
+    let own = Peer {
+        node: identity.node_id,
+        peer_addr: spec.peer_addr,
+        api_addr: spec.api_addr,
+    };
     for group in (0..=identity.groups).map(GroupId::new) {
         let made = host.bootstrap_group(group, vec![own.clone()]).await;
         made.with_context(|| format!("cannot make group {group}"))?;
@@ -35,14 +39,32 @@ pub(super) async fn write_down(
     data: &DataDir,
     identity: Identity,
 ) -> anyhow::Result<()> {
-    let Some(Founding { name, replication_factor }) = identity.founding.clone() else { return Ok(()) };
+    let Some(Founding {
+        name,
+        replication_factor,
+    }) = identity.founding.clone()
+    else {
+        return Ok(());
+    };
     let id = identity.cluster_id.as_u128();
     let first = spec_of(config);
-    let command = Command::InitCluster { id, name, groups: identity.groups, replication_factor, first };
+    let command = Command::InitCluster {
+        id,
+        name,
+        groups: identity.groups,
+        replication_factor,
+        first,
+    };
     let caller = Caller::new(id, "founding", Instant::now() + FOUNDING_LIMIT);
-    match ledger.ask(&caller, GroupId::CONTROL, RequestId::Unique(id, 0), command).await {
+    match ledger
+        .ask(&caller, GroupId::CONTROL, RequestId::Unique(id, 0), command)
+        .await
+    {
         Ok(_) | Err(Failure::Rejected(Rejection::Exists { .. })) => {}
         Err(failure) => return Err(failure).context("cannot make the cluster"),
     }
-    data.store(&Identity { founding: None, ..identity })
+    data.store(&Identity {
+        founding: None,
+        ..identity
+    })
 }

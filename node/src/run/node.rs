@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use covey_cluster::{Host, HostConfig, Role, Stores};
-use covey_state::GroupId;
+use covey_state::{GroupId, NodeId};
 use covey_storage::{ArtifactStore, RaftDb, RaftDbConfig, StateDb, StateDbConfig};
 use futures::future::join_all;
 use tokio::net::TcpListener;
@@ -16,7 +16,7 @@ use tonic::service::Routes;
 
 use super::supervisor::RootSupervisor;
 use super::{founding, services};
-use crate::api::{self, Gate, Ports};
+use crate::api::{self, Caller, Gate, Ports};
 use crate::artifacts::Artifacts;
 use crate::catalog::{CatalogCopy, CatalogWatch, feed};
 use crate::config::Config;
@@ -26,11 +26,14 @@ use crate::identity::{DataDir, Identity};
 use crate::ledger::{Ledger, Parts};
 use crate::machine::Machine;
 use crate::membership::Membership;
+use crate::membership::report::Reports;
 use crate::metrics::Metrics;
 use crate::peers::Peers;
 
 /// How long handing over the leaderships may take when the node stops.
 const HAND_OVER_LIMIT: Duration = Duration::from_secs(1);
+/// How long the others get to say that they are alive when the node stops.
+const REPORT_LIMIT: Duration = Duration::from_millis(300);
 /// How long requests that were begun get to finish when the node stops.
 const DRAIN_LIMIT: Duration = Duration::from_secs(2);
 
@@ -83,7 +86,10 @@ impl RunningNode {
         let (failed, failures) = mpsc::channel(4);
         let listening = Listening::new(failed);
         let membership = Membership::new(context.clone());
-        let gate = Gate { metrics: Arc::clone(&context.metrics), membership: membership.clone() };
+        let gate = Gate {
+            metrics: Arc::clone(&context.metrics),
+            membership: membership.clone(),
+        };
         let peer_routes = services::peer_routes(&context, &membership, gate.clone());
         listening.serve(ports.peer, peer_routes, &listening.peer).await;
         founding::write_down(&context.ledger, &context.config, &data, identity).await?;
@@ -92,7 +98,13 @@ impl RunningNode {
         let api_routes = services::public_routes(&context, gate).await?;
         listening.serve(ports.api, api_routes, &listening.api).await;
         tracing::info!(node = %context.ledger.node(), api = %context.config.api_listen, peers = %context.config.peer_listen, "ready");
-        Ok(Self { context, root, ports: listening, failures: Mutex::new(failures), _data: data })
+        Ok(Self {
+            context,
+            root,
+            ports: listening,
+            failures: Mutex::new(failures),
+            _data: data,
+        })
     }
 
     /// Waits until something that the node cannot do without has failed.
@@ -107,26 +119,34 @@ impl RunningNode {
         drift::flush_before_stop(&self.context).await;
         self.hand_over().await;
         self.root.stop().await;
+        // The peers' streams end with consensus; the port would wait for them.
+        self.context.ledger.host().clone().shutdown().await;
         self.ports.peer.cancel();
         let tasks = std::mem::take(&mut *self.ports.tasks.lock().await);
         if tokio::time::timeout(DRAIN_LIMIT, join_all(tasks)).await.is_err() {
-            tracing::warn!("requests were cut off");
+            tracing::debug!("connections were cut off");
         }
-        self.context.ledger.host().clone().shutdown().await;
         if let Err(error) = self.context.ledger.statedb().flush() {
             tracing::error!(%error, "the state could not be flushed; the log has it");
         }
         tracing::info!("stopped");
     }
 
-    /// Gives every group that this node leads to the voter that has most of the log.
+    /// Gives every group that this node leads to the voter that has most of the log, of those that are alive.
     async fn hand_over(&self) {
-        let host = self.context.ledger.host();
+        let context = &self.context;
+        let here = context.ledger.node();
+        let caller = Caller::internal("stop");
+        let alive = Reports::gather(context, &caller, &context.catalog.current(), REPORT_LIMIT).await;
         let deadline = Instant::now() + HAND_OVER_LIMIT;
-        let here = self.context.ledger.node();
-        let led = host.groups().into_iter().filter(|status| status.role == Role::Leader);
+        let host = context.ledger.host();
+        let led = host
+            .groups()
+            .into_iter()
+            .filter(|status| status.role == Role::Leader);
         let transfers = led.filter_map(|status| {
-            let others = status.replication.iter().filter(|(node, _)| status.voters.contains(node) && *node != here);
+            let fit = |node: &NodeId| *node != here && status.voters.contains(node) && alive.has(*node);
+            let others = status.replication.iter().filter(|(node, _)| fit(node));
             let (heir, _) = others.max_by_key(|(_, held)| *held)?;
             Some(host.transfer_leader(status.group, *heir, deadline))
         });
@@ -159,7 +179,10 @@ async fn start_host(
     stores: &Opened,
     metrics: &Metrics,
 ) -> anyhow::Result<Host> {
-    let settings = HostConfig { registry: Some(metrics.registry().clone()), ..HostConfig::default() };
+    let settings = HostConfig {
+        registry: Some(metrics.registry().clone()),
+        ..HostConfig::default()
+    };
     let own = covey_cluster::Identity {
         cluster: identity.cluster_id,
         node: identity.node_id,
@@ -170,7 +193,9 @@ async fn start_host(
         statedb: stores.statedb.clone(),
         snapshot_dir: config.store_path("snapshots"),
     };
-    let host = Host::start(settings, own, stores, Arc::new(Machine)).await.context("cannot start consensus")?;
+    let host = Host::start(settings, own, stores, Arc::new(Machine))
+        .await
+        .context("cannot start consensus")?;
     for seed in &identity.seeds {
         host.knows(seed.clone())?;
     }
@@ -213,15 +238,25 @@ fn keep_catalog(
     root: &RootSupervisor,
     copies: watch::Sender<Arc<CatalogCopy>>,
 ) -> anyhow::Result<()> {
-    let applied = context.ledger.applied(GroupId::CONTROL).context("the control group has no replica here")?;
+    let applied = context
+        .ledger
+        .applied(GroupId::CONTROL)
+        .context("the control group has no replica here")?;
     let statedb = context.ledger.statedb().clone();
-    root.run("catalog", move || feed(statedb.clone(), applied.clone(), copies.clone()));
+    root.run("catalog", move || {
+        feed(statedb.clone(), applied.clone(), copies.clone())
+    });
     Ok(())
 }
 
 impl Listening {
     fn new(failed: mpsc::Sender<anyhow::Error>) -> Self {
-        Self { failed, api: CancellationToken::new(), peer: CancellationToken::new(), tasks: Mutex::default() }
+        Self {
+            failed,
+            api: CancellationToken::new(),
+            peer: CancellationToken::new(),
+            tasks: Mutex::default(),
+        }
     }
 
     /// Serves a port in the background; its failure is the node's.

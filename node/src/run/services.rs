@@ -24,16 +24,22 @@ use crate::{artifacts, drift, features, pipelines, serving, training};
 /// A service that takes and gives messages up to the common limit; the generated types share no trait for it.
 macro_rules! sized {
     ($service:expr) => {
-        $service.max_decoding_message_size(MESSAGE_BYTES_MAX).max_encoding_message_size(MESSAGE_BYTES_MAX)
+        $service
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX)
     };
 }
 
 /// Starts the background services.
 pub(super) async fn spawn(context: &Context, root: &RootSupervisor) -> Result<(), Failure> {
     let (ctx, stop) = (context.clone(), root.stopping());
-    root.run("schema installer", move || features::installer::run(ctx.clone(), stop.clone()));
+    root.run("schema installer", move || {
+        features::installer::run(ctx.clone(), stop.clone())
+    });
     let (ctx, stop) = (context.clone(), root.stopping());
-    root.run("artifact repair", move || artifacts::keep_repaired(ctx.clone(), stop.clone()));
+    root.run("artifact repair", move || {
+        artifacts::keep_repaired(ctx.clone(), stop.clone())
+    });
     training::spawn(context, root.cell()).await?;
     serving::spawn(context).await?;
     drift::spawn(context).await?;
@@ -54,7 +60,9 @@ pub(super) fn peer_routes(context: &Context, membership: &Membership, gate: Gate
 pub(super) async fn public_routes(context: &Context, gate: Gate) -> anyhow::Result<Routes> {
     let cluster = ClusterApi::new(context.clone());
     let (health, health_service) = tonic_health::server::health_reporter();
-    health.set_service_status("", tonic_health::ServingStatus::Serving).await;
+    health
+        .set_service_status("", tonic_health::ServingStatus::Serving)
+        .await;
     let services = Routes::new(health_service)
         .add_service(cluster.cluster())
         .add_service(cluster.admin())

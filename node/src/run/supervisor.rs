@@ -33,7 +33,11 @@ impl RootSupervisor {
         let (root, _) = Actor::spawn(Some(format!("{node}/root")), Root, ())
             .await
             .map_err(|error| Failure::internal("starting the root supervisor", error))?;
-        Ok(Self { root, loops: Arc::default(), stopping: CancellationToken::new() })
+        Ok(Self {
+            root,
+            loops: Arc::default(),
+            stopping: CancellationToken::new(),
+        })
     }
 
     /// The supervisor to link actors to, with `Actor::spawn_linked`. They stop with the node.
@@ -53,28 +57,43 @@ impl RootSupervisor {
         L: Future<Output = ()> + Send + 'static,
     {
         let stopping = self.stopping.clone();
-        self.loops.lock().unwrap_or_else(PoisonError::into_inner).spawn(async move {
-            loop {
-                let ended = stopping.run_until_cancelled(AssertUnwindSafe(start()).catch_unwind()).await;
-                match ended {
-                    None | Some(Ok(())) => return,
-                    Some(Err(_)) => tracing::error!(name, "background loop panicked; it starts again"),
+        self.loops
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .spawn(async move {
+                loop {
+                    let ended = stopping
+                        .run_until_cancelled(AssertUnwindSafe(start()).catch_unwind())
+                        .await;
+                    match ended {
+                        None | Some(Ok(())) => return,
+                        Some(Err(_)) => tracing::error!(name, "background loop panicked; it starts again"),
+                    }
+                    // sleep: whatever made the loop panic should not fill the log.
+                    if stopping
+                        .run_until_cancelled(tokio::time::sleep(RESTART_PAUSE))
+                        .await
+                        .is_none()
+                    {
+                        return;
+                    }
                 }
-                if stopping.run_until_cancelled(tokio::time::sleep(RESTART_PAUSE)).await.is_none() {
-                    return;
-                }
-            }
-        });
+            });
     }
 
     /// Stops the loops, then the actors.
     pub async fn stop(&self) {
         self.stopping.cancel();
         let mut loops = std::mem::take(&mut *self.loops.lock().unwrap_or_else(PoisonError::into_inner));
-        if tokio::time::timeout(STOP_LIMIT, async { while loops.join_next().await.is_some() {} }).await.is_err() {
+        if tokio::time::timeout(STOP_LIMIT, async { while loops.join_next().await.is_some() {} })
+            .await
+            .is_err()
+        {
             tracing::warn!("background loops did not stop in time");
         }
-        self.root.stop_children_and_wait(Some("the node stops".to_owned()), Some(STOP_LIMIT)).await;
+        self.root
+            .stop_children_and_wait(Some("the node stops".to_owned()), Some(STOP_LIMIT))
+            .await;
         self.root.stop(Some("the node stops".to_owned()));
     }
 }

@@ -64,6 +64,7 @@ pub(super) async fn anywhere(
             Some(_) | None => {}
         }
         tried.clear();
+        // sleep: nothing here tells when a replica elsewhere is back, and asking at once again would only add load.
         tokio::time::sleep(ROUND_PAUSE).await;
     }
 }
@@ -207,8 +208,15 @@ fn is_passing(failure: &Failure) -> bool {
 fn prefer(last: &mut Option<Failure>, failure: Failure) {
     let weight = |failure: &Failure| match failure {
         Failure::Busy { .. } => 2,
-        Failure::Unavailable { source: Some(_), .. } => 1,
-        _ => 0,
+        Failure::Unavailable { source, .. } => u8::from(source.is_some()),
+        Failure::Rejected(_)
+        | Failure::Invalid { .. }
+        | Failure::NotFound { .. }
+        | Failure::DeadlineExceeded { .. }
+        | Failure::Storage(_)
+        | Failure::Cluster(_)
+        | Failure::Peer { .. }
+        | Failure::Internal { .. } => 0,
     };
     if last.as_ref().is_none_or(|known| weight(known) <= weight(&failure)) {
         *last = Some(failure);

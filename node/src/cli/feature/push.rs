@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use covey_proto::convert::data_type;
 use covey_proto::v1;
-use covey_state::DataType;
+use covey_state::{DataType, Timestamp, Value};
 use futures::stream::{FuturesUnordered, StreamExt};
 use indicatif::ProgressBar;
 use tokio::time::{Duration, Instant, sleep};
@@ -39,6 +39,9 @@ pub(in crate::cli) struct Push {
     /// Columns of the file that are named otherwise in the view
     #[arg(long, value_name = "FROM=TO", value_parser = cell::pair)]
     rename: Vec<(String, String)>,
+    /// When all rows were true, for a file without `event_time`
+    #[arg(long, value_name = "TIME", value_parser = cell::moment_option)]
+    event_time: Option<Timestamp>,
     /// A name under which the same rows count once, however often they are pushed
     #[arg(long, value_name = "NAME")]
     producer: Option<String>,
@@ -81,10 +84,13 @@ impl Push {
                     others.join(", ")
                 ));
             }
+            let rows = batch.rows();
             if !batch.names.iter().any(|name| name == EVENT_TIME) {
-                return Err(no_event_time(&others));
+                let at = self.event_time.ok_or_else(|| no_event_time(&others))?;
+                batch.names.push(EVENT_TIME.to_owned());
+                batch.columns.push(vec![Value::Timestamp(at); rows]);
             }
-            let rows = batch.rows() as u64;
+            let rows = rows as u64;
             on_their_way.push(send(
                 client,
                 self.request(batch.into_wire(), sequence),
@@ -151,7 +157,7 @@ fn no_event_time(others: &[String]) -> Trouble {
         .find(|name| name.contains("time") || name.contains("date"))
     {
         Some(name) => format!("if `{name}` is it, add --rename {name}=event_time"),
-        None => "name the column that says when a row was true with --rename COLUMN=event_time".to_owned(),
+        None => "name the column with --rename COLUMN=event_time, or give one moment for all rows with --event-time".to_owned(),
     };
     Trouble::refused("the file has no column `event_time`", next)
 }

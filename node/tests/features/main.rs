@@ -1,0 +1,485 @@
+//! The feature store as a client meets it: a real node, the wire, and nothing else.
+
+mod definitions;
+mod server;
+
+use std::collections::BTreeSet;
+
+use covey_proto::v1;
+use covey_proto::v1::features_client::FeaturesClient;
+use covey_proto::v1::spine::{Kind, ViewSpine};
+use tonic::transport::Channel;
+use tonic::{Code, Status};
+
+use definitions::{HOUR, NOON, catalog, flag, float, integer, moment, null, push, table, text, winds};
+use server::Server;
+
+type Features = FeaturesClient<Channel>;
+
+/// A node with the catalog declared.
+async fn ready() -> (Server, Features) {
+    let server = Server::start(4);
+    let mut features = server.features().await;
+    features.apply_catalog(catalog()).await.unwrap();
+    (server, features)
+}
+
+/// The service `delays` for some airports, as of hours after noon, one for each.
+async fn read(features: &mut Features, origins: &[&str], hours: &[i64]) -> v1::GetOnlineFeaturesReply {
+    let entities = table([
+        ("origin", origins.iter().map(|origin| text(origin)).collect()),
+        ("hour", origins.iter().map(|_| integer(12)).collect()),
+    ]);
+    let request = v1::GetOnlineFeaturesRequest {
+        service: "delays".to_owned(),
+        entities: Some(entities),
+        as_of_micros: hours.iter().map(|hours| NOON + hours * HOUR).collect(),
+        consistency: Some(linearizable()),
+    };
+    features.get_online_features(request).await.unwrap().into_inner()
+}
+
+fn linearizable() -> v1::Consistency {
+    let kind = v1::consistency::Kind::Linearizable(v1::consistency::Linearizable {});
+    v1::Consistency { kind: Some(kind) }
+}
+
+fn column<'a>(reply: &'a v1::GetOnlineFeaturesReply, name: &str) -> &'a [v1::Value] {
+    let columns = &reply.features.as_ref().unwrap().columns;
+    &columns.iter().find(|column| column.name == name).unwrap().values
+}
+
+fn statuses(reply: &v1::GetOnlineFeaturesReply, name: &str) -> Vec<v1::FeatureStatus> {
+    let columns = &reply.features.as_ref().unwrap().columns;
+    let position = columns.iter().position(|column| column.name == name).unwrap();
+    reply.statuses[position].statuses().collect()
+}
+
+async fn dead_letters(features: &mut Features) -> Vec<v1::DeadLetter> {
+    let request = v1::ListDeadLettersRequest {
+        view: "weather".to_owned(),
+        limit: 0,
+    };
+    features
+        .list_dead_letters(request)
+        .await
+        .unwrap()
+        .into_inner()
+        .letters
+}
+
+/// The name that programs match on, and the text for people.
+fn refusal(status: &Status) -> (&str, &str) {
+    (
+        status.metadata().get("covey-code").unwrap().to_str().unwrap(),
+        status.message(),
+    )
+}
+
+#[tokio::test]
+async fn what_is_written_is_read_with_its_windows_and_statuses() {
+    let (_server, mut features) = ready().await;
+    let rows = winds(&[("JFK", -2, 2.0), ("JFK", -1, 4.0), ("LGA", -8, 1.0)]);
+    let reply = features.push(push("weather", rows)).await.unwrap().into_inner();
+    assert_eq!((reply.accepted, reply.refused.len()), (3, 0));
+
+    let reply = read(&mut features, &["JFK", "LGA", "EWR"], &[0]).await;
+    assert_eq!(column(&reply, "weather__wind"), [float(4.0), null(), null()]);
+    let found = statuses(&reply, "weather__wind");
+    use v1::FeatureStatus::{NotFound, Null, OutsideMaxAge, Present};
+    assert_eq!(found, [Present, OutsideMaxAge, NotFound]);
+    assert_eq!(statuses(&reply, "weather__gust")[0], Null);
+    assert_eq!(
+        column(&reply, "weather__wind_mean_3h"),
+        [float(3.0), null(), null()]
+    );
+    assert_eq!(
+        column(&reply, "weather__wind_count_3h"),
+        [integer(2), integer(0), integer(0)]
+    );
+    assert_eq!(column(&reply, "hour")[0], integer(12));
+    assert!(!reply.read_point.unwrap().positions.is_empty());
+}
+
+#[tokio::test]
+async fn a_push_that_cannot_be_rows_of_the_view_is_refused_as_a_whole_and_changes_nothing() {
+    let (_server, mut features) = ready().await;
+    let at = || ("event_time", vec![moment(NOON)]);
+    let bad = [
+        (
+            table([("origin", vec![text("JFK")]), at(), ("windy", vec![float(1.0)])]),
+            "column `windy`",
+        ),
+        (table([("origin", vec![text("JFK")]), at()]), "column `wind`"),
+        (table([at(), ("wind", vec![float(1.0)])]), "column `origin`"),
+        (
+            table([("origin", vec![text("JFK")]), ("wind", vec![float(1.0)])]),
+            "column `event_time`",
+        ),
+        (
+            table([
+                ("origin", vec![text("JFK")]),
+                ("event_time", vec![null()]),
+                ("wind", vec![float(1.0)]),
+            ]),
+            "row 0",
+        ),
+        (
+            table([
+                ("origin", vec![text("JFK")]),
+                at(),
+                ("wind", vec![float(f64::NAN)]),
+            ]),
+            "wind[0]",
+        ),
+    ];
+    for (rows, expected) in bad {
+        let status = features.push(push("weather", rows)).await.unwrap_err();
+        assert_eq!(status.code(), Code::InvalidArgument);
+        let (name, message) = refusal(&status);
+        assert!(name == "invalid" && message.contains(expected), "{message}");
+    }
+    let status = features
+        .push(push("wether", winds(&[("JFK", 0, 1.0)])))
+        .await
+        .unwrap_err();
+    assert_eq!(status.code(), Code::NotFound);
+    assert_eq!(
+        statuses(&read(&mut features, &["JFK"], &[0]).await, "weather__wind"),
+        [v1::FeatureStatus::NotFound]
+    );
+    assert!(dead_letters(&mut features).await.is_empty());
+}
+
+#[tokio::test]
+async fn bad_rows_become_dead_letters_and_the_good_ones_go_in() {
+    let (_server, mut features) = ready().await;
+    let future = 9_000_000_000_000_000;
+    let rows = table([
+        ("origin", vec![text("JFK"), text("LGA"), null(), text("EWR")]),
+        (
+            "event_time",
+            vec![moment(NOON), moment(NOON), moment(NOON), moment(future)],
+        ),
+        ("wind", vec![float(1.0), text("strong"), float(2.0), float(3.0)]),
+    ]);
+    let reply = features.push(push("weather", rows)).await.unwrap().into_inner();
+    assert_eq!(reply.accepted, 1);
+    let refused: Vec<(u64, &str)> = reply
+        .refused
+        .iter()
+        .map(|row| (row.row, row.reason.as_str()))
+        .collect();
+    assert_eq!(refused.iter().map(|(row, _)| *row).collect::<Vec<_>>(), [1, 2, 3]);
+    assert!(
+        refused[0].1.contains("column `wind` must be float64"),
+        "{refused:?}"
+    );
+    assert!(refused[1].1.contains("join key `origin` is null"), "{refused:?}");
+    assert!(refused[2].1.contains("event time"), "{refused:?}");
+
+    let letters = dead_letters(&mut features).await;
+    let reasons: BTreeSet<&str> = letters.iter().map(|letter| letter.reason.as_str()).collect();
+    assert_eq!(reasons, refused.iter().map(|(_, reason)| *reason).collect());
+    let lga = letters
+        .iter()
+        .find(|letter| letter.reason.contains("float64"))
+        .unwrap();
+    let names: Vec<&str> = lga
+        .row
+        .as_ref()
+        .unwrap()
+        .columns
+        .iter()
+        .map(|column| column.name.as_str())
+        .collect();
+    assert_eq!(names, ["origin", "wind", "gust"]);
+    let reply = read(&mut features, &["JFK", "LGA"], &[0]).await;
+    assert_eq!(column(&reply, "weather__wind"), [float(1.0), null()]);
+}
+
+#[tokio::test]
+async fn a_push_that_is_repeated_counts_once() {
+    let (_server, mut features) = ready().await;
+    let rows: Vec<(String, i64, f64)> = (0..2_500)
+        .map(|n| (format!("A{}", n % 7), -(n % 3), f64::from(n as i32)))
+        .collect();
+    let rows: Vec<(&str, i64, f64)> = rows
+        .iter()
+        .map(|(origin, hours, wind)| (origin.as_str(), *hours, *wind))
+        .collect();
+    let produced = v1::PushRequest {
+        producer: "station".to_owned(),
+        sequence: 7,
+        ..push("weather", winds(&rows))
+    };
+    let first = features.push(produced.clone()).await.unwrap().into_inner();
+    assert_eq!(first.accepted, 2_500);
+    let before = read(&mut features, &["A0", "A1"], &[0]).await;
+    let again = features.push(produced).await.unwrap().into_inner();
+    assert_eq!(again.accepted, 2_500);
+    let named = v1::PushRequest {
+        request_id: vec![9; 16].into(),
+        ..push("weather", winds(&[("JFK", 0, 1.0)]))
+    };
+    features.push(named.clone()).await.unwrap();
+    features.push(named).await.unwrap();
+
+    let after = read(&mut features, &["A0", "A1"], &[0]).await;
+    assert_eq!(after.features, before.features);
+    let jfk = read(&mut features, &["JFK"], &[0]).await;
+    assert_eq!(column(&jfk, "weather__wind_count_3h"), [integer(1)]);
+}
+
+#[tokio::test]
+async fn a_stream_is_answered_with_its_totals() {
+    let (_server, mut features) = ready().await;
+    let batch = |wind: f64| push("weather", winds(&[("JFK", 0, wind), ("LGA", 0, wind)]));
+    let bad = push(
+        "weather",
+        table([
+            ("origin", vec![null()]),
+            ("event_time", vec![moment(NOON)]),
+            ("wind", vec![float(0.0)]),
+        ]),
+    );
+    let batches = futures::stream::iter([batch(1.0), batch(2.0), bad, batch(3.0)]);
+    let reply = features.push_stream(batches).await.unwrap().into_inner();
+    assert_eq!(reply.accepted, 6);
+    assert_eq!(reply.refused.iter().map(|row| row.row).collect::<Vec<_>>(), [4]);
+    let after = read(&mut features, &["JFK"], &[0]).await;
+    assert_eq!(column(&after, "weather__wind_count_3h"), [integer(3)]);
+}
+
+/// Flights from JFK and LGA around noon, the last one without an outcome.
+fn flights() -> v1::Table {
+    let minute = HOUR / 60;
+    let departures = [0, 30, 61, 62];
+    table([
+        ("flight_id", ["a", "b", "c", "d"].map(text).to_vec()),
+        (
+            "event_time",
+            departures
+                .map(|minutes| moment(NOON + minutes * minute + HOUR))
+                .to_vec(),
+        ),
+        (
+            "departure",
+            departures.map(|minutes| moment(NOON + minutes * minute)).to_vec(),
+        ),
+        ("origin", ["JFK", "LGA", "JFK", "EWR"].map(text).to_vec()),
+        ("hour", vec![integer(12); 4]),
+        ("late", vec![flag(true), flag(false), flag(true), null()]),
+    ])
+}
+
+fn training_set() -> v1::DatasetSpec {
+    let spine = ViewSpine {
+        view: "flights".to_owned(),
+        timestamp: "departure".to_owned(),
+        from_micros: NOON - HOUR,
+        until_micros: NOON + 24 * HOUR,
+    };
+    v1::DatasetSpec {
+        name: "late_flights".to_owned(),
+        service: "delays".to_owned(),
+        spine: Some(v1::Spine {
+            kind: Some(Kind::View(spine)),
+        }),
+        label: "late".to_owned(),
+    }
+}
+
+async fn build(features: &mut Features, spec: v1::DatasetSpec) -> Result<v1::DatasetManifest, Status> {
+    let mut progress = features
+        .build_dataset(v1::BuildDatasetRequest { spec: Some(spec) })
+        .await?
+        .into_inner();
+    let mut manifest = None;
+    while let Some(message) = progress.message().await? {
+        manifest = message.manifest;
+    }
+    Ok(manifest.unwrap())
+}
+
+#[tokio::test]
+async fn a_training_set_holds_what_an_online_read_gives_and_is_the_same_bytes_again() {
+    let (server, mut features) = ready().await;
+    let rows = winds(&[
+        ("JFK", -2, 2.0),
+        ("JFK", -1, 4.5),
+        ("JFK", 1, 8.0),
+        ("LGA", -1, 1.0),
+    ]);
+    features.push(push("weather", rows)).await.unwrap();
+    features.push(push("flights", flights())).await.unwrap();
+
+    let first = build(&mut features, training_set()).await.unwrap();
+    assert_eq!(
+        (first.version, first.rows, first.partitions.clone()),
+        (1, 3, vec![3])
+    );
+    let columns = "flight_id departure weather__wind weather__gust weather__wind_mean_3h weather__wind_count_3h hour late";
+    assert_eq!(first.columns.join(" "), columns);
+    // Late rows and corrections come in: the first version stays what it was.
+    features
+        .push(push("weather", winds(&[("JFK", -1, 100.0), ("LGA", 0, 50.0)])))
+        .await
+        .unwrap();
+    let verify = v1::VerifyDatasetRequest {
+        name: "late_flights".to_owned(),
+        version: 1,
+    };
+    let verified = features.verify_dataset(verify).await.unwrap().into_inner();
+    assert!(verified.identical, "{verified:?}");
+    let second = build(&mut features, training_set()).await.unwrap();
+    assert_ne!(second.content_sha256, first.content_sha256);
+    let third = build(&mut features, training_set()).await.unwrap();
+    assert_eq!(
+        (third.version, third.content_sha256.clone()),
+        (3, second.content_sha256.clone())
+    );
+    let listed = features
+        .list_datasets(v1::ListDatasetsRequest {
+            name: "late_flights".to_owned(),
+        })
+        .await
+        .unwrap();
+    assert_eq!(listed.into_inner().datasets, [first, second.clone(), third]);
+
+    let file = download(&server, second.artifact.unwrap()).await;
+    let frame = parquet_floats(file, &["weather__wind", "weather__wind_mean_3h"]);
+    for (name, trained) in frame {
+        for (row, (origin, minutes)) in [("JFK", 0), ("LGA", 30), ("JFK", 61)].into_iter().enumerate() {
+            let served = read_at(&mut features, origin, NOON + minutes * HOUR / 60).await;
+            let number = match column(&served, &name)[0].kind {
+                Some(v1::value::Kind::Float64Value(number)) => number,
+                ref other => panic!("{name} of row {row} was served as {other:?}"),
+            };
+            assert_eq!(number.to_bits(), trained[row].to_bits(), "{name} of row {row}");
+        }
+    }
+}
+
+async fn read_at(features: &mut Features, origin: &str, at: i64) -> v1::GetOnlineFeaturesReply {
+    let request = v1::GetOnlineFeaturesRequest {
+        service: "delays".to_owned(),
+        entities: Some(table([
+            ("origin", vec![text(origin)]),
+            ("hour", vec![integer(12)]),
+        ])),
+        as_of_micros: vec![at],
+        consistency: None,
+    };
+    features.get_online_features(request).await.unwrap().into_inner()
+}
+
+async fn download(server: &Server, artifact: v1::Artifact) -> Vec<u8> {
+    let request = v1::DownloadArtifactRequest {
+        artifact: Some(artifact),
+    };
+    let mut parts = server
+        .registry()
+        .await
+        .download_artifact(request)
+        .await
+        .unwrap()
+        .into_inner();
+    let mut bytes = Vec::new();
+    while let Some(part) = parts.message().await.unwrap() {
+        bytes.extend_from_slice(&part.data);
+    }
+    bytes
+}
+
+fn parquet_floats(file: Vec<u8>, names: &[&str]) -> Vec<(String, Vec<f64>)> {
+    use arrow::array::AsArray;
+    let reader =
+        parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(file));
+    let batches: Vec<_> = reader.unwrap().build().unwrap().map(Result::unwrap).collect();
+    let numbers = |name: &str| {
+        let column = batches[0].column_by_name(name).unwrap();
+        column
+            .as_primitive::<arrow::datatypes::Float64Type>()
+            .values()
+            .to_vec()
+    };
+    names
+        .iter()
+        .map(|name| ((*name).to_owned(), numbers(name)))
+        .collect()
+}
+
+#[tokio::test]
+async fn a_training_set_that_makes_no_sense_is_refused_by_the_name_of_what_is_wrong() {
+    let (_server, mut features) = ready().await;
+    let label = v1::DatasetSpec {
+        label: "early".to_owned(),
+        ..training_set()
+    };
+    let input = v1::DatasetSpec {
+        label: "hour".to_owned(),
+        ..training_set()
+    };
+    let service = v1::DatasetSpec {
+        service: "delay".to_owned(),
+        ..training_set()
+    };
+    features.push(push("flights", flights())).await.unwrap();
+    for (spec, expected) in [
+        (label, "`early`"),
+        (input, "`hour` is an input too"),
+        (service, "`delay`"),
+    ] {
+        let status = build(&mut features, spec).await.unwrap_err();
+        assert!(status.message().contains(expected), "{status:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_view_that_grows_keeps_its_rows_and_gives_null_for_what_they_do_not_have() {
+    let (_server, mut features) = ready().await;
+    features
+        .push(push("weather", winds(&[("JFK", 0, 1.0)])))
+        .await
+        .unwrap();
+    let mut grown = definitions::weather();
+    grown.columns.push(v1::Column {
+        name: "rain".to_owned(),
+        data_type: v1::DataType::Float64.into(),
+        nullable: true,
+        rules: Vec::new(),
+    });
+    let request = v1::ApplyCatalogRequest {
+        views: vec![grown],
+        ..Default::default()
+    };
+    let applied = features
+        .apply_catalog(request.clone())
+        .await
+        .unwrap()
+        .into_inner()
+        .applied;
+    assert_eq!(applied[0].version, 2);
+    let again = features
+        .apply_catalog(request)
+        .await
+        .unwrap()
+        .into_inner()
+        .applied;
+    assert_eq!(again[0].version, 2);
+    let reply = read(&mut features, &["JFK"], &[0]).await;
+    assert_eq!(column(&reply, "weather__wind"), [float(1.0)]);
+    assert_eq!(statuses(&reply, "weather__rain"), [v1::FeatureStatus::Null]);
+    let declared = features
+        .get_catalog(v1::GetCatalogRequest {})
+        .await
+        .unwrap()
+        .into_inner();
+    let weather = declared
+        .views
+        .iter()
+        .find(|view| view.definition.as_ref().unwrap().name == "weather")
+        .unwrap();
+    assert!(weather.active && weather.schema_version == 2);
+}
