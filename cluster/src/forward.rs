@@ -18,7 +18,7 @@ use crate::error::Error;
 use crate::host::Inner;
 use crate::identity::Peer;
 use crate::replica::Replica;
-use crate::transport::PeerClient;
+use crate::transport::Transport;
 
 /// Hints that are followed without a pause; more than that is a circle.
 const HOPS_MAX: usize = 3;
@@ -152,10 +152,7 @@ async fn ask<C: LeaderCall>(
             None => Outcome::NotHosted,
         };
     }
-    match inner.transport.client(target) {
-        Ok(client) => call.there(client, until).await,
-        Err(error) => Outcome::Unavailable(error.to_string()),
-    }
+    call.there(&inner.transport, target, until).await
 }
 
 /// The search for a leader.
@@ -203,8 +200,16 @@ impl<'a> Search<'a> {
     /// Whom to ask in the next round: by turns the members known here and everybody, because what is known here may be
     /// out of date.
     fn candidates(&self) -> Vec<NodeId> {
-        let members = if self.rounds.is_multiple_of(2) { self.inner.members(self.group) } else { Vec::new() };
-        if members.is_empty() { self.inner.everybody() } else { members }
+        let members = if self.rounds.is_multiple_of(2) {
+            self.inner.members(self.group)
+        } else {
+            Vec::new()
+        };
+        if members.is_empty() {
+            self.inner.everybody()
+        } else {
+            members
+        }
     }
 
     /// The node asked could not do it.

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use covey_proto::peer::v1 as wire;
+use covey_proto::peer::v1::envelope::Body;
 use covey_proto::peer::v1::peer_service_server::PeerServiceServer;
 use covey_state::{GroupId, NodeId};
 use covey_storage::{RaftDb, StateDb};
@@ -27,7 +28,7 @@ use crate::read::{self, Consistency, ReadPoint};
 use crate::replica::Replica;
 use crate::service::{self, PeerEndpoint};
 use crate::status::GroupStatus;
-use crate::transport::PeerClient;
+use crate::transport::Transport;
 pub use groups::Wipe;
 pub(crate) use inner::Inner;
 
@@ -287,15 +288,16 @@ impl LeaderCall for Proposal {
         replica.propose(self.entry.clone()).await
     }
 
-    async fn there(&self, mut client: PeerClient, until: Instant) -> Outcome<Committed> {
+    async fn there(&self, transport: &Transport, to: NodeId, until: Instant) -> Outcome<Committed> {
+        // With the consensus messages, not as a call of its own: many proposals then share a frame.
         let request = wire::ProposeRequest {
-            group: self.group.get(),
             entry: self.entry.clone(),
             timeout_ms: service::timeout_ms(until),
         };
-        match client.propose(request).await {
-            Ok(reply) => service::propose_outcome(self.group, reply.into_inner()),
-            Err(status) => service::failed(&status),
+        match transport.request(to, self.group, Body::Propose(request)).await {
+            Ok(Body::ProposeReply(reply)) => service::propose_outcome(self.group, reply),
+            Ok(_) => Outcome::Unavailable(format!("the answer of {to} does not fit a proposal")),
+            Err(reason) => Outcome::Unavailable(reason),
         }
     }
 }

@@ -24,7 +24,7 @@ use crate::identity::Peer;
 use crate::replica::Replica;
 use crate::service;
 use crate::status::GroupStatus;
-use crate::transport::PeerClient;
+use crate::transport::Transport;
 
 /// A change that the leader makes.
 #[derive(Debug, Clone)]
@@ -66,7 +66,11 @@ impl LeaderCall for ChangeCall {
         make(&replica, self.change.clone(), self.promote_lag_max, until).await
     }
 
-    async fn there(&self, mut client: PeerClient, until: Instant) -> Outcome<()> {
+    async fn there(&self, transport: &Transport, to: NodeId, until: Instant) -> Outcome<()> {
+        let mut client = match transport.client(to) {
+            Ok(client) => client,
+            Err(error) => return Outcome::Unavailable(error.to_string()),
+        };
         let request = wire::ChangeMembersRequest {
             group: self.group.get(),
             timeout_ms: service::timeout_ms(until),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use covey_proto::peer::v1 as wire;
-use covey_state::GroupId;
+use covey_state::{GroupId, NodeId};
 use tokio::time::Instant;
 
 use crate::config::HostConfig;
@@ -14,7 +14,7 @@ use crate::host::Inner;
 use crate::replica::Replica;
 use crate::round::NoAnswer;
 use crate::service;
-use crate::transport::PeerClient;
+use crate::transport::Transport;
 
 /// What a reader asks of the state it sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -176,7 +176,11 @@ impl LeaderCall for ReadIndex {
         replica.confirm().await
     }
 
-    async fn there(&self, mut client: PeerClient, until: Instant) -> Outcome<u64> {
+    async fn there(&self, transport: &Transport, to: NodeId, until: Instant) -> Outcome<u64> {
+        let mut client = match transport.client(to) {
+            Ok(client) => client,
+            Err(error) => return Outcome::Unavailable(error.to_string()),
+        };
         let request = wire::ReadIndexRequest {
             group: self.group.get(),
             timeout_ms: service::timeout_ms(until),

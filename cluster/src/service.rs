@@ -4,6 +4,7 @@ mod exchange;
 mod outcome;
 mod receiver;
 
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,10 +49,20 @@ impl PeerEndpoint {
         let Some(replica) = self.inner.replica(GroupId::new(group)) else {
             return Outcome::NotHosted;
         };
-        let until = Instant::now() + Duration::from_millis(timeout_ms).min(TIMEOUT_MAX);
-        let worked = tokio::time::timeout_at(until, work(replica, until)).await;
-        worked.unwrap_or_else(|_| Outcome::Unavailable("the time of the request is over".to_owned()))
+        let until = end_of(timeout_ms);
+        within(until, work(replica, until)).await
     }
+}
+
+/// When the time of a request is over.
+fn end_of(timeout_ms: u64) -> Instant {
+    Instant::now() + Duration::from_millis(timeout_ms).min(TIMEOUT_MAX)
+}
+
+/// Waits for an outcome, but not longer than the caller does.
+async fn within<T>(until: Instant, work: impl Future<Output = Outcome<T>>) -> Outcome<T> {
+    let worked = tokio::time::timeout_at(until, work).await;
+    worked.unwrap_or_else(|_| Outcome::Unavailable("the time of the request is over".to_owned()))
 }
 
 /// The longest time that a forwarded request may claim.
@@ -84,21 +95,6 @@ impl PeerService for PeerEndpoint {
         let from = self.admit(&request)?;
         let reply = receiver::receive(&self.inner, from, request.into_inner()).await?;
         Ok(Response::new(reply))
-    }
-
-    async fn propose(
-        &self,
-        request: Request<wire::ProposeRequest>,
-    ) -> Result<Response<wire::ProposeReply>, Status> {
-        self.admit(&request)?;
-        let wire::ProposeRequest {
-            group,
-            entry,
-            timeout_ms,
-        } = request.into_inner();
-        let propose = async |replica: Arc<Replica>, _| replica.propose(entry).await;
-        let outcome = self.with_replica(group, timeout_ms, propose).await;
-        Ok(Response::new(outcome::propose_reply(outcome)))
     }
 
     async fn read_index(

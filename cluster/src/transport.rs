@@ -13,8 +13,9 @@ mod snapshot_sender;
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use covey_proto::peer::v1::envelope::Body;
 use covey_proto::peer::v1::peer_service_client::PeerServiceClient;
-use covey_state::NodeId;
+use covey_state::{GroupId, NodeId};
 use tokio::sync::Semaphore;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
@@ -24,14 +25,14 @@ use crate::error::Error;
 use crate::identity::{Identity, Peer};
 use crate::metrics::HostMetrics;
 use link::LinkTask;
-use outbox::Outbox;
+use outbox::{Outbox, Priority};
 use passport::Stamp;
 
 pub(crate) use network::NetworkFactory;
 pub(crate) use passport::Gate;
 
 /// A client of a peer's service that names both sides in every call.
-pub(crate) type PeerClient = PeerServiceClient<InterceptedService<Channel, Stamp>>;
+type PeerClient = PeerServiceClient<InterceptedService<Channel, Stamp>>;
 
 /// The address book and the links of a node.
 pub(crate) struct Transport {
@@ -98,6 +99,20 @@ impl Transport {
     /// The connection to a peer for calls that may be large or slow.
     pub(crate) fn channel(&self, node: NodeId) -> Result<Channel, Error> {
         Ok(self.link(node)?.calls.clone())
+    }
+
+    /// Sends a request on the stream and waits for its answer as long as the caller likes.
+    pub(crate) async fn request(&self, to: NodeId, group: GroupId, body: Body) -> Result<Body, String> {
+        let link = self.link(to).map_err(|error| error.to_string())?;
+        let answer = link
+            .outbox
+            .push(Priority::Bulk, group, body)
+            .map_err(|error| error.to_string())?;
+        drop(link);
+        match answer.await {
+            Ok(answer) => answer.map_err(|error| error.to_string()),
+            Err(_) => Err(format!("the link to {to} is closed")),
+        }
     }
 
     /// A client of a peer's service on that connection.

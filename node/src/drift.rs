@@ -61,9 +61,16 @@ pub(crate) async fn flush_before_stop(context: &Context) {
 }
 
 /// Declares or changes a monitor.
-pub(crate) async fn apply_monitor(context: &Context, caller: &Caller, monitor: Monitor) -> Result<Monitor, Failure> {
+pub(crate) async fn apply_monitor(
+    context: &Context,
+    caller: &Caller,
+    monitor: Monitor,
+) -> Result<Monitor, Failure> {
     let command = Command::PutMonitor(monitor.clone());
-    context.ledger.ask_unique(caller, GroupId::CONTROL, command).await?;
+    context
+        .ledger
+        .ask_unique(caller, GroupId::CONTROL, command)
+        .await?;
     let applied = |catalog: &CatalogCopy| catalog.monitors.get(&monitor.name) == Some(&monitor);
     context.catalog.wait_for(applied, caller.deadline).await?;
     Ok(monitor)
@@ -84,7 +91,9 @@ pub(crate) async fn reports(
     let found = list(context, caller, deployment, from).await?.into_iter();
     let mut reports: Vec<_> = found
         .filter_map(|(key, record)| match (key, record) {
-            (Key::DriftReport(_, version, start), Record::DriftReport(report)) => Some((version, start, report)),
+            (Key::DriftReport(_, version, start), Record::DriftReport(report)) => {
+                Some((version, start, report))
+            }
             _ => None,
         })
         .collect();
@@ -93,7 +102,11 @@ pub(crate) async fn reports(
 }
 
 /// The alerts on a deployment, oldest window first.
-pub(crate) async fn alerts(context: &Context, caller: &Caller, deployment: &str) -> Result<Vec<v1::Alert>, Failure> {
+pub(crate) async fn alerts(
+    context: &Context,
+    caller: &Caller,
+    deployment: &str,
+) -> Result<Vec<v1::Alert>, Failure> {
     let from = Key::Alert(deployment.to_owned(), Timestamp::MIN, 0);
     let found = list(context, caller, deployment, from).await?.into_iter();
     let alert = |(_, record)| match record {
@@ -104,21 +117,40 @@ pub(crate) async fn alerts(context: &Context, caller: &Caller, deployment: &str)
 }
 
 /// Flushes the counters of every node that answers and then scores; gives the rows that were flushed.
-pub(crate) async fn flush_everywhere(context: &Context, caller: &Caller, deployment: &str) -> Result<u64, Failure> {
+pub(crate) async fn flush_everywhere(
+    context: &Context,
+    caller: &Caller,
+    deployment: &str,
+) -> Result<u64, Failure> {
     let catalog = context.catalog.current();
     if !deployment.is_empty() && !catalog.deployments.contains_key(deployment) {
         return Err(Failure::not_found("deployment", deployment));
     }
-    let nodes = catalog.nodes.values().filter(|node| node.state != NodeState::Removed).map(|node| node.id);
+    let nodes = catalog
+        .nodes
+        .values()
+        .filter(|node| node.state != NodeState::Removed)
+        .map(|node| node.id);
     // Members score after they have flushed, so they come last, when the others' counters are in the log.
     let members = context.ledger.members(context.ledger.group_of_name(deployment));
     let (last, first): (Vec<NodeId>, Vec<NodeId>) = nodes.partition(|node| members.contains(node));
     let mut rows = 0;
     for nodes in [first, last.clone()] {
-        rows += join_all(nodes.into_iter().map(|node| flush_on(context, caller, node, deployment))).await.iter().sum::<u64>();
+        rows += join_all(
+            nodes
+                .into_iter()
+                .map(|node| flush_on(context, caller, node, deployment)),
+        )
+        .await
+        .iter()
+        .sum::<u64>();
     }
     // The leader may have scored before the other members had flushed.
-    let late = join_all(last.into_iter().map(|node| flush_on(context, caller, node, deployment))).await;
+    let late = join_all(
+        last.into_iter()
+            .map(|node| flush_on(context, caller, node, deployment)),
+    )
+    .await;
     Ok(rows + late.iter().sum::<u64>())
 }
 
@@ -131,7 +163,10 @@ pub(crate) async fn flush_here(
     let rows = flush(context, asked.clone()).await?;
     let ledger = &context.ledger;
     let catalog = context.catalog.current();
-    let names = catalog.deployments.keys().filter(|name| asked.as_ref().is_none_or(|asked| asked == *name));
+    let names = catalog
+        .deployments
+        .keys()
+        .filter(|name| asked.as_ref().is_none_or(|asked| asked == *name));
     for name in names.filter(|name| ledger.leads(ledger.group_of_name(name))) {
         let scorer: ActorRef<scorer::Message> = find(scorer_name(context))?;
         let scored = call!(scorer, |reply| scorer::Message::Score(name.clone(), reply));
@@ -150,7 +185,10 @@ pub(crate) fn flush_soon(context: &Context, deployment: &str) {
 
 /// The monitor of a deployment; of several, the first by name counts.
 pub(crate) fn monitor_of<'a>(catalog: &'a CatalogCopy, deployment: &str) -> Option<&'a Monitor> {
-    catalog.monitors.values().find(|monitor| monitor.deployment == deployment)
+    catalog
+        .monitors
+        .values()
+        .find(|monitor| monitor.deployment == deployment)
 }
 
 /// The length of a deployment's windows.
@@ -166,13 +204,21 @@ async fn flush(context: &Context, deployment: Option<String>) -> Result<u64, Fai
 
 /// The rows that a node has flushed; 0 if it does not answer, for then there is nothing to be had from it.
 async fn flush_on(context: &Context, caller: &Caller, node: NodeId, deployment: &str) -> u64 {
-    let request = node_v1::FlushDriftRequest { deployment: deployment.to_owned() };
+    let request = node_v1::FlushDriftRequest {
+        deployment: deployment.to_owned(),
+    };
     let asked = async {
         if node == context.ledger.node() {
             return flush_here(context, request).await;
         }
-        let reply = context.peers.node_peer(node)?.flush_drift(caller.request(request)).await;
-        reply.map(tonic::Response::into_inner).map_err(|status| Failure::from_peer(node, status))
+        let reply = context
+            .peers
+            .node_peer(node)?
+            .flush_drift(caller.request(request))
+            .await;
+        reply
+            .map(tonic::Response::into_inner)
+            .map_err(|status| Failure::from_peer(node, status))
     };
     let answer = tokio::time::timeout_at(caller.deadline.min(Instant::now() + FLUSH_LIMIT), asked).await;
     match answer {
@@ -195,7 +241,17 @@ async fn list(
     from: Key,
 ) -> Result<Vec<(Key, Record)>, Failure> {
     let group = context.ledger.group_of_name(deployment);
-    context.ledger.scan(caller, group, from, same_deployment, LIST_MAX, Consistency::Linearizable).await
+    context
+        .ledger
+        .scan(
+            caller,
+            group,
+            from,
+            same_deployment,
+            LIST_MAX,
+            Consistency::Linearizable,
+        )
+        .await
 }
 
 /// Whether `key` is of `from`'s kind and of its deployment.

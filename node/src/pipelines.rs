@@ -36,9 +36,16 @@ pub(crate) async fn spawn(context: &Context) -> Result<(), Failure> {
 }
 
 /// Declares or changes a pipeline.
-pub(crate) async fn apply(context: &Context, caller: &Caller, pipeline: Pipeline) -> Result<Pipeline, Failure> {
+pub(crate) async fn apply(
+    context: &Context,
+    caller: &Caller,
+    pipeline: Pipeline,
+) -> Result<Pipeline, Failure> {
     let command = Command::PutPipeline(pipeline.clone());
-    context.ledger.ask_unique(caller, GroupId::CONTROL, command).await?;
+    context
+        .ledger
+        .ask_unique(caller, GroupId::CONTROL, command)
+        .await?;
     let applied = |catalog: &CatalogCopy| catalog.pipelines.get(&pipeline.name) == Some(&pipeline);
     context.catalog.wait_for(applied, caller.deadline).await?;
     Ok(pipeline)
@@ -58,23 +65,56 @@ pub(crate) async fn start(
     trigger: String,
 ) -> Result<PipelineRun, Failure> {
     let catalog = context.catalog.current();
-    let pipeline = catalog.pipelines.get(name).ok_or_else(|| Failure::not_found("pipeline", name))?.clone();
-    let command = Command::StartPipeline { pipeline, trigger, as_of };
+    let pipeline = catalog
+        .pipelines
+        .get(name)
+        .ok_or_else(|| Failure::not_found("pipeline", name))?
+        .clone();
+    let command = Command::StartPipeline {
+        pipeline,
+        trigger,
+        as_of,
+    };
     let id = caller.request_part(0);
-    let answered = context.ledger.ask(caller, context.ledger.group_of_name(name), id, command).await?;
+    let answered = context
+        .ledger
+        .ask(caller, context.ledger.group_of_name(name), id, command)
+        .await?;
     match answered.answer {
         Answer::Number(number) => run(context, caller, name, number).await,
-        other => Err(Failure::internal("starting a pipeline", format!("unexpected answer {other:?}"))),
+        other => Err(Failure::internal(
+            "starting a pipeline",
+            format!("unexpected answer {other:?}"),
+        )),
     }
 }
 
 /// The runs of a pipeline, or of all, newest first.
-pub(crate) async fn runs(context: &Context, caller: &Caller, name: &str) -> Result<Vec<PipelineRun>, Failure> {
+pub(crate) async fn runs(
+    context: &Context,
+    caller: &Caller,
+    name: &str,
+) -> Result<Vec<PipelineRun>, Failure> {
     let from = Key::PipelineRun(name.to_owned(), 0);
     let (ledger, fresh) = (&context.ledger, Consistency::Linearizable);
     let found = match name.is_empty() {
-        true => ledger.scan_everywhere(caller, from, same_kind, LIST_MAX, fresh).await?,
-        false => ledger.scan(caller, ledger.group_of_name(name), from, same_pipeline, LIST_MAX, fresh).await?,
+        true => {
+            ledger
+                .scan_everywhere(caller, from, same_kind, LIST_MAX, fresh)
+                .await?
+        }
+        false => {
+            ledger
+                .scan(
+                    caller,
+                    ledger.group_of_name(name),
+                    from,
+                    same_pipeline,
+                    LIST_MAX,
+                    fresh,
+                )
+                .await?
+        }
     };
     let run = |(_, record)| match record {
         Record::PipelineRun(run) => Some(run),
@@ -82,15 +122,25 @@ pub(crate) async fn runs(context: &Context, caller: &Caller, name: &str) -> Resu
     };
     let mut runs: Vec<PipelineRun> = found.into_iter().filter_map(run).collect();
     runs.sort_by(|left, right| {
-        right.started_at.cmp(&left.started_at).then_with(|| right.number.cmp(&left.number))
+        right
+            .started_at
+            .cmp(&left.started_at)
+            .then_with(|| right.number.cmp(&left.number))
     });
     Ok(runs)
 }
 
 /// A run as it is now.
 async fn run(context: &Context, caller: &Caller, name: &str, number: u64) -> Result<PipelineRun, Failure> {
-    let (group, key) = (context.ledger.group_of_name(name), Key::PipelineRun(name.to_owned(), number));
-    match context.ledger.get(caller, group, key, Consistency::Linearizable).await? {
+    let (group, key) = (
+        context.ledger.group_of_name(name),
+        Key::PipelineRun(name.to_owned(), number),
+    );
+    match context
+        .ledger
+        .get(caller, group, key, Consistency::Linearizable)
+        .await?
+    {
         Some(Record::PipelineRun(run)) => Ok(run),
         _ => Err(Failure::not_found("pipeline run", format!("{name}/{number}"))),
     }

@@ -50,19 +50,33 @@ pub(crate) async fn spawn(context: &Context) -> Result<(), Failure> {
     let reconciler = (context.clone(), Board::default());
     let starts = vec![
         warden::start(reconciler_name(context), || reconciler::Reconciler, reconciler),
-        warden::start(format!("{node}-replica-placement"), || driver::Driver, context.clone()),
+        warden::start(
+            format!("{node}-replica-placement"),
+            || driver::Driver,
+            context.clone(),
+        ),
     ];
     warden::keep(format!("{node}-serving-warden"), starts).await
 }
 
 /// Declares or changes a deployment.
-pub(crate) async fn apply(context: &Context, caller: &Caller, spec: Deployment) -> Result<DeploymentRecord, Failure> {
+pub(crate) async fn apply(
+    context: &Context,
+    caller: &Caller,
+    spec: Deployment,
+) -> Result<DeploymentRecord, Failure> {
     let (name, wanted) = (spec.name.clone(), spec.clone());
-    context.ledger.ask_unique(caller, GroupId::CONTROL, Command::PutDeployment(spec)).await?;
+    context
+        .ledger
+        .ask_unique(caller, GroupId::CONTROL, Command::PutDeployment(spec))
+        .await?;
     let declared = |record: &DeploymentRecord| record.spec == wanted;
     let catalog = context
         .catalog
-        .wait_for(|catalog| catalog.deployments.get(&name).is_some_and(declared), caller.deadline)
+        .wait_for(
+            |catalog| catalog.deployments.get(&name).is_some_and(declared),
+            caller.deadline,
+        )
         .await?;
     Ok(catalog.deployments[&name].clone())
 }
@@ -70,38 +84,63 @@ pub(crate) async fn apply(context: &Context, caller: &Caller, spec: Deployment) 
 /// Takes a deployment away.
 pub(crate) async fn remove(context: &Context, caller: &Caller, name: String) -> Result<(), Failure> {
     let command = Command::Remove(Removable::Deployment, name);
-    context.ledger.ask_unique(caller, GroupId::CONTROL, command).await.map(|_| ())
+    context
+        .ledger
+        .ask_unique(caller, GroupId::CONTROL, command)
+        .await
+        .map(|_| ())
 }
 
 /// The deployments, or the one of that name, with the state of their replicas.
-pub(crate) async fn list(context: &Context, caller: &Caller, name: &str) -> Result<Vec<v1::Deployment>, Failure> {
+pub(crate) async fn list(
+    context: &Context,
+    caller: &Caller,
+    name: &str,
+) -> Result<Vec<v1::Deployment>, Failure> {
     let catalog = context.catalog.current();
-    let records = catalog.deployments.values().filter(|record| name.is_empty() || record.spec.name == name);
+    let records = catalog
+        .deployments
+        .values()
+        .filter(|record| name.is_empty() || record.spec.name == name);
     let records: Vec<DeploymentRecord> = records.cloned().collect();
     if records.is_empty() && !name.is_empty() {
         return Err(Failure::not_found("deployment", name));
     }
-    let mut nodes: Vec<NodeId> = records.iter().flat_map(|record| record.placement.clone()).collect();
+    let mut nodes: Vec<NodeId> = records
+        .iter()
+        .flat_map(|record| record.placement.clone())
+        .collect();
     nodes.sort_unstable();
     nodes.dedup();
-    let reports = join_all(nodes.into_iter().map(|node| async move { (node, ask_report(context, caller, node).await) }));
-    let reports: BTreeMap<NodeId, Option<Vec<node_v1::DeploymentReplicas>>> = reports.await.into_iter().collect();
-    Ok(records.into_iter().map(|record| with_replicas(record, &reports)).collect())
+    let reports = join_all(
+        nodes
+            .into_iter()
+            .map(|node| async move { (node, ask_report(context, caller, node).await) }),
+    );
+    let reports: BTreeMap<NodeId, Option<Vec<node_v1::DeploymentReplicas>>> =
+        reports.await.into_iter().collect();
+    Ok(records
+        .into_iter()
+        .map(|record| with_replicas(record, &reports))
+        .collect())
 }
 
-/// Predicts with a replica on any node.
+/// Predicts with a replica on any node; `board` is this node's.
 pub(crate) async fn predict(
     context: &Context,
+    board: &Board,
     caller: &Caller,
     request: v1::PredictRequest,
 ) -> Result<v1::PredictReply, Failure> {
-    let query = PredictQuery::from_wire(request)?;
     let started = Instant::now();
-    let board = board(context).await?;
-    let reply = route::anywhere(context, &board, caller, &query).await?;
+    let query = PredictQuery::from_wire(request)?;
+    let reply = route::anywhere(context, board, caller, &query).await?;
     let measured = &context.metrics.serving;
     let deployment = query.deployment.as_str();
-    measured.seconds.with_label_values(&[deployment]).observe(started.elapsed().as_secs_f64());
+    measured
+        .seconds
+        .with_label_values(&[deployment])
+        .observe(started.elapsed().as_secs_f64());
     Ok(reply)
 }
 
@@ -119,10 +158,12 @@ pub(crate) async fn predict_here(
 /// How the replicas on this node are: the deployments of `NodePeer.Report`.
 pub(crate) async fn report(context: &Context) -> Result<Vec<node_v1::DeploymentReplicas>, Failure> {
     let found = board(context).await?.report(context.ledger.node()).into_iter();
-    Ok(found.map(|(deployment, replicas)| node_v1::DeploymentReplicas { deployment, replicas }).collect())
+    Ok(found
+        .map(|(deployment, replicas)| node_v1::DeploymentReplicas { deployment, replicas })
+        .collect())
 }
 
-/// What serves on this node.
+/// What serves on this node. It stays the same one for as long as the node runs.
 pub(crate) async fn board(context: &Context) -> Result<Board, Failure> {
     let not_running = || Failure::unavailable(format!("serving on {}", context.ledger.node()));
     let reconciler: ActorRef<reconciler::Message> =
@@ -135,7 +176,11 @@ fn reconciler_name(context: &Context) -> String {
     format!("{}-serving", context.ledger.node())
 }
 
-async fn ask_report(context: &Context, caller: &Caller, node: NodeId) -> Option<Vec<node_v1::DeploymentReplicas>> {
+async fn ask_report(
+    context: &Context,
+    caller: &Caller,
+    node: NodeId,
+) -> Option<Vec<node_v1::DeploymentReplicas>> {
     if node == context.ledger.node() {
         return report(context).await.ok();
     }
@@ -162,8 +207,16 @@ fn with_replicas(
         let replica = found.and_then(|found| found.replicas.get(*position)).cloned();
         *position += 1;
         deployment.replicas.push(replica.unwrap_or_else(|| {
-            let state = if report.is_some() { "starting" } else { "unreachable" };
-            v1::Replica { node: node.to_string(), state: state.to_owned(), ..v1::Replica::default() }
+            let state = if report.is_some() {
+                "starting"
+            } else {
+                "unreachable"
+            };
+            v1::Replica {
+                node: node.to_string(),
+                state: state.to_owned(),
+                ..v1::Replica::default()
+            }
         }));
     }
     deployment

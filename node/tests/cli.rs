@@ -87,9 +87,10 @@ fn an_unknown_verb_is_wrong_usage() {
 
 #[test]
 fn without_a_verb_the_help_is_shown() {
-    let output = covey(&[]);
+    let mut bare = Command::new(env!("CARGO_BIN_EXE_covey"));
+    let output = bare.env_clear().output().unwrap();
     assert_eq!(code(&output), 2);
-    assert!(stderr(&output).contains("covey demo"));
+    assert!(stderr(&output).contains("covey demo"), "{}", stderr(&output));
 }
 
 #[test]

@@ -124,7 +124,10 @@ impl Inner {
 
     /// The members of a group as this node knows them, in random order.
     pub(crate) fn members(&self, group: GroupId) -> Vec<NodeId> {
-        shuffled(self.replica(group).map_or_else(Vec::new, |replica| replica.members()))
+        shuffled(
+            self.replica(group)
+                .map_or_else(Vec::new, |replica| replica.members()),
+        )
     }
 
     /// This node and every peer, in random order.

@@ -8,7 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use covey_proto::peer::v1::envelope::Body;
-use covey_proto::peer::v1::{AppendRequest, Envelope, Frame, Refusal};
+use covey_proto::peer::v1::{AppendRequest, Envelope, Frame, ProposeRequest, Refusal};
 use covey_state::{GroupId, NodeId};
 use futures::future::BoxFuture;
 use futures::{FutureExt as _, Stream, StreamExt as _};
@@ -16,8 +16,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
+use super::outcome::propose_reply;
+use super::{end_of, within};
 use crate::codec;
 use crate::error::{Error, chain};
+use crate::forward::Outcome;
 use crate::host::Inner;
 use crate::replica::Replica;
 
@@ -80,6 +83,28 @@ async fn serve(door: Door, mut incoming: Streaming<Frame>) {
 }
 
 impl Door {
+    /// Lets a proposal wait for its commit on its own. The group limits how many do, and they take no turn from the
+    /// consensus messages, which may be what they wait for.
+    fn propose(&self, group: u64, correlation: u64, request: ProposeRequest) {
+        let replica = self.inner.replica(GroupId::new(group));
+        let answers = self.answers.clone();
+        tokio::spawn(async move {
+            let outcome = match replica {
+                Some(replica) => within(end_of(request.timeout_ms), replica.propose(request.entry)).await,
+                None => Outcome::NotHosted,
+            };
+            let body = Some(Body::ProposeReply(propose_reply(outcome)));
+            // The caller has hung up if this fails, and nobody waits for the answer.
+            let _ = answers
+                .send(Envelope {
+                    group,
+                    correlation,
+                    body,
+                })
+                .await;
+        });
+    }
+
     /// Hands a request to its group; the answer follows when it is there.
     async fn take(&self, envelope: Envelope) {
         let Envelope {
@@ -90,6 +115,9 @@ impl Door {
         else {
             return;
         };
+        if let Body::Propose(request) = body {
+            return self.propose(group, correlation, request);
+        }
         let permit = Arc::clone(&self.requests)
             .acquire_owned()
             .await
@@ -164,9 +192,12 @@ async fn answer(replica: &Replica, body: Body) -> Result<Body, String> {
                 .map_err(|error| chain(&error))?;
             Ok(Body::TransferReply(codec::transfer_reply(&reply)))
         }
-        Body::AppendReply(_) | Body::VoteReply(_) | Body::TransferReply(_) | Body::Refusal(_) => {
-            Err("an answer was sent as a request".to_owned())
-        }
+        Body::Propose(_)
+        | Body::ProposeReply(_)
+        | Body::AppendReply(_)
+        | Body::VoteReply(_)
+        | Body::TransferReply(_)
+        | Body::Refusal(_) => Err("this is no consensus request".to_owned()),
     }
 }
 

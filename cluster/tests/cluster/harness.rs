@@ -165,7 +165,9 @@ impl TestNode {
         let (stop, stopped) = oneshot::channel::<()>();
         let served = Server::builder()
             .add_service(host.peer_service())
-            .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), async { drop(stopped.await) });
+            .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), async {
+                drop(stopped.await)
+            });
         let server = tokio::spawn(async move { served.await.unwrap() });
         self.running = Some(Running {
             host,

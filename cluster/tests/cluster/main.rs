@@ -10,4 +10,3 @@ mod membership;
 mod reads;
 mod snapshots;
 mod writes;
-mod adhoc;

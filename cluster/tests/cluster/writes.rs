@@ -121,6 +121,10 @@ async fn many_groups_share_one_host_and_many_writers_share_their_batches() {
 async fn an_entry_that_no_message_could_carry_is_refused() {
     let cluster = Cluster::voting(1, config()).await;
     let huge = Bytes::from(vec![b'0'; config().entry_bytes_max + 1]);
-    let error = cluster.nodes[0].host().propose(GROUP, huge, deadline()).await.unwrap_err();
+    let error = cluster.nodes[0]
+        .host()
+        .propose(GROUP, huge, deadline())
+        .await
+        .unwrap_err();
     assert!(matches!(error, Error::Refused { .. }), "{error}");
 }

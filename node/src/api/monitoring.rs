@@ -40,7 +40,10 @@ impl Monitoring for MonitoringApi {
         &self,
         _: Request<v1::ListMonitorsRequest>,
     ) -> Result<Response<v1::ListMonitorsReply>, Status> {
-        let monitors = drift::monitors(&self.context).into_iter().map(v1::Monitor::from).collect();
+        let monitors = drift::monitors(&self.context)
+            .into_iter()
+            .map(v1::Monitor::from)
+            .collect();
         Ok(Response::new(v1::ListMonitorsReply { monitors }))
     }
 
@@ -76,7 +79,11 @@ impl Monitoring for MonitoringApi {
         request: Request<v1::RecordLabelsRequest>,
     ) -> Result<Response<v1::RecordLabelsReply>, Status> {
         let caller = Caller::of(&request);
-        let v1::RecordLabelsRequest { deployment, labels, request_id } = request.into_inner();
+        let v1::RecordLabelsRequest {
+            deployment,
+            labels,
+            request_id,
+        } = request.into_inner();
         let id = request_id_of(&request_id, &caller)?;
         let labels = labels.into_iter().map(|label| (label.id, label.label)).collect();
         let (joined, unmatched) =
@@ -107,7 +114,10 @@ impl Monitoring for MonitoringApi {
         &self,
         _: Request<v1::ListPipelinesRequest>,
     ) -> Result<Response<v1::ListPipelinesReply>, Status> {
-        let pipelines = pipelines::list(&self.context).into_iter().map(v1::Pipeline::from).collect();
+        let pipelines = pipelines::list(&self.context)
+            .into_iter()
+            .map(v1::Pipeline::from)
+            .collect();
         Ok(Response::new(v1::ListPipelinesReply { pipelines }))
     }
 
@@ -116,10 +126,20 @@ impl Monitoring for MonitoringApi {
         request: Request<v1::StartPipelineRequest>,
     ) -> Result<Response<v1::PipelineRun>, Status> {
         let caller = Caller::of(&request);
-        let v1::StartPipelineRequest { name, as_of_micros, reason } = request.into_inner();
-        let given = Some(as_of_micros).filter(|micros| *micros != 0).map(Timestamp::from_micros);
+        let v1::StartPipelineRequest {
+            name,
+            as_of_micros,
+            reason,
+        } = request.into_inner();
+        let given = Some(as_of_micros)
+            .filter(|micros| *micros != 0)
+            .map(Timestamp::from_micros);
         let as_of = given.unwrap_or_else(|| self.context.clock.now());
-        let trigger = if reason.is_empty() { format!("started by {}", caller.by) } else { reason };
+        let trigger = if reason.is_empty() {
+            format!("started by {}", caller.by)
+        } else {
+            reason
+        };
         let run = pipelines::start(&self.context, &caller, &name, as_of, trigger).await?;
         Ok(Response::new(run.into()))
     }

@@ -3,22 +3,28 @@
 use covey_proto::v1;
 use covey_proto::v1::serving_server::Serving;
 use covey_state::deployment::Deployment;
+use tokio::sync::OnceCell;
 use tonic::{Request, Response, Status};
 
 use super::Caller;
 use crate::context::Context;
 use crate::error::Failure;
-use crate::serving;
+use crate::serving::{self, Board};
 
 /// The service.
 pub(crate) struct ServingApi {
     context: Context,
+    /// Found once, so that a prediction need not ask for it.
+    board: OnceCell<Board>,
 }
 
 impl ServingApi {
     /// The service over a running node.
     pub(crate) fn new(context: Context) -> Self {
-        Self { context }
+        Self {
+            context,
+            board: OnceCell::new(),
+        }
     }
 }
 
@@ -53,9 +59,16 @@ impl Serving for ServingApi {
         Ok(Response::new(v1::ListDeploymentsReply { deployments }))
     }
 
-    async fn predict(&self, request: Request<v1::PredictRequest>) -> Result<Response<v1::PredictReply>, Status> {
+    async fn predict(
+        &self,
+        request: Request<v1::PredictRequest>,
+    ) -> Result<Response<v1::PredictReply>, Status> {
         let caller = Caller::of(&request);
-        let reply = serving::predict(&self.context, &caller, request.into_inner()).await?;
+        let board = self
+            .board
+            .get_or_try_init(|| serving::board(&self.context))
+            .await?;
+        let reply = serving::predict(&self.context, board, &caller, request.into_inner()).await?;
         Ok(Response::new(reply))
     }
 }

@@ -107,12 +107,12 @@ impl Node {
             Self::Wait { node, patience } => wait_settled(&client, &node, patience.wait).await,
             Self::Drain { node, patience } => {
                 set_state(&client, &node, v1::NodeState::Draining).await?;
-                wait_given_up(&client, &node, patience.wait, |node| node.leaders, "leaders").await
+                wait_given_up(&client, &node, patience.wait, GivesUp::Leadership).await
             }
             Self::Undrain { node } => set_state(&client, &node, v1::NodeState::Active).await,
             Self::Decommission { node, patience } => {
                 set_state(&client, &node, v1::NodeState::Decommissioning).await?;
-                wait_given_up(&client, &node, patience.wait, |node| node.replicas, "replicas").await
+                wait_given_up(&client, &node, patience.wait, GivesUp::Replicas).await
             }
             Self::Remove { node } => set_state(&client, &node, v1::NodeState::Removed).await,
         }
@@ -245,27 +245,44 @@ async fn wait_settled(client: &Client, node: &str, wait: Length) -> Result<(), T
     Ok(())
 }
 
-async fn wait_given_up(
-    client: &Client,
-    node: &str,
-    wait: Length,
-    left: fn(&v1::Node) -> u64,
-    what: &str,
-) -> Result<(), Trouble> {
+/// What a node gives up.
+#[derive(Debug, Clone, Copy)]
+enum GivesUp {
+    Leadership,
+    Replicas,
+}
+
+impl GivesUp {
+    const fn what(self) -> &'static str {
+        match self {
+            Self::Leadership => "leadership",
+            Self::Replicas => "replicas",
+        }
+    }
+
+    /// What is left to be done, or nothing. A group that still moves may still need a node that holds none of it by plan.
+    fn left(self, node: &v1::Node, status: &v1::ClusterStatus) -> Option<String> {
+        match (self, node.leaders, node.replicas, status.groups_moving) {
+            (Self::Leadership, 0, ..) | (Self::Replicas, _, 0, 0) => None,
+            (Self::Leadership, leaders, ..) => Some(format!("it still leads {leaders} groups")),
+            (Self::Replicas, _, 0, moving) => Some(format!("{moving} groups are moving")),
+            (Self::Replicas, _, replicas, _) => Some(format!("{replicas} replicas are left")),
+        }
+    }
+}
+
+async fn wait_given_up(client: &Client, node: &str, wait: Length, gives_up: GivesUp) -> Result<(), Trouble> {
     if wait.micros() == 0 {
         return Ok(());
     }
+    let what = gives_up.what();
     wait_for(
         &format!("node {node} gives up its {what}"),
         wait.duration(),
         async || {
             let now = status(client).await?;
-            let left = left(find(&now, node)?);
-            Ok(if left == 0 {
-                Look::Reached(())
-            } else {
-                Look::NotYet(format!("{left} {what} left"))
-            })
+            let left = gives_up.left(find(&now, node)?, &now);
+            Ok(left.map_or_else(|| Look::Reached(()), Look::NotYet))
         },
     )
     .await?;

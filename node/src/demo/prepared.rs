@@ -9,7 +9,7 @@ use super::cluster::DemoCluster;
 use super::fleet::Connection;
 use super::flights::{DAY, Flight, Year};
 use super::replay::{self, Replay};
-use super::tally::{Model, Tally};
+use super::tally::Model;
 use super::timeline::{Timeline, month_start};
 use super::{rows, training};
 
@@ -41,9 +41,9 @@ impl Prepared {
         replay::push(&cluster.fleet, &planes).await?;
         let mut timeline = Timeline::new(&year);
         let mut replay = Replay::new(cluster.fleet.clone());
-        let mut tally = Tally::default();
         for day in 1..=DAYS {
-            replay.push(&timeline.next(month_start(1) + day * DAY), &mut tally).await?;
+            let batches = replay.batches(&timeline.next(month_start(1) + day * DAY));
+            replay.push(&batches).await?;
         }
         for model in ["flight_delay", "flight_delay_plain"] {
             training::first_model(&cluster.fleet, model, month_start(1) + DAYS * DAY).await?;

@@ -11,7 +11,7 @@ use futures::future::{try_join, try_join_all};
 use super::fleet::Fleet;
 use super::flights::Flight;
 use super::rows::{self, Stream};
-use super::tally::{Asked, Model, Tally};
+use super::tally::{Asked, Model};
 use super::timeline::Stretch;
 
 /// Rows in one push.
@@ -19,10 +19,19 @@ const PUSH_ROWS_MAX: usize = 4_000;
 /// Flights in one prediction request.
 const PREDICT_ROWS_MAX: usize = 500;
 
+/// The flights of a request and its answer.
+pub(super) type Answered<'s> = (Vec<&'s Flight>, Asked);
+
 /// Feeds the cluster and asks it.
 pub(super) struct Replay {
     fleet: Fleet,
     sequences: BTreeMap<Stream, u64>,
+}
+
+/// A push on its way, with the number of rows in it.
+pub(super) struct Batch {
+    request: v1::PushRequest,
+    offered: usize,
 }
 
 impl Replay {
@@ -31,52 +40,56 @@ impl Replay {
         Self { fleet, sequences: BTreeMap::new() }
     }
 
-    /// Pushes what became known in a stretch. Returns when everything is acknowledged.
-    pub(super) async fn push(&mut self, stretch: &Stretch<'_>, tally: &mut Tally) -> Result<()> {
+    /// What became known in a stretch, as numbered pushes.
+    pub(super) fn batches(&mut self, stretch: &Stretch<'_>) -> Vec<Batch> {
         let mut batches = Vec::new();
         for hours in stretch.weather.chunks(PUSH_ROWS_MAX) {
-            batches.push((Stream::Weather, rows::weather(hours), hours.len()));
+            batches.push(self.batch(Stream::Weather, rows::weather(hours), hours.len()));
         }
         for flights in stretch.departed.chunks(PUSH_ROWS_MAX) {
-            batches.push((Stream::OriginDepartures, rows::origin_departures(flights), flights.len()));
+            batches.push(self.batch(Stream::OriginDepartures, rows::origin_departures(flights), flights.len()));
         }
         for flights in stretch.landed.chunks(PUSH_ROWS_MAX) {
-            batches.push((Stream::CarrierArrivals, rows::carrier_arrivals(flights), flights.len()));
-            batches.push((Stream::TailArrivals, rows::tail_arrivals(flights), flights.len()));
-            batches.push((Stream::FlightOutcomes, rows::flight_outcomes(flights), flights.len()));
+            batches.push(self.batch(Stream::CarrierArrivals, rows::carrier_arrivals(flights), flights.len()));
+            batches.push(self.batch(Stream::TailArrivals, rows::tail_arrivals(flights), flights.len()));
+            batches.push(self.batch(Stream::FlightOutcomes, rows::flight_outcomes(flights), flights.len()));
         }
-        let pushes: Vec<_> = batches
-            .into_iter()
-            .map(|(stream, table, offered)| {
-                let sequence = self.sequences.entry(stream).or_insert(0);
-                *sequence += 1;
-                let request = v1::PushRequest {
-                    view: stream.view().to_owned(),
-                    rows: Some(table),
-                    producer: format!("demo-{}", stream.view()),
-                    sequence: *sequence,
-                    request_id: Vec::new().into(),
-                };
-                (request, offered)
-            })
-            .collect();
-        let replies = try_join_all(pushes.iter().map(|(request, _)| push(&self.fleet, request))).await?;
-        for ((_, offered), reply) in pushes.iter().zip(&replies) {
-            tally.pushed(*offered, reply);
-        }
-        Ok(())
+        batches
+    }
+
+    fn batch(&mut self, stream: Stream, table: v1::Table, offered: usize) -> Batch {
+        let sequence = self.sequences.entry(stream).or_insert(0);
+        *sequence += 1;
+        let request = v1::PushRequest {
+            view: stream.view().to_owned(),
+            rows: Some(table),
+            producer: format!("demo-{}", stream.view()),
+            sequence: *sequence,
+            request_id: Vec::new().into(),
+        };
+        Batch { request, offered }
+    }
+
+    /// Pushes everything. Returns when it is acknowledged, with the moment.
+    pub(super) async fn push(&self, batches: &[Batch]) -> Result<(Vec<(usize, v1::PushReply)>, Instant)> {
+        let pushes = batches.iter().map(|batch| async {
+            Ok::<_, anyhow::Error>((batch.offered, push(&self.fleet, &batch.request).await?))
+        });
+        let replies = try_join_all(pushes).await?;
+        Ok((replies, Instant::now()))
     }
 
     /// Asks all three models about the flights that were due in a stretch.
-    pub(super) async fn predict(&self, stretch: &Stretch<'_>, tally: &mut Tally) -> Result<()> {
+    async fn predict<'s>(&self, stretch: &Stretch<'s>) -> Result<Vec<Answered<'s>>> {
+        let mut answered = Vec::new();
         for due in stretch.scheduled.chunks(PREDICT_ROWS_MAX) {
             let flights: Vec<&Flight> = due.iter().collect();
             let asked = Model::ALL.map(|model| self.ask(model, &flights));
             for answer in try_join_all(asked).await? {
-                tally.predicted(&flights, answer);
+                answered.push((flights.clone(), answer));
             }
         }
-        Ok(())
+        Ok(answered)
     }
 
     /// Tells the deployment that retrains what became of the flights that have landed.
@@ -104,8 +117,8 @@ impl Replay {
     }
 
     /// Records the labels of a stretch and asks about the flights that were due in it.
-    pub(super) async fn ask_and_label(&self, stretch: &Stretch<'_>, tally: &mut Tally) -> Result<()> {
-        try_join(self.label(stretch), self.predict(stretch, tally)).await.map(|_| ())
+    pub(super) async fn ask_and_label<'s>(&self, stretch: &Stretch<'s>) -> Result<Vec<Answered<'s>>> {
+        try_join(self.label(stretch), self.predict(stretch)).await.map(|((), answered)| answered)
     }
 
     async fn ask(&self, model: Model, flights: &[&Flight]) -> Result<Asked> {

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use covey_proto::v1;
+use futures::future::try_join;
 use tokio::task::JoinHandle;
 
 use super::cluster::{self, DemoCluster};
@@ -14,13 +15,13 @@ use super::progress::Act;
 use super::replay::{self, Replay};
 use super::report::{Events, Report};
 use super::tally::{FIRST_MONTH, Tally};
-use super::timeline::{Timeline, mid_month, month_start};
+use super::timeline::{Stretch, Timeline, mid_month, month_start};
 use super::{recount, rows, trained, training};
 
 /// The stretch of time that is replayed at once before anything is served.
 const HISTORY_STRETCH: i64 = 2 * DAY;
 /// The stretch of time that is replayed at once while the models serve.
-const LIVE_STRETCH: i64 = 3 * HOUR;
+const LIVE_STRETCH: i64 = 6 * HOUR;
 /// How often drift is checked: the monitor's window.
 const DRIFT_EVERY: i64 = 7 * DAY;
 /// When something happens to the cluster.
@@ -97,7 +98,7 @@ impl Story {
             request_id: Vec::new().into(),
         };
         let reply = replay::push(&self.cluster.fleet, &request).await?;
-        self.tally.pushed(year.planes.len(), &reply);
+        self.tally.pushed(vec![(year.planes.len(), reply)]);
         Ok(())
     }
 
@@ -107,7 +108,8 @@ impl Story {
         let act = Act::begin("January to March: history", steps(end - at, HISTORY_STRETCH));
         while at < end {
             at = (at + HISTORY_STRETCH).min(end);
-            replay.push(&timeline.next(at), &mut self.tally).await?;
+            let batches = replay.batches(&timeline.next(at));
+            self.tally.pushed(replay.push(&batches).await?.0);
             act.step();
         }
         act.end(&format!("{} rows", self.tally.accepted));
@@ -126,28 +128,38 @@ impl Story {
         Ok(())
     }
 
-    /// April to December: every flight is predicted while the cluster changes.
+    /// April to December: every flight is predicted while the cluster changes. While the flights of one stretch are
+    /// asked about, the next one becomes known: each question is asked as of its own moment, so it cannot see that.
     async fn live(&mut self, timeline: &mut Timeline<'_>, replay: &mut Replay) -> Result<()> {
         let mut at = month_start(FIRST_MONTH);
         let end = month_start(13);
-        let mut drift_at = at + DRIFT_EVERY;
+        let (mut month, mut drift_at) = (FIRST_MONTH, at + DRIFT_EVERY);
         let act = Act::begin("April to December: live", steps(end - at, LIVE_STRETCH));
-        while at < end || !timeline.is_over() {
+        let mut known = Stretch::empty(at);
+        while at < end || !timeline.is_over() || !known.scheduled.is_empty() {
             let from = at;
             at += LIVE_STRETCH;
-            let stretch = timeline.next(at);
             let killed_at = self.misfortune(from, at, &act).await?;
-            replay.push(&stretch, &mut self.tally).await?;
+            let stretch = timeline.next(at);
+            let batches = replay.batches(&stretch);
+            let ((pushed, acknowledged_at), answered) =
+                try_join(replay.push(&batches), replay.ask_and_label(&known)).await?;
+            self.tally.pushed(pushed);
+            answered.into_iter().for_each(|(flights, asked)| self.tally.predicted(&flights, asked));
             if let Some(killed_at) = killed_at {
-                self.events.failover_ms = killed_at.elapsed().as_secs_f64() * 1e3;
+                self.events.failover_ms = acknowledged_at.duration_since(killed_at).as_secs_f64() * 1e3;
                 act.say(&format!("all groups write again after {:.0} ms", self.events.failover_ms));
             }
-            replay.ask_and_label(&stretch, &mut self.tally).await?;
-            if at >= drift_at {
+            if from >= drift_at {
                 drift_at += DRIFT_EVERY;
                 self.drift(&act).await?;
             }
             self.joined(&act).await?;
+            if month <= 12 && from >= month_start(month + 1) {
+                act.say(&self.tally.month_line(month)?);
+                month += 1;
+            }
+            known = stretch;
             act.step();
         }
         act.end(&format!("{} predictions", self.tally.predictions));

@@ -9,6 +9,7 @@ use covey_ml::metrics;
 use covey_proto::v1;
 
 use super::flights::Flight;
+use super::page::month_name;
 
 /// The first month that is predicted.
 pub(super) const FIRST_MONTH: u32 = 4;
@@ -79,13 +80,15 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// Counts an acknowledged push.
-    pub(super) fn pushed(&mut self, offered: usize, reply: &v1::PushReply) {
-        self.offered += offered as u64;
-        self.accepted += reply.accepted;
-        self.refused += reply.refused.len() as u64;
-        for row in &reply.refused {
-            *self.reasons.entry(row.reason.clone()).or_default() += 1;
+    /// Counts acknowledged pushes: rows offered, and the reply.
+    pub(super) fn pushed(&mut self, replies: Vec<(usize, v1::PushReply)>) {
+        for (offered, reply) in replies {
+            self.offered += offered as u64;
+            self.accepted += reply.accepted;
+            self.refused += reply.refused.len() as u64;
+            for row in reply.refused {
+                *self.reasons.entry(row.reason).or_default() += 1;
+            }
         }
     }
 
@@ -133,6 +136,20 @@ impl Tally {
     /// Log loss by month.
     pub(super) fn log_loss(&self, model: Model) -> Result<BTreeMap<u32, f64>> {
         self.by_month(model, |scored| Ok(metrics::log_loss(&scored.late, &scored.score)?))
+    }
+
+    /// How a month went, in a line.
+    pub(super) fn month_line(&self, month: u32) -> Result<String> {
+        let of = |by: BTreeMap<u32, f64>| by.get(&month).copied().unwrap_or(f64::NAN);
+        let [retrained, frozen, plain] = Model::ALL.map(|model| self.auc(model).map(of));
+        Ok(format!(
+            "{:3}  AUC {:.3}  never retrained {:.3}  without windows {:.3}  p99 {:.1} ms",
+            month_name(month),
+            retrained?,
+            frozen?,
+            plain?,
+            self.latency_ms(Some(month), 0.99)
+        ))
     }
 
     fn by_month(&self, model: Model, measure: impl Fn(&Scored) -> Result<f64>) -> Result<BTreeMap<u32, f64>> {

@@ -25,6 +25,13 @@ pub(super) struct Stretch<'a> {
     pub(super) scheduled: &'a [Flight],
 }
 
+impl Stretch<'_> {
+    /// Nothing known and nothing asked.
+    pub(super) fn empty(until: i64) -> Self {
+        Self { until, weather: &[], departed: Vec::new(), landed: Vec::new(), scheduled: &[] }
+    }
+}
+
 /// Walks through the year.
 pub(super) struct Timeline<'a> {
     year: &'a Year,

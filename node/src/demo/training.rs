@@ -168,7 +168,7 @@ pub(crate) async fn check_drift(fleet: &Fleet) -> Result<Vec<v1::PipelineRun>> {
     }
 }
 
-/// All runs of all pipelines.
+/// All runs, oldest first.
 pub(crate) async fn pipeline_runs(fleet: &Fleet) -> Result<Vec<v1::PipelineRun>> {
     let reply = fleet
         .ask(|connection| async move {
@@ -177,7 +177,9 @@ pub(crate) async fn pipeline_runs(fleet: &Fleet) -> Result<Vec<v1::PipelineRun>>
         })
         .await
         .context("listing pipeline runs")?;
-    Ok(reply.into_inner().runs)
+    let mut runs = reply.into_inner().runs;
+    runs.sort_by_key(|run| run.number);
+    Ok(runs)
 }
 
 /// The verdicts and the alerts on the deployment that retrains.

@@ -20,25 +20,39 @@ pub(super) fn to_log(counts: &ProfileCounts) -> WindowCounts {
     };
     let mut features: Vec<LoggedCounts> = counts.features.iter().map(feature).collect();
     features.push(number_to_log(&counts.prediction));
-    WindowCounts { rows: counts.rows, features }
+    WindowCounts {
+        rows: counts.rows,
+        features,
+    }
 }
 
 /// The counters on the bins of a profile; counters of another profile are refused.
 pub(super) fn from_log(profile: &ReferenceProfile, counts: &WindowCounts) -> Result<ProfileCounts, Failure> {
     let Some((prediction, features)) = counts.features.split_last() else {
-        return Err(misfit(format!("a window of {} rows has no counters", counts.rows)));
+        return Err(misfit(format!(
+            "a window of {} rows has no counters",
+            counts.rows
+        )));
     };
     if features.len() != profile.features.len() {
         let (found, expected) = (features.len(), profile.features.len());
-        return Err(misfit(format!("{found} features are counted, the profile has {expected}")));
+        return Err(misfit(format!(
+            "{found} features are counted, the profile has {expected}"
+        )));
     }
-    let feature = |(profile, counts): (&covey_ml::profile::FeatureProfile, &LoggedCounts)| match &profile.shape {
-        FeatureShape::Numeric(_) => number_from_log(counts).map(FeatureCounts::Numeric),
-        FeatureShape::Categorical(_) => category_from_log(counts).map(FeatureCounts::Categorical),
-    };
+    let feature =
+        |(profile, counts): (&covey_ml::profile::FeatureProfile, &LoggedCounts)| match &profile.shape {
+            FeatureShape::Numeric(_) => number_from_log(counts).map(FeatureCounts::Numeric),
+            FeatureShape::Categorical(_) => category_from_log(counts).map(FeatureCounts::Categorical),
+        };
     Ok(ProfileCounts {
         rows: counts.rows,
-        features: profile.features.iter().zip(features).map(feature).collect::<Result<_, _>>()?,
+        features: profile
+            .features
+            .iter()
+            .zip(features)
+            .map(feature)
+            .collect::<Result<_, _>>()?,
         prediction: number_from_log(prediction)?,
     })
 }
@@ -48,14 +62,21 @@ fn number_to_log(counts: &NumericCounts) -> LoggedCounts {
     bins.push(counts.under);
     bins.extend_from_slice(&counts.bins);
     bins.push(counts.over);
-    LoggedCounts { bins, missing: counts.missing, ..LoggedCounts::default() }
+    LoggedCounts {
+        bins,
+        missing: counts.missing,
+        ..LoggedCounts::default()
+    }
 }
 
 fn number_from_log(counts: &LoggedCounts) -> Result<NumericCounts, Failure> {
     match counts.bins.as_slice() {
-        [under, bins @ .., over] => {
-            Ok(NumericCounts { under: *under, bins: bins.to_vec(), over: *over, missing: counts.missing })
-        }
+        [under, bins @ .., over] => Ok(NumericCounts {
+            under: *under,
+            bins: bins.to_vec(),
+            over: *over,
+            missing: counts.missing,
+        }),
         bins => Err(misfit(format!("a number has {} counters", bins.len()))),
     }
 }
@@ -64,7 +85,12 @@ fn category_to_log(counts: &CategoricalCounts) -> LoggedCounts {
     let mut bins = counts.categories.clone();
     bins.extend([counts.other, counts.new]);
     let named = counts.new_examples.iter().map(|name| (name.clone(), 1)).collect();
-    LoggedCounts { bins, named, missing: counts.missing, other: 0 }
+    LoggedCounts {
+        bins,
+        named,
+        missing: counts.missing,
+        other: 0,
+    }
 }
 
 fn category_from_log(counts: &LoggedCounts) -> Result<CategoricalCounts, Failure> {
@@ -101,8 +127,12 @@ pub(super) mod tests {
 
     /// Rows of which every other one comes from `origin`.
     pub(in crate::drift) fn rows(count: u32, origin: &str) -> Frame {
-        let wind = (0..count).map(|row| if row % 10 == 9 { f64::NAN } else { f64::from(row) }).collect();
-        let origin = (0..count).map(|row| (row % 2 == 0).then(|| origin.to_owned())).collect();
+        let wind = (0..count)
+            .map(|row| if row % 10 == 9 { f64::NAN } else { f64::from(row) })
+            .collect();
+        let origin = (0..count)
+            .map(|row| (row % 2 == 0).then(|| origin.to_owned()))
+            .collect();
         Frame::new(vec![Column::float("wind", wind), Column::text("origin", origin)]).unwrap()
     }
 
@@ -124,7 +154,10 @@ pub(super) mod tests {
     #[test]
     fn adding_up_in_the_log_is_adding_up_on_the_profile() {
         let profile = profile();
-        let (left, right) = (counted(&profile, &rows(10, "EWR")), counted(&profile, &rows(7, "LGA")));
+        let (left, right) = (
+            counted(&profile, &rows(10, "EWR")),
+            counted(&profile, &rows(7, "LGA")),
+        );
         let mut logged = to_log(&left);
         logged.merge(&to_log(&right));
         let mut both = left.clone();

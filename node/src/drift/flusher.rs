@@ -68,7 +68,10 @@ impl Actor for Flusher {
         match message {
             Message::Flush(deployment) => {
                 if let Err(error) = flushing.flush(deployment.as_deref()).await {
-                    tracing::warn!(error = chain(&error), "drift counters not flushed; they are kept and sent again");
+                    tracing::warn!(
+                        error = chain(&error),
+                        "drift counters not flushed; they are kept and sent again"
+                    );
                 }
             }
             Message::FlushAndSay(deployment, reply) => {
@@ -84,26 +87,53 @@ impl Actor for Flusher {
 impl Flushing {
     /// The state of a node that has flushed nothing yet in this life of it.
     pub(super) fn shared(context: Context) -> Arc<Mutex<Self>> {
-        let source = FlushSource { node: context.ledger.node(), incarnation: context.incarnation };
-        Arc::new(Mutex::new(Self { context, source, sequences: BTreeMap::new(), pending: BTreeMap::new() }))
+        let source = FlushSource {
+            node: context.ledger.node(),
+            incarnation: context.incarnation,
+        };
+        Arc::new(Mutex::new(Self {
+            context,
+            source,
+            sequences: BTreeMap::new(),
+            pending: BTreeMap::new(),
+        }))
     }
 
     /// Flushes every deployment that is asked for; the first failure is told after all have had their turn.
     async fn flush(&mut self, asked: Option<&str>) -> Result<u64, Failure> {
         let board = serving::board(&self.context).await?;
         let tallies = board.tallies();
-        let known = tallies.iter().map(|(name, _)| name.clone()).chain(self.pending.keys().cloned());
-        let names: BTreeSet<String> = known.filter(|name| asked.is_none_or(|asked| asked == name)).collect();
+        let known = tallies
+            .iter()
+            .map(|(name, _)| name.clone())
+            .chain(self.pending.keys().cloned());
+        let names: BTreeSet<String> = known
+            .filter(|name| asked.is_none_or(|asked| asked == name))
+            .collect();
         let (mut rows, mut failed) = (0, None);
         for name in names {
             for (_, tally) in tallies.iter().filter(|(served, _)| *served == name) {
                 let lost = tally.take_lost();
                 if lost > 0 {
-                    tracing::error!(deployment = name, lost, "served rows not counted: the counters were full");
-                    self.context.metrics.serving.uncounted.with_label_values(&[&name]).inc_by(lost);
+                    tracing::error!(
+                        deployment = name,
+                        lost,
+                        "served rows not counted: the counters were full"
+                    );
+                    self.context
+                        .metrics
+                        .serving
+                        .uncounted
+                        .with_label_values(&[&name])
+                        .inc_by(lost);
                 }
             }
-            let next = || tallies.iter().filter(|(served, _)| *served == name).find_map(|(_, tally)| tally.take());
+            let next = || {
+                tallies
+                    .iter()
+                    .filter(|(served, _)| *served == name)
+                    .find_map(|(_, tally)| tally.take())
+            };
             match self.flush_one(&name, next).await {
                 Ok(flushed) => rows += flushed,
                 Err(failure) => failed = failed.or(Some(failure)),
@@ -128,7 +158,9 @@ impl Flushing {
 
     /// Sends what is pending; it is pending no more when the log has it or will never take it.
     async fn send(&mut self, name: &str) -> Result<u64, Failure> {
-        let Some((sequence, delta)) = self.pending.get(name) else { return Ok(0) };
+        let Some((sequence, delta)) = self.pending.get(name) else {
+            return Ok(0);
+        };
         let rows = delta.rows;
         let command = Command::FlushDrift {
             deployment: name.to_owned(),
@@ -139,7 +171,10 @@ impl Flushing {
         };
         let caller = Caller::internal("drift").by_deadline(Instant::now() + COMMAND_LIMIT);
         let ledger = &self.context.ledger;
-        match ledger.ask_unique(&caller, ledger.group_of_name(name), command).await {
+        match ledger
+            .ask_unique(&caller, ledger.group_of_name(name), command)
+            .await
+        {
             Ok(_) => {
                 self.pending.remove(name);
                 Ok(rows)
@@ -147,7 +182,12 @@ impl Flushing {
             Err(Failure::Rejected(rejection)) => {
                 self.pending.remove(name);
                 tracing::error!(deployment = name, rows, %rejection, "drift counters refused; they are lost");
-                self.context.metrics.serving.uncounted.with_label_values(&[name]).inc_by(rows);
+                self.context
+                    .metrics
+                    .serving
+                    .uncounted
+                    .with_label_values(&[name])
+                    .inc_by(rows);
                 Ok(0)
             }
             Err(failure) => Err(failure),

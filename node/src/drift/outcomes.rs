@@ -34,8 +34,15 @@ pub(crate) async fn record_labels(
     let (mut all_joined, mut all_unmatched) = (0, 0);
     for (part, labels) in (0_u32..).zip(labels.chunks(LABELS_MAX)) {
         let (deployment, labels) = (deployment.to_owned(), labels.to_vec());
-        let command = Command::RecordLabels { deployment, window_micros, labels };
-        let answered = context.ledger.ask(caller, group, RequestId::Unique(request_id, part), command).await?;
+        let command = Command::RecordLabels {
+            deployment,
+            window_micros,
+            labels,
+        };
+        let answered = context
+            .ledger
+            .ask(caller, group, RequestId::Unique(request_id, part), command)
+            .await?;
         let Answer::Labels { joined, unmatched } = answered.answer else {
             let found = format!("unexpected answer {:?}", answered.answer);
             return Err(Failure::internal("recording labels", found));
@@ -59,13 +66,25 @@ pub(crate) async fn performance(
     loop {
         let page = context
             .ledger
-            .scan(caller, group, from.clone(), same_deployment, PAGE, Consistency::Linearizable)
+            .scan(
+                caller,
+                group,
+                from.clone(),
+                same_deployment,
+                PAGE,
+                Consistency::Linearizable,
+            )
             .await?;
         read += page.len();
         let is_last = page.len() < PAGE;
         for (key, record) in page {
-            let (Key::Outcome(name, start, id), Record::Outcome(outcome)) = (key, record) else { continue };
-            windows.entry((start, outcome.version)).or_default().push(&outcome);
+            let (Key::Outcome(name, start, id), Record::Outcome(outcome)) = (key, record) else {
+                continue;
+            };
+            windows
+                .entry((start, outcome.version))
+                .or_default()
+                .push(&outcome);
             // The next page begins right after the last key of this one.
             from = Key::Outcome(name, start, id + "\0");
         }
@@ -73,7 +92,12 @@ pub(crate) async fn performance(
             break;
         }
     }
-    let measured = move || windows.into_iter().map(|(window, rows)| rows.measure(window)).collect();
+    let measured = move || {
+        windows
+            .into_iter()
+            .map(|(window, rows)| rows.measure(window))
+            .collect()
+    };
     Ok(context.compute.run(measured).await)
 }
 
@@ -94,7 +118,9 @@ impl Rows {
         // With one class only there is no curve, and a score that is no probability has no loss.
         let auc = metrics::auc(&self.labels, &self.scores).unwrap_or(f64::NAN);
         let are_probabilities = self.scores.iter().all(|score| (0.0..=1.0).contains(score));
-        let log_loss = metrics::log_loss(&self.labels, &self.scores).ok().filter(|_| are_probabilities);
+        let log_loss = metrics::log_loss(&self.labels, &self.scores)
+            .ok()
+            .filter(|_| are_probabilities);
         v1::Performance {
             window_start_micros: start.micros(),
             version,
@@ -112,7 +138,11 @@ mod tests {
     fn rows(outcomes: &[(f64, f64)]) -> Rows {
         let mut rows = Rows::default();
         for (score, label) in outcomes {
-            rows.push(&Outcome { version: 1, score: *score, label: *label });
+            rows.push(&Outcome {
+                version: 1,
+                score: *score,
+                label: *label,
+            });
         }
         rows
     }
@@ -121,7 +151,10 @@ mod tests {
     fn quality_is_exact_and_not_a_number_where_it_is_not_defined() {
         let window = (Timestamp::from_micros(7), 2);
         let good = rows(&[(0.1, 0.0), (0.4, 0.0), (0.35, 1.0), (0.8, 1.0)]).measure(window);
-        assert_eq!((good.auc, good.labels, good.version, good.window_start_micros), (0.75, 4, 2, 7));
+        assert_eq!(
+            (good.auc, good.labels, good.version, good.window_start_micros),
+            (0.75, 4, 2, 7)
+        );
         assert!((good.log_loss - 0.472_287_9).abs() < 1e-6, "{}", good.log_loss);
         assert!(rows(&[(0.1, 1.0), (0.2, 1.0)]).measure(window).auc.is_nan());
         assert!(rows(&[(17.0, 1.0)]).measure(window).log_loss.is_nan());

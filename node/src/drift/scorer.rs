@@ -68,9 +68,17 @@ impl Actor for Scorer {
     type State = Scoring;
     type Arguments = Context;
 
-    async fn pre_start(&self, myself: ActorRef<Message>, context: Context) -> Result<Scoring, ActorProcessingErr> {
+    async fn pre_start(
+        &self,
+        myself: ActorRef<Message>,
+        context: Context,
+    ) -> Result<Scoring, ActorProcessingErr> {
         myself.send_interval(LOOK_EVERY, || Message::Look);
-        Ok(Scoring { context, watched: BTreeMap::new(), profiles: BTreeMap::new() })
+        Ok(Scoring {
+            context,
+            watched: BTreeMap::new(),
+            profiles: BTreeMap::new(),
+        })
     }
 
     async fn handle(
@@ -112,7 +120,11 @@ impl Scoring {
                 continue;
             }
             if let Err(error) = self.look_at(name).await {
-                tracing::warn!(deployment = name, error = chain(&error), "drift not scored; it is tried again");
+                tracing::warn!(
+                    deployment = name,
+                    error = chain(&error),
+                    "drift not scored; it is tried again"
+                );
             }
         }
     }
@@ -120,7 +132,11 @@ impl Scoring {
     async fn look_at(&mut self, name: &str) -> Result<(), Failure> {
         let flushed = self.flushed(name).await?;
         let now = Instant::now();
-        let fresh = || Watched { flushed: Vec::new(), since: now, open: true };
+        let fresh = || Watched {
+            flushed: Vec::new(),
+            since: now,
+            open: true,
+        };
         let watched = self.watched.entry(name.to_owned()).or_insert_with(fresh);
         let changed = watched.flushed != flushed;
         if changed {
@@ -134,7 +150,8 @@ impl Scoring {
             // Even if scoring fails now, the next attempt waits for a while.
             watched.since = now;
         }
-        self.score(name, if quiet { Due::Quiet } else { Due::Ended }).await?;
+        self.score(name, if quiet { Due::Quiet } else { Due::Ended })
+            .await?;
         if let Some(watched) = self.watched.get_mut(name).filter(|_| quiet) {
             watched.open = false;
         }
@@ -142,7 +159,10 @@ impl Scoring {
     }
 
     async fn flushed(&self, name: &str) -> Result<Vec<(FlushSource, u64)>, Failure> {
-        let oldest = FlushSource { node: covey_state::NodeId::new(0), incarnation: 0 };
+        let oldest = FlushSource {
+            node: covey_state::NodeId::new(0),
+            incarnation: 0,
+        };
         let found = self.scan(name, Key::DriftFlush(name.to_owned(), oldest)).await?;
         let flush = |(key, record)| match (key, record) {
             (Key::DriftFlush(_, source), Record::Number(sequence)) => Some((source, sequence)),
@@ -152,9 +172,13 @@ impl Scoring {
     }
 
     async fn windows(&self, name: &str) -> Result<Vec<Window>, Failure> {
-        let found = self.scan(name, Key::DriftWindow(name.to_owned(), 0, Timestamp::MIN)).await?;
+        let found = self
+            .scan(name, Key::DriftWindow(name.to_owned(), 0, Timestamp::MIN))
+            .await?;
         let window = |(key, record)| match (key, record) {
-            (Key::DriftWindow(_, version, start), Record::DriftWindow(window)) => Some((version, start, window)),
+            (Key::DriftWindow(_, version, start), Record::DriftWindow(window)) => {
+                Some((version, start, window))
+            }
             _ => None,
         };
         Ok(found.into_iter().filter_map(window).collect())
@@ -163,17 +187,30 @@ impl Scoring {
     async fn scan(&self, name: &str, from: Key) -> Result<Vec<(Key, Record)>, Failure> {
         let (caller, group) = (Caller::internal("drift"), self.context.ledger.group_of_name(name));
         // The leader's own state has every verdict that this actor has written.
-        self.context.ledger.scan(&caller, group, from, super::same_deployment, SCAN_MAX, Consistency::Local).await
+        self.context
+            .ledger
+            .scan(
+                &caller,
+                group,
+                from,
+                super::same_deployment,
+                SCAN_MAX,
+                Consistency::Local,
+            )
+            .await
     }
 
     async fn score(&mut self, name: &str, due: Due) -> Result<usize, Failure> {
         let catalog = self.context.catalog.current();
-        let Some(record) = catalog.deployments.get(name) else { return Ok(0) };
+        let Some(record) = catalog.deployments.get(name) else {
+            return Ok(0);
+        };
         let monitor = monitor_of(&catalog, name);
         let mut scored = 0;
         for (version, start, window) in due_windows(self.windows(name).await?, due, monitor) {
             if let Some(profile) = self.profile(&record.spec.model, version).await? {
-                self.judge(name, monitor, (version, start, window), &profile).await?;
+                self.judge(name, monitor, (version, start, window), &profile)
+                    .await?;
                 scored += 1;
             }
         }
@@ -189,7 +226,11 @@ impl Scoring {
     ) -> Result<(), Failure> {
         let counts = counts::from_log(profile, &window.counts)?;
         let (thresholds, shared) = (verdict::thresholds(monitor), Arc::clone(profile));
-        let scored = self.context.compute.run(move || covey_ml::score(&shared, &counts, &thresholds)).await;
+        let scored = self
+            .context
+            .compute
+            .run(move || covey_ml::score(&shared, &counts, &thresholds))
+            .await;
         let scored = scored.map_err(|error| Failure::internal("scoring a drift window", error))?;
         let alert = monitor.and_then(|monitor| verdict::alert(monitor, (version, start), &scored));
         if let (Some(monitor), Some(alert)) = (monitor, &alert) {
@@ -203,21 +244,35 @@ impl Scoring {
             alert,
         };
         let ledger = &self.context.ledger;
-        ledger.ask_unique(&Caller::internal("drift"), ledger.group_of_name(name), command).await.map(|_| ())
+        ledger
+            .ask_unique(&Caller::internal("drift"), ledger.group_of_name(name), command)
+            .await
+            .map(|_| ())
     }
 
     /// Starts the monitor's pipeline, as of the end of the window; one that is running or cooling down stays as it is.
     async fn raise(&self, name: &str, monitor: &Monitor, alert: &Alert) -> Result<(), Failure> {
         tracing::warn!(deployment = name, monitor = monitor.name, features = ?alert.features, "drift alert");
-        let Some(pipeline) = &monitor.pipeline else { return Ok(()) };
+        let Some(pipeline) = &monitor.pipeline else {
+            return Ok(());
+        };
         let as_of = alert.window.plus_micros(monitor.window_micros);
-        let identity = format!("alert {}/{}/{}", monitor.name, alert.version, alert.window.micros());
+        let identity = format!(
+            "alert {}/{}/{}",
+            monitor.name,
+            alert.version,
+            alert.window.micros()
+        );
         let caller = pipelines::deterministic_caller(&identity, "drift");
         let trigger = format!("drift of deployment {name}, version {}", alert.version);
         match pipelines::start(&self.context, &caller, pipeline, as_of, trigger).await {
             Ok(run) => tracing::info!(pipeline, run = run.number, "pipeline started by drift"),
-            Err(Failure::Rejected(rejection)) => tracing::debug!(pipeline, %rejection, "pipeline not started"),
-            Err(Failure::NotFound { .. }) => tracing::warn!(pipeline, "the monitor's pipeline does not exist"),
+            Err(Failure::Rejected(rejection)) => {
+                tracing::debug!(pipeline, %rejection, "pipeline not started")
+            }
+            Err(Failure::NotFound { .. }) => {
+                tracing::warn!(pipeline, "the monitor's pipeline does not exist")
+            }
             Err(failure) => return Err(failure),
         }
         Ok(())
@@ -229,7 +284,9 @@ impl Scoring {
             return Ok(Some(Arc::clone(profile)));
         }
         let found = registry::version(&self.context, &Caller::internal("drift"), model, version).await?;
-        let Some(profile) = serving::load_profile(&self.context, &found).await? else { return Ok(None) };
+        let Some(profile) = serving::load_profile(&self.context, &found).await? else {
+            return Ok(None);
+        };
         if self.profiles.len() >= PROFILES_MAX {
             self.profiles.clear();
         }
@@ -249,7 +306,10 @@ fn due_windows(windows: Vec<Window>, due: Due, monitor: Option<&Monitor>) -> Vec
         Due::Ended => Some(start) < newest,
     };
     let changed = |window: &DriftWindow| window.scored_rows != window.counts.rows;
-    windows.into_iter().filter(|(_, start, window)| changed(window) && is_due(*start, window)).collect()
+    windows
+        .into_iter()
+        .filter(|(_, start, window)| changed(window) && is_due(*start, window))
+        .collect()
 }
 
 #[cfg(test)]
@@ -259,15 +319,32 @@ mod tests {
     use super::*;
 
     fn window(start: i64, rows: u64, scored_rows: u64) -> Window {
-        let counts = WindowCounts { rows, ..WindowCounts::default() };
-        (1, Timestamp::from_micros(start), DriftWindow { counts, scored_rows })
+        let counts = WindowCounts {
+            rows,
+            ..WindowCounts::default()
+        };
+        (
+            1,
+            Timestamp::from_micros(start),
+            DriftWindow { counts, scored_rows },
+        )
     }
 
     #[test]
     fn a_window_is_due_when_it_has_ended_or_has_rows_enough_or_somebody_asks() {
-        let windows = || vec![window(0, 9, 9), window(10, 9, 8), window(20, 600, 0), window(20, 5, 0)];
+        let windows = || {
+            vec![
+                window(0, 9, 9),
+                window(10, 9, 8),
+                window(20, 600, 0),
+                window(20, 5, 0),
+            ]
+        };
         let rows = |due| -> Vec<u64> {
-            due_windows(windows(), due, None).into_iter().map(|(_, _, window)| window.counts.rows).collect()
+            due_windows(windows(), due, None)
+                .into_iter()
+                .map(|(_, _, window)| window.counts.rows)
+                .collect()
         };
         assert_eq!(rows(Due::Ended), [9]);
         assert_eq!(rows(Due::Quiet), [9, 600]);

@@ -72,7 +72,8 @@ impl Tally {
             held.count(served, profile);
         }
         held.log(served);
-        let full = held.predictions.len() >= PREDICTIONS_PER_FLUSH_MAX || held.windows.len() >= WINDOWS_PER_FLUSH_MAX;
+        let full = held.predictions.len() >= PREDICTIONS_PER_FLUSH_MAX
+            || held.windows.len() >= WINDOWS_PER_FLUSH_MAX;
         full && !self.is_full.swap(true, Ordering::Relaxed)
     }
 
@@ -82,7 +83,9 @@ impl Tally {
         self.is_full.store(false, Ordering::Relaxed);
         let mut delta = Delta::default();
         while delta.windows.len() < WINDOWS_PER_FLUSH_MAX {
-            let Some(((version, start), counts)) = held.windows.pop_first() else { break };
+            let Some(((version, start), counts)) = held.windows.pop_first() else {
+                break;
+            };
             delta.rows += counts.rows;
             delta.windows.push((version, start, counts::to_log(&counts)));
         }
@@ -112,31 +115,49 @@ impl Held {
     fn count(&mut self, served: &Served<'_>, profile: &ReferenceProfile) {
         let start = |row: usize| at(served, row).floor_to(served.window_micros);
         let rows = served.inputs.rows();
-        let mut starts: Vec<Timestamp> = (0..if served.at.len() == 1 { rows.min(1) } else { rows }).map(start).collect();
+        let mut starts: Vec<Timestamp> = (0..if served.at.len() == 1 { rows.min(1) } else { rows })
+            .map(start)
+            .collect();
         let each = starts.clone();
         starts.sort_unstable();
         starts.dedup();
         for window in &starts {
             if starts.len() == 1 {
-                self.add((served.version, *window), profile, (served.inputs, served.predictions));
+                self.add(
+                    (served.version, *window),
+                    profile,
+                    (served.inputs, served.predictions),
+                );
                 continue;
             }
             let kept: Vec<bool> = each.iter().map(|start| start == window).collect();
             let predictions = served.predictions.iter().zip(&kept).filter(|(_, kept)| **kept);
             let predictions: Vec<f64> = predictions.map(|(prediction, _)| *prediction).collect();
             match served.inputs.keep(&kept) {
-                Ok(inputs) => self.add((served.version, *window), profile, (inputs.as_ref(), &predictions)),
+                Ok(inputs) => self.add(
+                    (served.version, *window),
+                    profile,
+                    (inputs.as_ref(), &predictions),
+                ),
                 Err(error) => tracing::error!(%error, "served rows not counted"),
             }
         }
     }
 
-    fn add(&mut self, window: (u64, Timestamp), profile: &ReferenceProfile, (inputs, predictions): (&Frame, &[f64])) {
+    fn add(
+        &mut self,
+        window: (u64, Timestamp),
+        profile: &ReferenceProfile,
+        (inputs, predictions): (&Frame, &[f64]),
+    ) {
         if self.windows.len() >= WINDOWS_HELD_MAX && !self.windows.contains_key(&window) {
             self.lost += inputs.rows() as u64;
             return;
         }
-        let counts = self.windows.entry(window).or_insert_with(|| ProfileCounts::zero(profile));
+        let counts = self
+            .windows
+            .entry(window)
+            .or_insert_with(|| ProfileCounts::zero(profile));
         if let Err(error) = counts.observe(profile, inputs, predictions) {
             tracing::error!(%error, "served rows do not fit the profile of their version");
             self.lost += inputs.rows() as u64;
@@ -153,7 +174,12 @@ impl Held {
                 continue;
             }
             let (id, version, score) = (id.clone(), served.version, *score);
-            self.predictions.push(LoggedPrediction { id, version, score, at: at(served, row) });
+            self.predictions.push(LoggedPrediction {
+                id,
+                version,
+                score,
+                at: at(served, row),
+            });
         }
     }
 }
@@ -196,8 +222,11 @@ mod tests {
         counted(&tally, &[at(1), at(2), at(1), at(3)], &[]);
         counted(&tally, &[at(2)], &[]);
         let delta = tally.take().unwrap();
-        let found: Vec<(i64, u64)> =
-            delta.windows.iter().map(|(_, start, counts)| (start.micros() / HOUR, counts.rows)).collect();
+        let found: Vec<(i64, u64)> = delta
+            .windows
+            .iter()
+            .map(|(_, start, counts)| (start.micros() / HOUR, counts.rows))
+            .collect();
         assert_eq!(found, [(1, 2), (2, 5), (3, 1)]);
         assert_eq!(delta.rows, 8);
         assert!(tally.is_empty() && tally.take().is_none());
@@ -209,7 +238,10 @@ mod tests {
         let ids = ["a", "", "c", "d"].map(str::to_owned);
         counted(&tally, &[at(1)], &ids);
         let logged = tally.take().unwrap().predictions;
-        let logged: Vec<(&str, f64)> = logged.iter().map(|logged| (logged.id.as_str(), logged.score)).collect();
+        let logged: Vec<(&str, f64)> = logged
+            .iter()
+            .map(|logged| (logged.id.as_str(), logged.score))
+            .collect();
         assert_eq!(logged, [("a", 0.1), ("c", 0.3), ("d", 0.4)]);
     }
 }

@@ -6,7 +6,9 @@ use covey_state::monitor::{Alert, DriftReport, FeatureScore, Monitor};
 
 /// The thresholds that a monitor declares; without a monitor those of the field.
 pub(super) fn thresholds(monitor: Option<&Monitor>) -> Thresholds {
-    let Some(monitor) = monitor else { return Thresholds::default() };
+    let Some(monitor) = monitor else {
+        return Thresholds::default();
+    };
     Thresholds {
         psi: Some(monitor.psi_threshold),
         jensen_shannon: Some(monitor.js_threshold),
@@ -39,7 +41,11 @@ pub(super) fn report(scored: &Scored) -> DriftReport {
 }
 
 /// The alert that a monitor raises on a verdict, if it does: the drifted features, worst first.
-pub(super) fn alert(monitor: &Monitor, (version, window): (u64, Timestamp), scored: &Scored) -> Option<Alert> {
+pub(super) fn alert(
+    monitor: &Monitor,
+    (version, window): (u64, Timestamp),
+    scored: &Scored,
+) -> Option<Alert> {
     if scored.verdict != Verdict::Drifted {
         return None;
     }
@@ -47,7 +53,13 @@ pub(super) fn alert(monitor: &Monitor, (version, window): (u64, Timestamp), scor
     let mut drifted: Vec<_> = all.filter(|drift| drift.drifted).collect();
     drifted.sort_by(|left, right| right.psi.total_cmp(&left.psi));
     let features = drifted.into_iter().map(|drift| drift.feature.clone()).collect();
-    Some(Alert { monitor: monitor.name.clone(), version, window, features, at: Timestamp::default() })
+    Some(Alert {
+        monitor: monitor.name.clone(),
+        version,
+        window,
+        features,
+        at: Timestamp::default(),
+    })
 }
 
 #[cfg(test)]
@@ -74,7 +86,9 @@ mod tests {
     fn scored(count: u32, origin: &str) -> Scored {
         let profile = profile();
         let mut counts = ProfileCounts::zero(&profile);
-        counts.observe(&profile, &rows(count, origin), &vec![0.5; count as usize]).unwrap();
+        counts
+            .observe(&profile, &rows(count, origin), &vec![0.5; count as usize])
+            .unwrap();
         score(&profile, &counts, &thresholds(Some(&monitor()))).unwrap()
     }
 

@@ -123,14 +123,6 @@ impl ServicePlan {
         Ok(())
     }
 
-    /// The schema version of each view that is read.
-    pub(crate) fn view_versions(&self) -> BTreeMap<String, u32> {
-        self.views
-            .iter()
-            .map(|plan| (plan.view.definition.name.clone(), plan.view.schema_version))
-            .collect()
-    }
-
     /// The names of all columns that a caller has to give: join keys, then request features, each once.
     pub(crate) fn inputs(&self) -> Vec<&str> {
         let join_keys = self

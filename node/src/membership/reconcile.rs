@@ -69,9 +69,12 @@ impl Membership {
         if steps.is_empty() {
             return;
         }
-        let Ok(slot) = Arc::clone(slots).try_acquire_owned() else {
+        // Handing over moves no data; it may wait for a node that is down, and must not keep others from moving.
+        let moves_data = !matches!(steps.as_slice(), [Step::HandOver(_)]);
+        let slot = moves_data.then(|| Arc::clone(slots).try_acquire_owned());
+        if matches!(slot, Some(Err(_))) {
             return;
-        };
+        }
         if !self
             .changing
             .lock()

@@ -40,10 +40,20 @@ impl Actor for Driver {
 
     async fn pre_start(&self, myself: ActorRef<Look>, context: Context) -> Result<State, ActorProcessingErr> {
         myself.send_interval(LOOK_EVERY, || Look);
-        Ok(State { context, looks: 0, seen: BTreeMap::new(), runners: BTreeMap::new() })
+        Ok(State {
+            context,
+            looks: 0,
+            seen: BTreeMap::new(),
+            runners: BTreeMap::new(),
+        })
     }
 
-    async fn handle(&self, myself: ActorRef<Look>, _look: Look, state: &mut State) -> Result<(), ActorProcessingErr> {
+    async fn handle(
+        &self,
+        myself: ActorRef<Look>,
+        _look: Look,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
         if state.context.catalog.current().pipelines.is_empty() {
             return Ok(());
         }
@@ -88,7 +98,9 @@ impl State {
                 self.seen.remove(&group);
                 continue;
             }
-            let Some(applied) = ledger.applied(group).map(|applied| *applied.borrow()) else { continue };
+            let Some(applied) = ledger.applied(group).map(|applied| *applied.borrow()) else {
+                continue;
+            };
             if self.seen.insert(group, applied) != Some(applied) {
                 moved.push(group);
             }
@@ -99,7 +111,11 @@ impl State {
     async fn open(&self, group: GroupId) -> Vec<(String, u64)> {
         let caller = Caller::internal("pipeline driver");
         let from = Key::PipelineRun(String::new(), 0);
-        let runs = self.context.ledger.scan(&caller, group, from, same_kind, SCAN_MAX, Consistency::Local).await;
+        let runs = self
+            .context
+            .ledger
+            .scan(&caller, group, from, same_kind, SCAN_MAX, Consistency::Local)
+            .await;
         let open = |(_, record)| match record {
             Record::PipelineRun(run) if !run.stage.is_final() => Some((run.pipeline.name, run.number)),
             _ => None,
@@ -111,7 +127,11 @@ impl State {
         if self.runners.contains_key(&run) {
             return;
         }
-        let running = Running { context: self.context.clone(), pipeline: run.0.clone(), number: run.1 };
+        let running = Running {
+            context: self.context.clone(),
+            pipeline: run.0.clone(),
+            number: run.1,
+        };
         match Actor::spawn_linked(None, Runner, running, myself.get_cell()).await {
             Ok((runner, _)) => {
                 self.runners.insert(run, runner);

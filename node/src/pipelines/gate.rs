@@ -21,15 +21,31 @@ pub(super) fn decide(
 ) -> Result<Outcome, Failure> {
     let metric = pipeline.gate_metric.as_str();
     let measured = |metrics: &BTreeMap<String, f64>| {
-        let reason = || format!("`{metric}` is not defined on the hold-out set; does it have rows of both classes?");
-        metrics.get(metric).copied().ok_or_else(|| Failure::invalid("gate_metric", reason()))
+        let reason =
+            || format!("`{metric}` is not defined on the hold-out set; does it have rows of both classes?");
+        metrics
+            .get(metric)
+            .copied()
+            .ok_or_else(|| Failure::invalid("gate_metric", reason()))
     };
     let candidate = measured(candidate)?;
-    let Some(champion) = champion else { return Ok(Outcome { promote: true, evidence: (candidate, 0.0) }) };
+    let Some(champion) = champion else {
+        return Ok(Outcome {
+            promote: true,
+            evidence: (candidate, 0.0),
+        });
+    };
     let champion = measured(champion)?;
     // A loss is better when it is smaller.
-    let better_by = if metric == "log_loss" { champion - candidate } else { candidate - champion };
-    Ok(Outcome { promote: better_by >= pipeline.gate_margin, evidence: (candidate, champion) })
+    let better_by = if metric == "log_loss" {
+        champion - candidate
+    } else {
+        candidate - champion
+    };
+    Ok(Outcome {
+        promote: better_by >= pipeline.gate_margin,
+        evidence: (candidate, champion),
+    })
 }
 
 #[cfg(test)]
@@ -61,7 +77,9 @@ pub(super) mod tests {
 
     fn promotes(metric: &str, margin: f64, candidate: (f64, f64), champion: (f64, f64)) -> bool {
         let [candidate, champion] = [candidate, champion].map(|(auc, loss)| metrics(auc, loss));
-        decide(&pipeline(metric, margin), &candidate, Some(&champion)).unwrap().promote
+        decide(&pipeline(metric, margin), &candidate, Some(&champion))
+            .unwrap()
+            .promote
     }
 
     #[test]
@@ -80,7 +98,13 @@ pub(super) mod tests {
     #[test]
     fn the_first_candidate_wins_and_an_undefined_metric_is_an_error() {
         let first = decide(&pipeline("auc", 0.5), &metrics(0.6, 0.6), None).unwrap();
-        assert_eq!(first, Outcome { promote: true, evidence: (0.6, 0.0) });
+        assert_eq!(
+            first,
+            Outcome {
+                promote: true,
+                evidence: (0.6, 0.0)
+            }
+        );
         assert!(decide(&pipeline("auc", 0.5), &BTreeMap::new(), None).is_err());
     }
 }

@@ -47,12 +47,21 @@ impl Actor for Runner {
     type State = Running;
     type Arguments = Running;
 
-    async fn pre_start(&self, myself: ActorRef<GoOn>, running: Running) -> Result<Running, ActorProcessingErr> {
+    async fn pre_start(
+        &self,
+        myself: ActorRef<GoOn>,
+        running: Running,
+    ) -> Result<Running, ActorProcessingErr> {
         cast!(myself, GoOn)?;
         Ok(running)
     }
 
-    async fn handle(&self, myself: ActorRef<GoOn>, _go_on: GoOn, running: &mut Running) -> Result<(), ActorProcessingErr> {
+    async fn handle(
+        &self,
+        myself: ActorRef<GoOn>,
+        _go_on: GoOn,
+        running: &mut Running,
+    ) -> Result<(), ActorProcessingErr> {
         match running.go_on().await {
             Ok(true) => {
                 myself.send_after(JOB_LOOK_EVERY, || GoOn);
@@ -60,7 +69,12 @@ impl Actor for Runner {
             Ok(false) => myself.stop(None),
             Err(error) => {
                 let (pipeline, run) = (&running.pipeline, running.number);
-                tracing::warn!(pipeline, run, error = chain(&error), "pipeline run interrupted; it is taken up again");
+                tracing::warn!(
+                    pipeline,
+                    run,
+                    error = chain(&error),
+                    "pipeline run interrupted; it is taken up again"
+                );
                 myself.stop(None);
             }
         }
@@ -72,7 +86,13 @@ impl Running {
     /// Does what the stage asks for. False when the run is over or belongs to another node.
     async fn go_on(&self) -> Result<bool, Failure> {
         let ledger = &self.context.ledger;
-        let run = super::run(&self.context, &Caller::internal("pipeline"), &self.pipeline, self.number).await?;
+        let run = super::run(
+            &self.context,
+            &Caller::internal("pipeline"),
+            &self.pipeline,
+            self.number,
+        )
+        .await?;
         if run.stage.is_final() || !ledger.leads(ledger.group_of_name(&self.pipeline)) {
             return Ok(false);
         }
@@ -86,7 +106,12 @@ impl Running {
                 Stage::Failed { reason }
             }
         };
-        tracing::info!(pipeline = self.pipeline, run = self.number, ?stage, "pipeline run moves on");
+        tracing::info!(
+            pipeline = self.pipeline,
+            run = self.number,
+            ?stage,
+            "pipeline run moves on"
+        );
         self.enter(&run, stage).await
     }
 
@@ -94,7 +119,10 @@ impl Running {
         match &run.stage {
             Stage::Dataset => self.build(run).await,
             Stage::Training { job, .. } => self.train(run, job).await,
-            Stage::Gate { dataset_version, candidate } => self.gate(run, *dataset_version, *candidate).await,
+            Stage::Gate {
+                dataset_version,
+                candidate,
+            } => self.gate(run, *dataset_version, *candidate).await,
             Stage::Promoted { .. } | Stage::Kept { .. } | Stage::Failed { .. } => Ok(Step::Wait),
         }
     }
@@ -117,7 +145,10 @@ impl Running {
             alias: None,
         };
         training::submit(&self.context, &self.caller(run, "job"), &job, spec).await?;
-        Ok(Step::Enter(Stage::Training { dataset_version: dataset.version, job }))
+        Ok(Step::Enter(Stage::Training {
+            dataset_version: dataset.version,
+            job,
+        }))
     }
 
     /// Waits for the job and builds what its result is measured on.
@@ -126,13 +157,18 @@ impl Running {
         let candidate = match state {
             JobState::Pending | JobState::Running => return Ok(Step::Wait),
             JobState::Succeeded { version } => version,
-            JobState::Failed { reason } => return Err(Failure::invalid("job", format!("`{job}` failed: {reason}"))),
+            JobState::Failed { reason } => {
+                return Err(Failure::invalid("job", format!("`{job}` failed: {reason}")));
+            }
             JobState::Cancelled => return Err(Failure::invalid("job", format!("`{job}` was cancelled"))),
         };
         let caller = self.caller(run, "hold-out set");
         let sets = self.sets(run, &caller).await?;
         let holdout = features::dataset::build(&self.context, &caller, sets.holdout, |_, _| {}).await?;
-        Ok(Step::Enter(Stage::Gate { dataset_version: holdout.version, candidate }))
+        Ok(Step::Enter(Stage::Gate {
+            dataset_version: holdout.version,
+            candidate,
+        }))
     }
 
     /// Measures candidate and champion on the hold-out set, and moves the alias if the candidate wins.
@@ -153,25 +189,46 @@ impl Running {
         };
         let outcome = gate::decide(pipeline, &of_candidate, of_champion.as_ref())?;
         if !outcome.promote {
-            return Ok(Step::Enter(Stage::Kept { candidate, evidence: outcome.evidence }));
+            return Ok(Step::Enter(Stage::Kept {
+                candidate,
+                evidence: outcome.evidence,
+            }));
         }
         let change = AliasChange {
             model: pipeline.model.clone(),
             alias: pipeline.alias.clone(),
             version: Some(candidate),
             expected: Some(champion),
-            reason: format!("run {} of pipeline {}: {}", run.number, pipeline.name, run.trigger),
+            reason: format!(
+                "run {} of pipeline {}: {}",
+                run.number, pipeline.name, run.trigger
+            ),
         };
         registry::set_alias_as(&self.context, &caller, caller.request_part(0), change).await?;
-        Ok(Step::Enter(Stage::Promoted { candidate, champion, evidence: outcome.evidence }))
+        Ok(Step::Enter(Stage::Promoted {
+            candidate,
+            champion,
+            evidence: outcome.evidence,
+        }))
     }
 
     /// The version that the candidate is compared with. If an earlier attempt has moved the alias already, the one before.
-    async fn champion(&self, caller: &Caller, run: &PipelineRun, candidate: u64) -> Result<Option<u64>, Failure> {
+    async fn champion(
+        &self,
+        caller: &Caller,
+        run: &PipelineRun,
+        candidate: u64,
+    ) -> Result<Option<u64>, Failure> {
         let (model, alias) = (&run.pipeline.model, &run.pipeline.alias);
         let history = registry::alias_history(&self.context, caller, model, alias).await?;
-        let Some(last) = history.last() else { return Ok(None) };
-        Ok(if last.version == Some(candidate) { last.previous } else { last.version })
+        let Some(last) = history.last() else {
+            return Ok(None);
+        };
+        Ok(if last.version == Some(candidate) {
+            last.previous
+        } else {
+            last.version
+        })
     }
 
     /// The sets of the run, made like the newest version of the dataset from before the run.
@@ -184,9 +241,17 @@ impl Running {
         let goes_on = !stage.is_final();
         let (name, number, from) = (self.pipeline.clone(), self.number, run.stage.rank());
         let ledger = &self.context.ledger;
-        let command = Command::AdvancePipeline { name, number, from, stage };
+        let command = Command::AdvancePipeline {
+            name,
+            number,
+            from,
+            stage,
+        };
         let caller = Caller::internal("pipeline");
-        match ledger.ask_unique(&caller, ledger.group_of_name(&self.pipeline), command).await {
+        match ledger
+            .ask_unique(&caller, ledger.group_of_name(&self.pipeline), command)
+            .await
+        {
             Ok(_) => Ok(goes_on),
             // Another node has moved the run on.
             Err(Failure::Rejected(Rejection::Conflict { .. } | Rejection::WrongState { .. })) => Ok(false),
@@ -196,7 +261,10 @@ impl Running {
 
     /// The caller of one part of a run, the same on every node and every time.
     fn caller(&self, run: &PipelineRun, part: &str) -> Caller {
-        deterministic_caller(&format!("pipeline {} run {} {part}", run.pipeline.name, run.number), "pipeline")
+        deterministic_caller(
+            &format!("pipeline {} run {} {part}", run.pipeline.name, run.number),
+            "pipeline",
+        )
     }
 }
 

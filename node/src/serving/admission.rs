@@ -21,8 +21,12 @@ impl Admission {
     /// A permit, unless `limit` are out already.
     pub(super) fn enter(&self, limit: u32) -> Option<Permit> {
         let one_more = |waiting: u32| (waiting < limit).then_some(waiting + 1);
-        let entered = self.waiting.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more);
-        entered.ok().map(|_| Permit { waiting: Arc::clone(&self.waiting) })
+        let entered = self
+            .waiting
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more);
+        entered.ok().map(|_| Permit {
+            waiting: Arc::clone(&self.waiting),
+        })
     }
 
     /// How many permits are out.

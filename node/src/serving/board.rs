@@ -93,7 +93,10 @@ impl Board {
 
     /// All deployments on this node, by name.
     pub(super) fn slots(&self) -> Vec<(String, Arc<Slot>)> {
-        lock(&self.parts.slots).iter().map(|(name, slot)| (name.clone(), Arc::clone(slot))).collect()
+        lock(&self.parts.slots)
+            .iter()
+            .map(|(name, slot)| (name.clone(), Arc::clone(slot)))
+            .collect()
     }
 
     /// A deployment comes to this node.
@@ -116,19 +119,30 @@ impl Board {
         let mut retired = lock(&self.parts.retired);
         // A request that is being answered still holds the tally of a deployment that is over.
         retired.retain(|(_, tally)| !tally.is_empty() || Arc::strong_count(tally) > 1);
-        let serving = lock(&self.parts.slots).iter().map(|(name, slot)| (name.clone(), Arc::clone(&slot.tally))).collect();
+        let serving = lock(&self.parts.slots)
+            .iter()
+            .map(|(name, slot)| (name.clone(), Arc::clone(&slot.tally)))
+            .collect();
         [retired.clone(), serving].concat()
     }
 
     /// The state of every replica on this node.
     pub(crate) fn report(&self, node: NodeId) -> Vec<(String, Vec<v1::Replica>)> {
-        self.slots().into_iter().map(|(name, slot)| (name, slot.report(node))).collect()
+        self.slots()
+            .into_iter()
+            .map(|(name, slot)| (name, slot.report(node)))
+            .collect()
     }
 }
 
 impl Slot {
     fn new(spec: Deployment) -> Self {
-        let state = SlotState { spec, loaded: None, error: String::new(), seats: Vec::new() };
+        let state = SlotState {
+            spec,
+            loaded: None,
+            error: String::new(),
+            seats: Vec::new(),
+        };
         Self {
             tally: Arc::default(),
             window_micros: AtomicI64::new(crate::drift::WINDOW_MICROS_DEFAULT),
@@ -189,20 +203,29 @@ impl Slot {
 
     /// Requests that wait at its replicas.
     pub(super) fn waiting(&self) -> u32 {
-        lock(&self.state).seats.iter().map(|seat| seat.admission.waiting()).sum()
+        lock(&self.state)
+            .seats
+            .iter()
+            .map(|seat| seat.admission.waiting())
+            .sum()
     }
 
     /// The ready replicas, beginning with the one whose turn it is.
     pub(super) fn ready(self: &Arc<Self>) -> Vec<Ready> {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
         let state = lock(&self.state);
-        let Some(loaded) = &state.loaded else { return Vec::new() };
+        let Some(loaded) = &state.loaded else {
+            return Vec::new();
+        };
         let count = state.seats.len();
         let in_turn = (0..count).map(|step| &state.seats[(turn % count + step) % count]);
         let ready = in_turn.filter_map(|seat| match seat.standing() {
-            Standing::Running(actor) => {
-                Some(Ready { slot: Arc::clone(self), seat: Arc::clone(seat), actor, loaded: Arc::clone(loaded) })
-            }
+            Standing::Running(actor) => Some(Ready {
+                slot: Arc::clone(self),
+                seat: Arc::clone(seat),
+                actor,
+                loaded: Arc::clone(loaded),
+            }),
             Standing::Starting | Standing::Restarting(_) => None,
         });
         ready.collect()

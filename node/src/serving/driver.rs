@@ -45,10 +45,18 @@ impl Actor for Driver {
 
     async fn pre_start(&self, myself: ActorRef<Look>, context: Context) -> Result<Heard, ActorProcessingErr> {
         myself.send_interval(LOOK_EVERY, || Look);
-        Ok(Heard { context, at: BTreeMap::new() })
+        Ok(Heard {
+            context,
+            at: BTreeMap::new(),
+        })
     }
 
-    async fn handle(&self, _myself: ActorRef<Look>, _look: Look, heard: &mut Heard) -> Result<(), ActorProcessingErr> {
+    async fn handle(
+        &self,
+        _myself: ActorRef<Look>,
+        _look: Look,
+        heard: &mut Heard,
+    ) -> Result<(), ActorProcessingErr> {
         if !heard.context.ledger.leads(GroupId::CONTROL) {
             heard.at.clear();
             return Ok(());
@@ -83,13 +91,24 @@ impl Heard {
 
     fn living(&self, catalog: &CatalogCopy) -> Vec<NodeId> {
         let now = Instant::now();
-        active(catalog).filter(|node| self.at.get(node).is_some_and(|at| now < *at + LOST_AFTER)).collect()
+        active(catalog)
+            .filter(|node| self.at.get(node).is_some_and(|at| now < *at + LOST_AFTER))
+            .collect()
     }
 
     async fn propose(&self, name: String, expected: u64, placement: Vec<NodeId>) {
         let caller = Caller::internal("placement");
-        let command = Command::PlaceDeployment { name: name.clone(), expected, placement: placement.clone() };
-        match self.context.ledger.ask_unique(&caller, GroupId::CONTROL, command).await {
+        let command = Command::PlaceDeployment {
+            name: name.clone(),
+            expected,
+            placement: placement.clone(),
+        };
+        match self
+            .context
+            .ledger
+            .ask_unique(&caller, GroupId::CONTROL, command)
+            .await
+        {
             Ok(_) => tracing::info!(deployment = name, ?placement, "replicas placed"),
             // The copy that this was decided from was old; the next look sees a newer one.
             Err(Failure::Rejected(Rejection::Conflict { .. } | Rejection::NotFound { .. })) => {}
@@ -103,14 +122,22 @@ async fn answers(context: &Context, node: NodeId) -> bool {
     if node == context.ledger.node() {
         return true;
     }
-    let Ok(mut peer) = context.peers.node_peer(node) else { return false };
+    let Ok(mut peer) = context.peers.node_peer(node) else {
+        return false;
+    };
     let mut request = tonic::Request::new(node_v1::ReportRequest {});
     request.set_timeout(ANSWER_WITHIN);
-    timeout(ANSWER_WITHIN, peer.report(request)).await.is_ok_and(|answer| answer.is_ok())
+    timeout(ANSWER_WITHIN, peer.report(request))
+        .await
+        .is_ok_and(|answer| answer.is_ok())
 }
 
 fn active(catalog: &CatalogCopy) -> impl Iterator<Item = NodeId> {
-    catalog.nodes.values().filter(|node| node.state == NodeState::Active).map(|node| node.id)
+    catalog
+        .nodes
+        .values()
+        .filter(|node| node.state == NodeState::Active)
+        .map(|node| node.id)
 }
 
 /// The placements that are to be changed: name, revision that is replaced, nodes.
@@ -153,13 +180,24 @@ mod tests {
             log_predictions: false,
         };
         let placement = placement.iter().copied().map(NodeId::new).collect();
-        (name.to_owned(), DeploymentRecord { spec, revision: 3, placement, changed_at: Timestamp::default() })
+        (
+            name.to_owned(),
+            DeploymentRecord {
+                spec,
+                revision: 3,
+                placement,
+                changed_at: Timestamp::default(),
+            },
+        )
     }
 
     #[test]
     fn only_what_must_move_is_proposed_and_deployments_share_the_nodes() {
         let deployments = [record("a", 1, &[1]), record("b", 1, &[]), record("c", 1, &[3])].into();
-        let catalog = CatalogCopy { deployments, ..CatalogCopy::default() };
+        let catalog = CatalogCopy {
+            deployments,
+            ..CatalogCopy::default()
+        };
         let living = [NodeId::new(1), NodeId::new(2)];
         let changes = wanted(&catalog, &living);
         assert_eq!(changes[0], ("b".to_owned(), 3, vec![NodeId::new(2)]));

@@ -58,14 +58,26 @@ impl Actor for Follower {
 
     async fn pre_start(&self, myself: ActorRef<Look>, start: Start) -> Result<Known, ActorProcessingErr> {
         myself.send_interval(LOOK_EVERY, || Look);
-        Ok(Known { start, settled: None, moved_at: Timestamp::MIN, not_before: Instant::now() })
+        Ok(Known {
+            start,
+            settled: None,
+            moved_at: Timestamp::MIN,
+            not_before: Instant::now(),
+        })
     }
 
-    async fn handle(&self, _myself: ActorRef<Look>, _look: Look, known: &mut Known) -> Result<(), ActorProcessingErr> {
+    async fn handle(
+        &self,
+        _myself: ActorRef<Look>,
+        _look: Look,
+        known: &mut Known,
+    ) -> Result<(), ActorProcessingErr> {
         let now = Instant::now();
         let spec = known.start.slot.spec();
         let ledger = &known.start.context.ledger;
-        let applied = ledger.applied(ledger.group_of_name(&spec.model)).map(|applied| *applied.borrow());
+        let applied = ledger
+            .applied(ledger.group_of_name(&spec.model))
+            .map(|applied| *applied.borrow());
         let settled = known.settled.as_ref().is_some_and(|(last, index, at)| {
             *last == spec && *index == applied && now < *at + RESOLVE_WITHIN
         });
@@ -75,7 +87,11 @@ impl Actor for Follower {
         match known.follow(&spec).await {
             Ok(()) => known.settled = Some((spec, applied, now)),
             Err(error) => {
-                tracing::warn!(deployment = spec.name, error = chain(&error), "version not loaded");
+                tracing::warn!(
+                    deployment = spec.name,
+                    error = chain(&error),
+                    "version not loaded"
+                );
                 known.start.slot.set_error(chain(&error));
                 known.not_before = Instant::now() + RETRY_PAUSE;
             }
@@ -100,21 +116,33 @@ impl Known {
             }
         };
         let slot = &self.start.slot;
-        let serving = slot.loaded().map(|loaded| (loaded.version.model.clone(), loaded.version.number));
+        let serving = slot
+            .loaded()
+            .map(|loaded| (loaded.version.model.clone(), loaded.version.number));
         if serving == Some((spec.model.clone(), number)) {
             slot.set_error(String::new());
             return Ok(());
         }
         let version = registry::version(context, &caller, &spec.model, number).await?;
         let loaded = loaded::load(context, version).await?;
-        tracing::info!(deployment = spec.name, model = spec.model, version = number, "version is ready");
+        tracing::info!(
+            deployment = spec.name,
+            model = spec.model,
+            version = number,
+            "version is ready"
+        );
         slot.switch(loaded);
         Ok(())
     }
 }
 
 /// The version that an alias points to as the nearest replica of its group knows it, and since when.
-async fn pointed_to(context: &Context, caller: &Caller, model: &str, alias: &str) -> Result<(u64, Timestamp), Failure> {
+async fn pointed_to(
+    context: &Context,
+    caller: &Caller,
+    model: &str,
+    alias: &str,
+) -> Result<(u64, Timestamp), Failure> {
     let group = context.ledger.group_of_name(model);
     let key = Key::Alias(model.to_owned(), alias.to_owned());
     match context.ledger.get(caller, group, key, Consistency::Local).await? {

@@ -1,7 +1,7 @@
 //! A model version made ready on this node: loaded once, shared by all replicas of its deployment here.
 
-use covey_ml::profile::ReferenceProfile;
 use covey_ml::model::Model;
+use covey_ml::profile::ReferenceProfile;
 use covey_state::registry::ModelVersion;
 
 use crate::context::Context;
@@ -20,12 +20,20 @@ pub(super) struct Loaded {
 
 /// Loads a version from this node or from any other one that has its files.
 pub(super) async fn load(context: &Context, version: ModelVersion) -> Result<Loaded, Failure> {
-    let artifact = version.spec.artifacts.first().ok_or_else(|| Failure::not_found("artifact", "model"))?;
+    let artifact = version
+        .spec
+        .artifacts
+        .first()
+        .ok_or_else(|| Failure::not_found("artifact", "model"))?;
     let model = context.artifacts.load(artifact).await?;
     let profile = load_profile(context, &version).await?;
     let model = context.compute.run(move || Model::from_bytes(&model)).await;
     let model = model.map_err(|error| Failure::invalid("model", error.to_string()))?;
-    Ok(Loaded { version, model, profile })
+    Ok(Loaded {
+        version,
+        model,
+        profile,
+    })
 }
 
 /// The sealed profile of a version, if it has one.
@@ -33,10 +41,18 @@ pub(crate) async fn load_profile(
     context: &Context,
     version: &ModelVersion,
 ) -> Result<Option<ReferenceProfile>, Failure> {
-    let Some(digest) = version.spec.profile else { return Ok(None) };
-    let artifact = version.spec.artifacts.iter().find(|artifact| artifact.digest == digest);
+    let Some(digest) = version.spec.profile else {
+        return Ok(None);
+    };
+    let artifact = version
+        .spec
+        .artifacts
+        .iter()
+        .find(|artifact| artifact.digest == digest);
     let artifact = artifact.ok_or_else(|| Failure::not_found("artifact", "profile"))?;
     let bytes = context.artifacts.load(artifact).await?;
     let profile = serde_json::from_slice(&bytes);
-    profile.map(Some).map_err(|error| Failure::invalid("profile", error.to_string()))
+    profile
+        .map(Some)
+        .map_err(|error| Failure::invalid("profile", error.to_string()))
 }

@@ -20,7 +20,9 @@ pub(super) fn place(replicas: usize, eligible: &Eligible, current: &[NodeId]) ->
     let mut counts: BTreeMap<NodeId, usize> = eligible.keys().map(|node| (*node, 0)).collect();
     let mut at_most = 0;
     for node in current {
-        let Some(count) = counts.get_mut(node) else { continue };
+        let Some(count) = counts.get_mut(node) else {
+            continue;
+        };
         // Only so many nodes may have one replica more than the rest.
         if *count + 1 < most || (*count + 1 == most && at_most < full) {
             *count += 1;
@@ -28,11 +30,16 @@ pub(super) fn place(replicas: usize, eligible: &Eligible, current: &[NodeId]) ->
         }
     }
     for _ in counts.values().sum::<usize>()..replicas {
-        let fewest = counts.iter().min_by_key(|(node, count)| (**count, eligible[*node], **node));
+        let fewest = counts
+            .iter()
+            .min_by_key(|(node, count)| (**count, eligible[*node], **node));
         let node = *fewest.expect("there is an eligible node").0;
         *counts.entry(node).or_default() += 1;
     }
-    counts.into_iter().flat_map(|(node, count)| std::iter::repeat_n(node, count)).collect()
+    counts
+        .into_iter()
+        .flat_map(|(node, count)| std::iter::repeat_n(node, count))
+        .collect()
 }
 
 /// Whether two placements are the same, whatever the order of their entries.
@@ -71,14 +78,26 @@ mod tests {
     #[test]
     fn a_lost_node_gives_its_replicas_to_the_others_and_nothing_else_moves() {
         assert_eq!(place(2, &eligible(&[2, 3]), &nodes(&[1, 3])), nodes(&[2, 3]));
-        assert_eq!(place(3, &eligible(&[2, 3]), &nodes(&[1, 2, 3])), nodes(&[2, 2, 3]));
+        assert_eq!(
+            place(3, &eligible(&[2, 3]), &nodes(&[1, 2, 3])),
+            nodes(&[2, 2, 3])
+        );
     }
 
     #[test]
     fn a_crowded_node_gives_up_what_is_too_much() {
-        assert_eq!(place(3, &eligible(&[1, 2, 3]), &nodes(&[1, 1, 2])), nodes(&[1, 2, 3]));
-        assert_eq!(place(4, &eligible(&[1, 2]), &nodes(&[1, 1, 1, 1])), nodes(&[1, 1, 2, 2]));
-        assert_eq!(place(4, &eligible(&[1, 2, 3]), &nodes(&[1, 1, 2, 2])), nodes(&[1, 1, 2, 3]));
+        assert_eq!(
+            place(3, &eligible(&[1, 2, 3]), &nodes(&[1, 1, 2])),
+            nodes(&[1, 2, 3])
+        );
+        assert_eq!(
+            place(4, &eligible(&[1, 2]), &nodes(&[1, 1, 1, 1])),
+            nodes(&[1, 1, 2, 2])
+        );
+        assert_eq!(
+            place(4, &eligible(&[1, 2, 3]), &nodes(&[1, 1, 2, 2])),
+            nodes(&[1, 1, 2, 3])
+        );
     }
 
     #[test]

@@ -57,13 +57,24 @@ impl PredictQuery {
             let reason = format!("{count} rows in one request; give 1 to {READ_ROWS_MAX}");
             return Err(Failure::invalid("rows", reason));
         }
-        let as_of: Vec<Timestamp> = wire.as_of_micros.iter().copied().map(Timestamp::from_micros).collect();
+        let as_of: Vec<Timestamp> = wire
+            .as_of_micros
+            .iter()
+            .copied()
+            .map(Timestamp::from_micros)
+            .collect();
         if as_of.len() > 1 && as_of.len() != count {
-            let reason = format!("{} times for {count} rows: give one per row, one for all, or none", as_of.len());
+            let reason = format!(
+                "{} times for {count} rows: give one per row, one for all, or none",
+                as_of.len()
+            );
             return Err(Failure::invalid("as_of", reason));
         }
         if !wire.ids.is_empty() && wire.ids.len() != count {
-            let reason = format!("{} ids for {count} rows: give one per row, or none", wire.ids.len());
+            let reason = format!(
+                "{} ids for {count} rows: give one per row, or none",
+                wire.ids.len()
+            );
             return Err(Failure::invalid("ids", reason));
         }
         Ok(Self {
@@ -118,7 +129,10 @@ mod tests {
     #[test]
     fn times_and_ids_must_fit_the_rows() {
         for (as_of, ids) in [(0, 0), (1, 3), (3, 0)] {
-            assert!(PredictQuery::from_wire(request(as_of, ids)).is_ok(), "{as_of} {ids}");
+            assert!(
+                PredictQuery::from_wire(request(as_of, ids)).is_ok(),
+                "{as_of} {ids}"
+            );
         }
         let error = PredictQuery::from_wire(request(2, 0)).unwrap_err().to_string();
         assert!(error.contains("2 times for 3 rows"), "{error}");

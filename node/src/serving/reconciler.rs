@@ -116,7 +116,8 @@ impl Running {
     async fn reconcile(&mut self, myself: &ActorCell) {
         let catalog = self.context.catalog.current();
         for (name, _) in self.board.slots() {
-            if !catalog.deployments.get(&name).is_some_and(|record| self.wanted(record) > 0) {
+            let record = catalog.deployments.get(&name);
+            if record.is_none_or(|record| self.wanted(record) == 0) {
                 self.close(&name);
             }
         }
@@ -134,9 +135,18 @@ impl Running {
         record.placement.iter().filter(|placed| **placed == node).count()
     }
 
-    async fn run(&mut self, myself: &ActorCell, catalog: &CatalogCopy, record: &DeploymentRecord, wanted: usize) {
+    async fn run(
+        &mut self,
+        myself: &ActorCell,
+        catalog: &CatalogCopy,
+        record: &DeploymentRecord,
+        wanted: usize,
+    ) {
         let name = &record.spec.name;
-        let slot = self.board.slot(name).unwrap_or_else(|| self.board.open(record.spec.clone()));
+        let slot = self
+            .board
+            .slot(name)
+            .unwrap_or_else(|| self.board.open(record.spec.clone()));
         slot.set_spec(&record.spec);
         slot.set_window_micros(window_micros_of(catalog, name));
         for seat in slot.resize(wanted) {
@@ -151,14 +161,23 @@ impl Running {
             }
         }
         let waiting = i64::from(slot.waiting());
-        self.context.metrics.serving.queue_depth.with_label_values(&[name]).set(waiting);
+        self.context
+            .metrics
+            .serving
+            .queue_depth
+            .with_label_values(&[name])
+            .set(waiting);
     }
 
     async fn start_follower(&mut self, myself: &ActorCell, name: &str, slot: &Arc<Slot>) {
-        let start = follower::Start { context: self.context.clone(), slot: Arc::clone(slot) };
+        let start = follower::Start {
+            context: self.context.clone(),
+            slot: Arc::clone(slot),
+        };
         match Actor::spawn_linked(None, Follower, start, myself.clone()).await {
             Ok((actor, _)) => {
-                self.children.insert(actor.get_id(), Child::Follower(name.to_owned()));
+                self.children
+                    .insert(actor.get_id(), Child::Follower(name.to_owned()));
                 self.followers.insert(name.to_owned(), actor.get_cell());
             }
             Err(error) => tracing::error!(deployment = name, %error, "follower not started"),
@@ -176,11 +195,17 @@ impl Running {
         if let Some(failures) = self.failures.get_mut(&address(&seat)) {
             failures.started = now;
             seat.restarts.fetch_add(1, Ordering::Relaxed);
-            self.context.metrics.serving.restarts.with_label_values(&[name]).inc();
+            self.context
+                .metrics
+                .serving
+                .restarts
+                .with_label_values(&[name])
+                .inc();
         }
         match Actor::spawn_linked(None, Replica, start, myself.clone()).await {
             Ok((actor, _)) => {
-                self.children.insert(actor.get_id(), Child::Replica(Arc::clone(&seat)));
+                self.children
+                    .insert(actor.get_id(), Child::Replica(Arc::clone(&seat)));
                 seat.stand(Standing::Running(actor));
             }
             Err(error) => self.failed(&seat, &error.to_string()),
@@ -188,17 +213,17 @@ impl Running {
     }
 
     fn may_start(&self, seat: &Arc<Seat>) -> bool {
-        self.failures.get(&address(seat)).is_none_or(|failures| failures.not_before <= Instant::now())
+        self.failures
+            .get(&address(seat))
+            .is_none_or(|failures| failures.not_before <= Instant::now())
     }
 
     fn ended(&mut self, actor: ActorId, reason: &str) {
         match self.children.remove(&actor) {
-            Some(Child::Follower(name)) => {
-                // The follower of a deployment that has come back meanwhile is another one.
-                if self.followers.get(&name).is_some_and(|follower| follower.get_id() == actor) {
-                    self.followers.remove(&name);
-                }
-            }
+            // The follower of a deployment that has come back meanwhile is another one, and stays.
+            Some(Child::Follower(name)) => self
+                .followers
+                .retain(|known, follower| *known != name || follower.get_id() != actor),
             Some(Child::Replica(seat)) => {
                 tracing::warn!(reason, "replica failed; it is started again");
                 self.failed(&seat, reason);
@@ -211,7 +236,11 @@ impl Running {
     fn failed(&mut self, seat: &Arc<Seat>, reason: &str) {
         seat.stand(Standing::Restarting(reason.to_owned()));
         let now = Instant::now();
-        let fresh = Failures { in_a_row: 0, started: now, not_before: now };
+        let fresh = Failures {
+            in_a_row: 0,
+            started: now,
+            not_before: now,
+        };
         let failures = self.failures.entry(address(seat)).or_insert(fresh);
         if failures.started + FORGIVEN_AFTER < now {
             failures.in_a_row = 0;
@@ -222,7 +251,8 @@ impl Running {
 
     fn stop(&mut self, seat: &Arc<Seat>) {
         self.failures.remove(&address(seat));
-        self.children.retain(|_, child| !matches!(child, Child::Replica(known) if Arc::ptr_eq(known, seat)));
+        self.children
+            .retain(|_, child| !matches!(child, Child::Replica(known) if Arc::ptr_eq(known, seat)));
         if let Standing::Running(actor) = seat.standing() {
             actor.stop(None);
         }
@@ -239,7 +269,12 @@ impl Running {
         }
         self.board.close(name);
         // A gauge of a deployment that is not here any more would stay as it was.
-        let _ = self.context.metrics.serving.queue_depth.remove_label_values(&[name]);
+        let _ = self
+            .context
+            .metrics
+            .serving
+            .queue_depth
+            .remove_label_values(&[name]);
         tracing::info!(deployment = name, "deployment stopped on this node");
     }
 }
@@ -251,7 +286,9 @@ fn address(seat: &Arc<Seat>) -> usize {
 
 /// The pause after that many failures in a row.
 fn pause(in_a_row: u32) -> Duration {
-    PAUSE_MIN.saturating_mul(2_u32.saturating_pow(in_a_row)).min(PAUSE_MAX)
+    PAUSE_MIN
+        .saturating_mul(2_u32.saturating_pow(in_a_row))
+        .min(PAUSE_MAX)
 }
 
 #[cfg(test)]

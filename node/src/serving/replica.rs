@@ -73,10 +73,18 @@ impl Actor for Replica {
     type Arguments = Start;
 
     async fn pre_start(&self, _myself: ActorRef<Work>, start: Start) -> Result<Kept, ActorProcessingErr> {
-        Ok(Kept { start, cache: (0, Cache::default()) })
+        Ok(Kept {
+            start,
+            cache: (0, Cache::default()),
+        })
     }
 
-    async fn handle(&self, _myself: ActorRef<Work>, work: Work, kept: &mut Kept) -> Result<(), ActorProcessingErr> {
+    async fn handle(
+        &self,
+        _myself: ActorRef<Work>,
+        work: Work,
+        kept: &mut Kept,
+    ) -> Result<(), ActorProcessingErr> {
         if work.reply.is_closed() || work.deadline <= Instant::now() {
             return Ok(());
         }
@@ -98,8 +106,16 @@ impl Kept {
         if inputs.rows() <= ROWS_INLINE_MAX {
             return self.score_through_cache(&loaded, &inputs);
         }
-        let predictions = self.start.context.compute.run(move || loaded.model.predict(&inputs)).await;
-        Ok(Scored { predictions: predictions.map_err(unfit)?, cached: 0 })
+        let predictions = self
+            .start
+            .context
+            .compute
+            .run(move || loaded.model.predict(&inputs))
+            .await;
+        Ok(Scored {
+            predictions: predictions.map_err(unfit)?,
+            cached: 0,
+        })
     }
 
     fn score_through_cache(&mut self, loaded: &Loaded, inputs: &Frame) -> Result<Scored, Failure> {
@@ -111,7 +127,11 @@ impl Kept {
         let known: Vec<Option<f64>> = vectors.iter().map(|vector| cache.get(vector)).collect();
         let missing: Vec<bool> = known.iter().map(Option::is_none).collect();
         let asked = inputs.keep(&missing).map_err(unfit)?;
-        let answers = if asked.rows() == 0 { Vec::new() } else { loaded.model.predict(&asked).map_err(unfit)? };
+        let answers = if asked.rows() == 0 {
+            Vec::new()
+        } else {
+            loaded.model.predict(&asked).map_err(unfit)?
+        };
         let cached = inputs.rows() - answers.len();
         let mut answers = answers.into_iter();
         let mut predictions = Vec::with_capacity(known.len());
@@ -119,22 +139,38 @@ impl Kept {
             predictions.push(match known {
                 Some(prediction) => prediction,
                 None => {
-                    let prediction = answers.next().expect("the model answers every row it is asked for");
+                    let prediction = answers
+                        .next()
+                        .expect("the model answers every row it is asked for");
                     cache.put(vector, prediction);
                     prediction
                 }
             });
         }
-        Ok(Scored { predictions, cached: u32::try_from(cached).unwrap_or(u32::MAX) })
+        Ok(Scored {
+            predictions,
+            cached: u32::try_from(cached).unwrap_or(u32::MAX),
+        })
     }
 
     fn count(&self, work: &Work, scored: &Scored) {
-        let Start { context, deployment, slot, seat } = &self.start;
+        let Start {
+            context,
+            deployment,
+            slot,
+            seat,
+        } = &self.start;
         let (rows, predictions) = (scored.predictions.len() as u64, &scored.predictions);
         seat.predictions.fetch_add(rows, Ordering::Relaxed);
         let (measured, version) = (&context.metrics.serving, work.loaded.version.number.to_string());
-        measured.predictions.with_label_values(&[deployment, &version]).inc_by(rows);
-        measured.cache_hits.with_label_values(&[deployment]).inc_by(u64::from(scored.cached));
+        measured
+            .predictions
+            .with_label_values(&[deployment, &version])
+            .inc_by(rows);
+        measured
+            .cache_hits
+            .with_label_values(&[deployment])
+            .inc_by(u64::from(scored.cached));
         let served = Served {
             version: work.loaded.version.number,
             profile: work.loaded.profile.as_ref(),

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::board::{Board, Ready};
 use super::inputs;
-use super::query::{Prediction, PredictQuery};
+use super::query::{PredictQuery, Prediction};
 use super::replica::{Scored, Work};
 use crate::api::Caller;
 use crate::context::Context;
@@ -47,7 +47,10 @@ pub(super) async fn anywhere(
             Err(failure) if is_passing(&failure) => prefer(&mut last, failure),
             answer => return answer.map(Prediction::into_wire),
         }
-        while let Some(node) = board.traffic().choose(&others(context, &query.deployment, &tried)?) {
+        while let Some(node) = board
+            .traffic()
+            .choose(&others(context, &query.deployment, &tried)?)
+        {
             tried.push(node);
             let alone = others(context, &query.deployment, &tried)?.is_empty();
             match there(context, board, caller, (node, alone), query).await {
@@ -76,11 +79,18 @@ pub(super) async fn here(
     caller: &Caller,
     query: &PredictQuery,
 ) -> Result<Prediction, Failure> {
-    let slot = board.slot(&query.deployment).ok_or_else(|| Failure::unavailable(replica_of(query)))?;
+    let slot = board
+        .slot(&query.deployment)
+        .ok_or_else(|| Failure::unavailable(replica_of(query)))?;
     let ready = slot.ready();
     if ready.is_empty() {
-        let source = Some(slot.error()).filter(|error| !error.is_empty()).map(Into::into);
-        return Err(Failure::Unavailable { what: replica_of(query), source });
+        let source = Some(slot.error())
+            .filter(|error| !error.is_empty())
+            .map(Into::into);
+        return Err(Failure::Unavailable {
+            what: replica_of(query),
+            source,
+        });
     }
     let limit = slot.spec().queue_limit;
     for replica in ready {
@@ -88,15 +98,25 @@ pub(super) async fn here(
             return ask(context, caller, query, replica, permit).await;
         }
     }
-    context.metrics.serving.refused.with_label_values(&[&query.deployment]).inc();
-    Err(Failure::Busy { what: replica_of(query), retry_after: BUSY_PAUSE })
+    context
+        .metrics
+        .serving
+        .refused
+        .with_label_values(&[&query.deployment])
+        .inc();
+    Err(Failure::Busy {
+        what: replica_of(query),
+        retry_after: BUSY_PAUSE,
+    })
 }
 
 async fn ask(
     context: &Context,
     caller: &Caller,
     query: &PredictQuery,
-    Ready { slot, actor, loaded, .. }: Ready,
+    Ready {
+        slot, actor, loaded, ..
+    }: Ready,
     permit: super::admission::Permit,
 ) -> Result<Prediction, Failure> {
     let now = context.clock.now();
@@ -109,10 +129,26 @@ async fn ask(
         (_, true) => (query.rows.clone(), ReadPoints::default()),
     };
     let inputs = Arc::new(inputs::frame(&loaded.version.spec.signature, &features)?);
-    let ids = if slot.spec().log_predictions { query.ids.clone() } else { Vec::new() };
-    let at = if query.as_of.is_empty() { vec![now] } else { query.as_of.clone() };
+    let ids = if slot.spec().log_predictions {
+        query.ids.clone()
+    } else {
+        Vec::new()
+    };
+    let at = if query.as_of.is_empty() {
+        vec![now]
+    } else {
+        query.as_of.clone()
+    };
     let (deadline, version) = (caller.deadline, Arc::clone(&loaded));
-    let scored = call!(actor, |reply| Work { loaded: version, inputs, at, ids, deadline, permit, reply });
+    let scored = call!(actor, |reply| Work {
+        loaded: version,
+        inputs,
+        at,
+        ids,
+        deadline,
+        permit,
+        reply
+    });
     let Scored { predictions, cached } = scored.map_err(|_| Failure::unavailable(replica_of(query)))??;
     Ok(Prediction {
         predictions,
@@ -157,7 +193,9 @@ async fn there(
     let asked = async {
         let mut peer = context.peers.node_peer(node)?;
         let reply = peer.predict(attempt.request(query.to_wire())).await;
-        reply.map(tonic::Response::into_inner).map_err(|status| refused(node, status))
+        reply
+            .map(tonic::Response::into_inner)
+            .map_err(|status| refused(node, status))
     };
     let answer = match tokio::time::timeout_at(attempt.deadline, asked).await {
         Ok(answer) => answer,
@@ -172,7 +210,10 @@ async fn there(
 /// What the other node's answer means here: a full queue is one, and an answer that did not come in time never came.
 fn refused(node: NodeId, status: tonic::Status) -> Failure {
     match status.code() {
-        tonic::Code::ResourceExhausted => Failure::Busy { what: format!("node {node}"), retry_after: BUSY_PAUSE },
+        tonic::Code::ResourceExhausted => Failure::Busy {
+            what: format!("node {node}"),
+            retry_after: BUSY_PAUSE,
+        },
         tonic::Code::DeadlineExceeded => Failure::unavailable(format!("node {node}")),
         _ => Failure::from_peer(node, status),
     }
@@ -181,7 +222,10 @@ fn refused(node: NodeId, status: tonic::Status) -> Failure {
 /// The other nodes that should have a replica and have not been tried.
 fn others(context: &Context, deployment: &str, tried: &[NodeId]) -> Result<Vec<NodeId>, Failure> {
     let catalog = context.catalog.current();
-    let record = catalog.deployments.get(deployment).ok_or_else(|| Failure::not_found("deployment", deployment))?;
+    let record = catalog
+        .deployments
+        .get(deployment)
+        .ok_or_else(|| Failure::not_found("deployment", deployment))?;
     let mut nodes: Vec<NodeId> = record.placement.clone();
     nodes.sort_unstable();
     nodes.dedup();
@@ -218,7 +262,10 @@ fn prefer(last: &mut Option<Failure>, failure: Failure) {
         | Failure::Peer { .. }
         | Failure::Internal { .. } => 0,
     };
-    if last.as_ref().is_none_or(|known| weight(known) <= weight(&failure)) {
+    if last
+        .as_ref()
+        .is_none_or(|known| weight(known) <= weight(&failure))
+    {
         *last = Some(failure);
     }
 }
@@ -235,14 +282,26 @@ mod tests {
     fn a_wrong_request_is_not_tried_elsewhere_and_a_full_queue_is() {
         assert!(!is_passing(&Failure::invalid("rows", "no")));
         assert!(is_passing(&Failure::unavailable("x")));
-        assert!(is_passing(&refused(NodeId::new(1), tonic::Status::resource_exhausted("full"))));
-        assert!(!is_passing(&refused(NodeId::new(1), tonic::Status::invalid_argument("column"))));
+        assert!(is_passing(&refused(
+            NodeId::new(1),
+            tonic::Status::resource_exhausted("full")
+        )));
+        assert!(!is_passing(&refused(
+            NodeId::new(1),
+            tonic::Status::invalid_argument("column")
+        )));
     }
 
     #[test]
     fn a_full_queue_is_what_the_caller_hears_of() {
         let mut last = None;
-        prefer(&mut last, Failure::Busy { what: "a".to_owned(), retry_after: BUSY_PAUSE });
+        prefer(
+            &mut last,
+            Failure::Busy {
+                what: "a".to_owned(),
+                retry_after: BUSY_PAUSE,
+            },
+        );
         prefer(&mut last, Failure::unavailable("b"));
         assert!(matches!(last, Some(Failure::Busy { .. })));
     }

@@ -40,7 +40,11 @@ impl Traffic {
         let pool = if healthy.is_empty() { candidates } else { &healthy };
         let first = pick(pool)?;
         let second = pick(pool)?;
-        Some(if of(&second).in_flight < of(&first).in_flight { second } else { first })
+        Some(if of(&second).in_flight < of(&first).in_flight {
+            second
+        } else {
+            first
+        })
     }
 
     /// Counts a request to a node.
@@ -92,7 +96,9 @@ mod tests {
         let traffic = Traffic::default();
         let (one, two) = (NodeId::new(1), NodeId::new(2));
         let on_the_way: Vec<InFlight<'_>> = (0..5).map(|_| traffic.begin(one)).collect();
-        let asked = (0..200).filter(|_| traffic.choose(&[one, two]) == Some(one)).count();
+        let asked = (0..200)
+            .filter(|_| traffic.choose(&[one, two]) == Some(one))
+            .count();
         assert!(asked < 100, "{asked} of 200 went to the busy node");
         drop(on_the_way);
         assert_eq!(traffic.lock()[&one].in_flight, 0);

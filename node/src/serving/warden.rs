@@ -34,7 +34,9 @@ where
 /// Starts the actors and keeps them running.
 pub(crate) async fn keep(name: String, starts: Vec<Start>) -> Result<(), Failure> {
     let started = Actor::spawn(Some(name.clone()), Warden, starts).await;
-    started.map(drop).map_err(|error| Failure::internal(format!("starting {name}"), error.to_string()))
+    started
+        .map(drop)
+        .map_err(|error| Failure::internal(format!("starting {name}"), error.to_string()))
 }
 
 /// The actor.
@@ -54,7 +56,11 @@ impl Actor for Warden {
     type State = Kept;
     type Arguments = Vec<Start>;
 
-    async fn pre_start(&self, myself: ActorRef<Again>, starts: Vec<Start>) -> Result<Kept, ActorProcessingErr> {
+    async fn pre_start(
+        &self,
+        myself: ActorRef<Again>,
+        starts: Vec<Start>,
+    ) -> Result<Kept, ActorProcessingErr> {
         let mut running = BTreeMap::new();
         for (position, start) in starts.iter().enumerate() {
             running.insert(start(myself.get_cell()).await?, position);
@@ -135,7 +141,11 @@ mod tests {
     async fn an_actor_that_panics_comes_back_under_its_name() {
         let (starts, started) = (Arc::new(AtomicU32::new(0)), Arc::new(Notify::new()));
         let name = "warden-test-fragile".to_owned();
-        let start = start(name.clone(), || Fragile, (Arc::clone(&starts), Arc::clone(&started)));
+        let start = start(
+            name.clone(),
+            || Fragile,
+            (Arc::clone(&starts), Arc::clone(&started)),
+        );
         keep("warden-test".to_owned(), vec![start]).await.unwrap();
         started.notified().await;
         let first: ActorRef<()> = ActorRef::where_is(name.clone()).expect("it runs");

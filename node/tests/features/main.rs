@@ -1,5 +1,7 @@
 //! The feature store as a client meets it: a real node, the wire, and nothing else.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends there")]
+
 mod definitions;
 mod server;
 

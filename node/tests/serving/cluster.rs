@@ -36,13 +36,21 @@ impl Cluster {
     /// A cluster of that many nodes, all of them answering.
     pub(crate) async fn start(count: usize) -> Self {
         let dir = TempDir::with_prefix("covey-serving-").unwrap();
-        let mut cluster = Self { nodes: Vec::new(), dir };
+        let mut cluster = Self {
+            nodes: Vec::new(),
+            dir,
+        };
         let mut first_peer = 0;
         for number in 0..count {
             let (api, peer) = (free_port(), free_port());
             if number == 0 {
                 first_peer = peer;
-                let made = cluster.command("init", number).args(["--groups", "4"]).status().await.unwrap();
+                let made = cluster
+                    .command("init", number)
+                    .args(["--groups", "4"])
+                    .status()
+                    .await
+                    .unwrap();
                 assert!(made.success());
             }
             let mut command = cluster.command("start", number);
@@ -84,24 +92,36 @@ impl Cluster {
         RegistryClient::new(self.channel(node))
     }
 
-    pub(crate) fn metrics_url(&self) -> String { format!("http://127.0.0.1:{}/metrics", self.nodes[0].api) }
     fn channel(&self, node: usize) -> Channel {
-        Endpoint::from_shared(format!("http://127.0.0.1:{}", self.nodes[node].api)).unwrap().connect_lazy()
+        Endpoint::from_shared(format!("http://127.0.0.1:{}", self.nodes[node].api))
+            .unwrap()
+            .connect_lazy()
     }
 
     fn command(&self, verb: &str, number: usize) -> Command {
         let folder: PathBuf = self.dir.path().join(format!("node-{}", number + 1));
-        let log = File::options().create(true).append(true).open(folder.with_extension("log")).unwrap();
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(folder.with_extension("log"))
+            .unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_covey"));
         command.arg(verb).arg("--data-dir").arg(folder).kill_on_drop(true);
-        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log);
         command
     }
 
     async fn answers(&self, node: usize) {
         let client = ClusterClient::new(self.channel(node));
         until("a node to answer", async || {
-            client.clone().get_status(covey_proto::v1::GetStatusRequest {}).await.ok()
+            client
+                .clone()
+                .get_status(covey_proto::v1::GetStatusRequest {})
+                .await
+                .ok()
         })
         .await;
     }
@@ -110,7 +130,12 @@ impl Cluster {
     async fn is_settled(&self, count: usize) {
         let client = ClusterClient::new(self.channel(0));
         until("the groups to settle", async || {
-            let status = client.clone().get_status(covey_proto::v1::GetStatusRequest {}).await.ok()?.into_inner();
+            let status = client
+                .clone()
+                .get_status(covey_proto::v1::GetStatusRequest {})
+                .await
+                .ok()?
+                .into_inner();
             let settled = status.groups_moving == 0 && status.groups_without_leader == 0;
             (settled && status.nodes.len() == count).then_some(())
         })
@@ -128,7 +153,10 @@ impl Drop for Cluster {
             let log = self.dir.path().join(format!("node-{number}.log"));
             let text = std::fs::read_to_string(log).unwrap_or_default();
             let lines: Vec<&str> = text.lines().collect();
-            println!("--- node {number}\n{}", lines[lines.len().saturating_sub(40)..].join("\n"));
+            println!(
+                "--- node {number}\n{}",
+                lines[lines.len().saturating_sub(40)..].join("\n")
+            );
         }
     }
 }
@@ -144,9 +172,15 @@ pub(crate) async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut look
             }
         }
     });
-    found.await.unwrap_or_else(|_| panic!("waited in vain for {what}"))
+    found
+        .await
+        .unwrap_or_else(|_| panic!("waited in vain for {what}"))
 }
 
 fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
 }

@@ -44,20 +44,34 @@ fn trip(number: i64, shift: f64) -> Trip {
 
 /// A column of a table.
 pub(crate) fn column<T>(name: &str, items: &[T], value: impl Fn(&T) -> Kind) -> v1::TableColumn {
-    let values = items.iter().map(|item| v1::Value { kind: Some(value(item)) }).collect();
-    v1::TableColumn { name: name.to_owned(), values }
+    let values = items
+        .iter()
+        .map(|item| v1::Value {
+            kind: Some(value(item)),
+        })
+        .collect();
+    v1::TableColumn {
+        name: name.to_owned(),
+        values,
+    }
 }
 
 /// The join keys of trips.
 pub(crate) fn keys(trips: &[Trip]) -> v1::Table {
-    v1::Table { columns: vec![column("trip", trips, |trip| Kind::StringValue(trip.id.clone()))] }
+    v1::Table {
+        columns: vec![column("trip", trips, |trip| Kind::StringValue(trip.id.clone()))],
+    }
 }
 
 /// The model's inputs for trips.
 pub(crate) fn inputs(trips: &[Trip]) -> v1::Table {
     let wind = column("trips__wind", trips, |trip| Kind::Float64Value(trip.wind));
-    let origin = column("trips__origin", trips, |trip| Kind::StringValue(trip.origin.to_owned()));
-    v1::Table { columns: vec![wind, origin] }
+    let origin = column("trips__origin", trips, |trip| {
+        Kind::StringValue(trip.origin.to_owned())
+    });
+    v1::Table {
+        columns: vec![wind, origin],
+    }
 }
 
 /// Declares the catalog.
@@ -70,7 +84,10 @@ pub(crate) async fn declare(cluster: &Cluster) {
     let entity = v1::Entity {
         name: "trip".to_owned(),
         description: String::new(),
-        join_keys: vec![v1::JoinKey { name: "trip".to_owned(), data_type: v1::DataType::String.into() }],
+        join_keys: vec![v1::JoinKey {
+            name: "trip".to_owned(),
+            data_type: v1::DataType::String.into(),
+        }],
     };
     let view = v1::FeatureView {
         name: "trips".to_owned(),
@@ -82,12 +99,20 @@ pub(crate) async fn declare(cluster: &Cluster) {
         ],
         ..v1::FeatureView::default()
     };
-    let selection =
-        v1::ViewSelection { view: "trips".to_owned(), features: vec!["wind".to_owned(), "origin".to_owned()] };
-    let service =
-        v1::FeatureService { name: "delay".to_owned(), views: vec![selection], ..v1::FeatureService::default() };
-    let request =
-        v1::ApplyCatalogRequest { entities: vec![entity], views: vec![view], services: vec![service] };
+    let selection = v1::ViewSelection {
+        view: "trips".to_owned(),
+        features: vec!["wind".to_owned(), "origin".to_owned()],
+    };
+    let service = v1::FeatureService {
+        name: "delay".to_owned(),
+        views: vec![selection],
+        ..v1::FeatureService::default()
+    };
+    let request = v1::ApplyCatalogRequest {
+        entities: vec![entity],
+        views: vec![view],
+        services: vec![service],
+    };
     cluster.features(0).apply_catalog(request).await.unwrap();
 }
 
@@ -100,8 +125,15 @@ pub(crate) async fn push(cluster: &Cluster, trips: &[Trip]) {
         column("late", trips, |trip| Kind::Int64Value(i64::from(trip.late))),
         column("event_time", trips, |trip| Kind::TimestampMicros(trip.at)),
     ]);
-    let request = v1::PushRequest { view: "trips".to_owned(), rows: Some(rows), ..v1::PushRequest::default() };
-    let reply = until("the view to take rows", async || cluster.features(0).push(request.clone()).await.ok()).await;
+    let request = v1::PushRequest {
+        view: "trips".to_owned(),
+        rows: Some(rows),
+        ..v1::PushRequest::default()
+    };
+    let reply = until("the view to take rows", async || {
+        cluster.features(0).push(request.clone()).await.ok()
+    })
+    .await;
     let reply = reply.into_inner();
     assert_eq!((reply.accepted, reply.refused), (trips.len() as u64, Vec::new()));
 }
@@ -117,16 +149,26 @@ pub(crate) async fn build(cluster: &Cluster, days: i64) {
     let spec = v1::DatasetSpec {
         name: "history".to_owned(),
         service: "delay".to_owned(),
-        spine: Some(v1::Spine { kind: Some(v1::spine::Kind::View(view)) }),
+        spine: Some(v1::Spine {
+            kind: Some(v1::spine::Kind::View(view)),
+        }),
         label: "late".to_owned(),
     };
     let request = v1::BuildDatasetRequest { spec: Some(spec) };
-    let mut progress = cluster.features(0).build_dataset(request).await.unwrap().into_inner();
+    let mut progress = cluster
+        .features(0)
+        .build_dataset(request)
+        .await
+        .unwrap()
+        .into_inner();
     let mut manifest = None;
     while let Some(message) = progress.message().await.unwrap() {
         manifest = message.manifest.or(manifest);
     }
-    assert_eq!(manifest.expect("the last message has it").rows, (days * TRIPS_PER_DAY).cast_unsigned());
+    assert_eq!(
+        manifest.expect("the last message has it").rows,
+        (days * TRIPS_PER_DAY).cast_unsigned()
+    );
 }
 
 /// Trains a version on the newest set; gives its number.
@@ -139,7 +181,10 @@ pub(crate) async fn train(cluster: &Cluster, job: &str, c: f64, alias: &str) -> 
         alias: alias.to_owned(),
         ..v1::JobSpec::default()
     };
-    let request = v1::SubmitJobRequest { id: job.to_owned(), spec: Some(spec) };
+    let request = v1::SubmitJobRequest {
+        id: job.to_owned(),
+        spec: Some(spec),
+    };
     cluster.training(0).submit_job(request).await.unwrap();
     let get = v1::GetJobRequest { id: job.to_owned() };
     let done = until("the job to end", async || {
@@ -170,10 +215,20 @@ pub(crate) async fn deploy(cluster: &Cluster, replicas: u32, version: u64) {
 /// Waits until that many replicas serve that version, as `node` sees it.
 pub(crate) async fn ready(cluster: &Cluster, node: usize, (replicas, version): (usize, u64)) {
     until("the replicas to be ready", async || {
-        let request = v1::ListDeploymentsRequest { name: "live".to_owned() };
-        let listed = cluster.serving(node).list_deployments(request).await.ok()?.into_inner();
+        let request = v1::ListDeploymentsRequest {
+            name: "live".to_owned(),
+        };
+        let listed = cluster
+            .serving(node)
+            .list_deployments(request)
+            .await
+            .ok()?
+            .into_inner();
         let all = &listed.deployments.first()?.replicas;
-        let good = all.iter().filter(|replica| replica.state == "ready" && replica.version == version).count();
+        let good = all
+            .iter()
+            .filter(|replica| replica.state == "ready" && replica.version == version)
+            .count();
         (all.len() == replicas && good == replicas).then_some(())
     })
     .await;
