@@ -93,8 +93,12 @@ pub(crate) trait LeaderCall: Sync {
     ) -> impl Future<Output = Outcome<Self::Answer>> + Send;
 
     /// Has another node do it.
-    fn there(&self, client: PeerClient, until: Instant)
-    -> impl Future<Output = Outcome<Self::Answer>> + Send;
+    fn there(
+        &self,
+        transport: &Transport,
+        to: NodeId,
+        until: Instant,
+    ) -> impl Future<Output = Outcome<Self::Answer>> + Send;
 }
 
 /// Has the leader of `group` do `call`, before `deadline`.

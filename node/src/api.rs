@@ -2,6 +2,7 @@
 
 mod caller;
 mod front;
+mod page;
 mod server;
 
 pub mod cluster;

@@ -48,7 +48,7 @@ pub(crate) async fn spawn(context: &Context) -> Result<(), Failure> {
         warden::start(flusher_name(context), || flusher::Flusher, flushing),
         warden::start(scorer_name(context), || scorer::Scorer, context.clone()),
     ];
-    warden::keep(format!("{}-drift-warden", context.ledger.node()), starts).await
+    warden::keep(context.ledger.node(), "drift", starts).await
 }
 
 /// Flushes what has been counted before the node stops.

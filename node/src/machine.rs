@@ -50,3 +50,82 @@ fn stopped(position: LogPosition, fault: Fault) -> Error {
         Err(other) => unreadable(position, &*other),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use covey_state::answer::Answer;
+    use covey_state::command::NodeSpec;
+    use covey_state::{Command, GroupId, Key, NodeId, Rejection, RequestId, Timestamp, View};
+    use covey_storage::{StateDb, StateDbConfig};
+
+    use super::*;
+
+    fn position(index: u64) -> LogPosition {
+        LogPosition {
+            group: GroupId::CONTROL,
+            term: 1,
+            index,
+        }
+    }
+
+    fn founding() -> Request {
+        let address = |port: u16| format!("127.0.0.1:{port}");
+        let labels = ["local", "a", "0.1.0"].map(str::to_owned);
+        let [region, zone, binary] = labels;
+        let first = NodeSpec {
+            peer_addr: address(7401),
+            api_addr: address(7400),
+            region,
+            zone,
+            binary,
+        };
+        let command = Command::InitCluster {
+            id: 7,
+            name: "test".to_owned(),
+            groups: 4,
+            replication_factor: 3,
+            first,
+        };
+        Request {
+            id: RequestId::Unique(1, 0),
+            at: Timestamp::from_micros(1),
+            by: "test".to_owned(),
+            command,
+        }
+    }
+
+    #[test]
+    fn an_entry_is_decided_staged_and_answered_and_a_repeat_gets_the_same_answer() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDb::open(dir.path(), StateDbConfig::default())
+            .unwrap()
+            .group(GroupId::CONTROL);
+        let mut batch = state.batch();
+        let answer = Machine
+            .apply(position(1), &founding().encode(), &mut batch)
+            .unwrap();
+        let outcome: Result<Answer, Rejection> = postcard::from_bytes(&answer).unwrap();
+        assert_eq!(outcome, Ok(Answer::Node(NodeId::new(1))));
+        assert!(batch.get(&Key::Cluster).unwrap().is_some());
+        assert_eq!(
+            Machine
+                .apply(position(2), &founding().encode(), &mut batch)
+                .unwrap(),
+            answer
+        );
+    }
+
+    #[test]
+    fn an_entry_of_a_newer_binary_is_a_fault_and_stages_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDb::open(dir.path(), StateDbConfig::default())
+            .unwrap()
+            .group(GroupId::CONTROL);
+        let mut batch = state.batch();
+        let mut entry = founding().encode();
+        entry[0] = u8::MAX;
+        let fault = Machine.apply(position(1), &entry, &mut batch).unwrap_err();
+        assert!(fault.is_corruption(), "{fault}");
+        assert!(batch.is_empty());
+    }
+}

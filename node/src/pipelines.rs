@@ -32,7 +32,7 @@ const PART_LIMIT: Duration = Duration::from_secs(120);
 pub(crate) async fn spawn(context: &Context) -> Result<(), Failure> {
     let node = context.ledger.node();
     let driver = warden::start(format!("{node}-pipelines"), || driver::Driver, context.clone());
-    warden::keep(format!("{node}-pipelines-warden"), vec![driver]).await
+    warden::keep(node, "pipelines", vec![driver]).await
 }
 
 /// Declares or changes a pipeline.

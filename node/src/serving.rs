@@ -56,7 +56,7 @@ pub(crate) async fn spawn(context: &Context) -> Result<(), Failure> {
             context.clone(),
         ),
     ];
-    warden::keep(format!("{node}-serving-warden"), starts).await
+    warden::keep(node, "serving", starts).await
 }
 
 /// Declares or changes a deployment.

@@ -6,6 +6,7 @@ mod nodes;
 use covey_proto::v1;
 use covey_proto::v1::admin_client::AdminClient;
 use covey_proto::v1::cluster_client::ClusterClient;
+use covey_proto::v1::registry_client::RegistryClient;
 use tonic::Code;
 
 use nodes::{Node, Nodes, until};
@@ -123,6 +124,29 @@ async fn a_fourth_node_takes_over_and_the_first_one_leaves_for_good() {
     let fourth = cluster.join();
     cluster.settled(4).await;
 
+    // Four nodes, three replicas: every node is asked about groups that it does not hold.
+    let named = v1::CreateModelRequest {
+        name: "delay".to_owned(),
+        description: String::new(),
+    };
+    RegistryClient::new(cluster.node(fourth).channel())
+        .create_model(named)
+        .await
+        .unwrap();
+    for position in 0..=fourth {
+        let mut client = RegistryClient::new(cluster.node(position).channel());
+        let models = client
+            .list_models(v1::ListModelsRequest {})
+            .await
+            .unwrap()
+            .into_inner()
+            .models;
+        assert_eq!(
+            models.iter().map(|model| model.name.as_str()).collect::<Vec<_>>(),
+            ["delay"]
+        );
+    }
+
     let early = set_state(cluster.node(fourth), "n1", v1::NodeState::Removed)
         .await
         .unwrap_err();
@@ -153,12 +177,20 @@ async fn a_fourth_node_takes_over_and_the_first_one_leaves_for_good() {
     .await;
     assert_eq!(removed.state(), v1::NodeState::Removed);
 
-    until("n1 knows that it is out", || async {
-        let mut client = ClusterClient::new(cluster.node(0).channel());
+    is_out(cluster.node(0)).await;
+    cluster.node_mut(0).kill();
+    cluster.node_mut(0).start(None);
+    is_out(cluster.node(0)).await;
+    cluster.settled(3).await;
+}
+
+/// Waits until a node answers that it has been removed.
+async fn is_out(node: &Node) {
+    until("the node knows that it is out", || async {
+        let mut client = ClusterClient::new(node.channel());
         let refused = client.get_status(v1::GetStatusRequest {}).await.err()?;
         (refused.code() == Code::FailedPrecondition && refused.message().contains("has been removed"))
             .then_some(())
     })
     .await;
-    cluster.settled(3).await;
 }

@@ -3,6 +3,7 @@
 // Clippy takes only functions marked as tests for tests; what they call is test code too.
 #![allow(clippy::unwrap_used)]
 
+mod churn;
 mod elections;
 mod faults;
 mod harness;

@@ -1,10 +1,9 @@
 //! What every request passes first: it gets its caller, its deadline, its span, and is counted.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use covey_state::Rejection;
@@ -14,9 +13,9 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use super::caller::{Caller, DEADLINE_DEFAULT, REQUEST_ID, USER};
+use crate::context::Context;
 use crate::error::Failure;
 use crate::membership::Membership;
-use crate::metrics::Metrics;
 
 /// The longest deadline that a request may set for itself.
 const DEADLINE_MAX: Duration = Duration::from_secs(3600);
@@ -24,15 +23,15 @@ const DEADLINE_MAX: Duration = Duration::from_secs(3600);
 /// What the front needs of the node.
 #[derive(Clone)]
 pub struct Gate {
-    /// Where requests are counted.
-    pub metrics: Arc<Metrics>,
+    /// The node.
+    pub context: Context,
     /// Tells whether this node still belongs to the cluster.
     pub membership: Membership,
 }
 
 /// Makes the caller, runs the request in a span of its own until its deadline, and counts it.
 pub async fn admit(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
-    let metrics = &gate.metrics;
+    let metrics = &gate.context.metrics;
     let started = Instant::now();
     let method = request.uri().path().trim_start_matches('/').to_owned();
     let caller = caller_of(request.headers(), started);
@@ -55,13 +54,16 @@ pub async fn admit(State(gate): State<Gate>, mut request: Request, next: Next) -
     }
     let code = code_of(&response);
     let seconds = started.elapsed().as_secs_f64();
-    metrics
-        .requests
-        .with_label_values(&[method.as_str(), &code])
-        .inc();
+    // Whatever path a caller makes up must not become a label of its own.
+    let label = if is_known(&response) {
+        method.as_str()
+    } else {
+        "unknown"
+    };
+    metrics.requests.with_label_values(&[label, &code]).inc();
     metrics
         .request_seconds
-        .with_label_values(&[method.as_str(), &code])
+        .with_label_values(&[label, &code])
         .observe(seconds);
     span.in_scope(|| tracing::debug!(%code, seconds, "request answered"));
     response
@@ -99,6 +101,15 @@ fn refused(failure: Failure) -> Response {
     Status::from(failure)
         .into_http::<axum::body::Body>()
         .into_response()
+}
+
+/// Whether the path was one that this node serves.
+fn is_known(response: &Response) -> bool {
+    let code = response
+        .headers()
+        .get("grpc-status")
+        .map(|value| Code::from_bytes(value.as_bytes()));
+    response.status() != StatusCode::NOT_FOUND && code != Some(Code::Unimplemented)
 }
 
 /// The gRPC code of an answer as far as its head tells; a stream that fails later has begun well.

@@ -15,6 +15,7 @@ use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
 use super::front::{self, Gate};
+use super::page::page;
 use crate::error::chain;
 
 /// How often an idle connection is asked whether its other end still lives.
@@ -60,7 +61,7 @@ pub async fn serve(listener: TcpListener, routes: Routes, stopping: Cancellation
         .with_context(|| format!("serving {address} failed"))
 }
 
-/// The clients' routes: `services`, gRPC health and reflection, and the metrics page, behind the common front.
+/// The clients' routes: `services`, gRPC health and reflection, and the web pages.
 pub fn public_routes(services: Routes, gate: Gate) -> anyhow::Result<Routes> {
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(covey_proto::FILE_DESCRIPTOR_SET)
@@ -73,6 +74,7 @@ pub fn public_routes(services: Routes, gate: Gate) -> anyhow::Result<Routes> {
 /// Routes of which every request gets a caller, a deadline, a span, and is counted.
 pub fn behind_front(services: Routes, gate: Gate) -> Routes {
     let pages = axum::Router::new()
+        .route("/", get(page))
         .route("/metrics", get(metrics_page))
         .with_state(gate.clone());
     let router = services
@@ -83,7 +85,7 @@ pub fn behind_front(services: Routes, gate: Gate) -> Routes {
 
 async fn metrics_page(State(gate): State<Gate>) -> Response {
     gate.membership.observe();
-    match gate.metrics.text() {
+    match gate.context.metrics.text() {
         Ok(text) => text.into_response(),
         Err(failure) => (StatusCode::INTERNAL_SERVER_ERROR, chain(&failure)).into_response(),
     }

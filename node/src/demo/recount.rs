@@ -16,6 +16,10 @@ use super::timeline::month_start;
 
 /// Rows in one read.
 const READ_ROWS_MAX: usize = 2_000;
+/// The position of the wind speed among the weather's columns, and the view's limit for it. The data has one hour with
+/// a wind of 1,048 miles per hour, which the cluster must have refused.
+const WIND_SPEED: usize = 3;
+const WIND_SPEED_MAX: f64 = 200.0;
 /// Reads under way at the same time.
 const READS_IN_FLIGHT: usize = 4;
 
@@ -179,8 +183,9 @@ async fn outcomes(fleet: &Fleet, year: &Year, found: &mut Recount) -> Result<()>
 
 /// Every hour of weather must be what was measured, the last measurement of the hour winning.
 async fn weather(fleet: &Fleet, year: &Year, found: &mut Recount) -> Result<()> {
+    let accepted = year.weather.iter().filter(|hour| hour.values[WIND_SPEED].is_none_or(|speed| speed <= WIND_SPEED_MAX));
     let hours: BTreeMap<(&str, i64), &Vec<Option<f64>>> =
-        year.weather.iter().map(|hour| ((hour.origin.as_str(), hour.at), &hour.values)).collect();
+        accepted.map(|hour| ((hour.origin.as_str(), hour.at), &hour.values)).collect();
     let hours: Vec<_> = hours.into_iter().collect();
     for asked in hours.chunks(READ_ROWS_MAX) {
         let keys = TableBuilder::default().texts("origin", asked.iter().map(|((origin, _), _)| *origin)).build();

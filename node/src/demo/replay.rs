@@ -26,6 +26,8 @@ pub(super) type Answered<'s> = (Vec<&'s Flight>, Asked);
 pub(super) struct Replay {
     fleet: Fleet,
     sequences: BTreeMap<Stream, u64>,
+    /// Per group, the log index of the newest acknowledged rows: every question sees at least that.
+    acknowledged: BTreeMap<u64, u64>,
 }
 
 /// A push on its way, with the number of rows in it.
@@ -37,7 +39,7 @@ pub(super) struct Batch {
 impl Replay {
     /// A replay that has not begun.
     pub(super) fn new(fleet: Fleet) -> Self {
-        Self { fleet, sequences: BTreeMap::new() }
+        Self { fleet, sequences: BTreeMap::new(), acknowledged: BTreeMap::new() }
     }
 
     /// What became known in a stretch, as numbered pushes.
@@ -77,6 +79,20 @@ impl Replay {
         });
         let replies = try_join_all(pushes).await?;
         Ok((replies, Instant::now()))
+    }
+
+    /// Remembers where acknowledged rows are in the log, so that later questions see them on whatever node they reach.
+    pub(super) fn acknowledge(&mut self, replies: &[(usize, v1::PushReply)]) {
+        for position in replies.iter().flat_map(|(_, reply)| &reply.positions) {
+            let newest = self.acknowledged.entry(position.group).or_insert(0);
+            *newest = position.index.max(*newest);
+        }
+    }
+
+    fn at_least_acknowledged(&self) -> v1::Consistency {
+        let position = |(group, index): (&u64, &u64)| v1::LogPosition { group: *group, index: *index };
+        let positions = self.acknowledged.iter().map(position).collect();
+        v1::Consistency { kind: Some(v1::consistency::Kind::AtLeast(v1::consistency::AtLeast { positions })) }
     }
 
     /// Asks all three models about the flights that were due in a stretch.
@@ -128,7 +144,7 @@ impl Replay {
             raw: false,
             as_of_micros: flights.iter().map(|flight| flight.scheduled).collect(),
             ids: flights.iter().map(|flight| flight.id.clone()).collect(),
-            consistency: None,
+            consistency: Some(self.at_least_acknowledged()),
             return_features: model == Model::Retrained,
         };
         let started = Instant::now();

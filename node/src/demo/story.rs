@@ -109,7 +109,9 @@ impl Story {
         while at < end {
             at = (at + HISTORY_STRETCH).min(end);
             let batches = replay.batches(&timeline.next(at));
-            self.tally.pushed(replay.push(&batches).await?.0);
+            let (pushed, _) = replay.push(&batches).await?;
+            replay.acknowledge(&pushed);
+            self.tally.pushed(pushed);
             act.step();
         }
         act.end(&format!("{} rows", self.tally.accepted));
@@ -144,6 +146,7 @@ impl Story {
             let batches = replay.batches(&stretch);
             let ((pushed, acknowledged_at), answered) =
                 try_join(replay.push(&batches), replay.ask_and_label(&known)).await?;
+            replay.acknowledge(&pushed);
             self.tally.pushed(pushed);
             answered.into_iter().for_each(|(flights, asked)| self.tally.predicted(&flights, asked));
             if let Some(killed_at) = killed_at {

@@ -4,6 +4,7 @@
 //! as long as the view has applied what the query is bounded by.
 
 mod letters;
+mod nearby;
 #[cfg(test)]
 mod replay;
 mod spine;

@@ -87,7 +87,7 @@ impl RunningNode {
         let listening = Listening::new(failed);
         let membership = Membership::new(context.clone());
         let gate = Gate {
-            metrics: Arc::clone(&context.metrics),
+            context: context.clone(),
             membership: membership.clone(),
         };
         let peer_routes = services::peer_routes(&context, &membership, gate.clone());

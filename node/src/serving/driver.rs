@@ -22,9 +22,9 @@ use crate::error::{Failure, chain};
 /// How often nodes are asked whether they live, and placements are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How long a node may take to answer.
-const ANSWER_WITHIN: Duration = Duration::from_secs(1);
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 /// A node that has not answered for this long has lost its replicas.
-const LOST_AFTER: Duration = Duration::from_secs(4);
+const LOST_AFTER: Duration = Duration::from_secs(5);
 
 /// The actor.
 pub(super) struct Driver;

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use covey_state::NodeId;
 use futures::future::BoxFuture;
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
 
@@ -31,12 +32,17 @@ where
     })
 }
 
-/// Starts the actors and keeps them running.
-pub(crate) async fn keep(name: String, starts: Vec<Start>) -> Result<(), Failure> {
-    let started = Actor::spawn(Some(name.clone()), Warden, starts).await;
+/// Starts the actors and keeps them running until the node stops.
+pub(crate) async fn keep(node: NodeId, part: &str, starts: Vec<Start>) -> Result<(), Failure> {
+    let name = Some(format!("{node}-{part}-warden"));
+    // The root of all that runs on a node is known by its name; it stops what is linked to it.
+    let started = match ractor::registry::where_is(format!("{node}/root")) {
+        Some(root) => Actor::spawn_linked(name, Warden, starts, root).await,
+        None => Actor::spawn(name, Warden, starts).await,
+    };
     started
         .map(drop)
-        .map_err(|error| Failure::internal(format!("starting {name}"), error.to_string()))
+        .map_err(|error| Failure::internal(format!("starting {part}"), error.to_string()))
 }
 
 /// The actor.
@@ -146,7 +152,7 @@ mod tests {
             || Fragile,
             (Arc::clone(&starts), Arc::clone(&started)),
         );
-        keep("warden-test".to_owned(), vec![start]).await.unwrap();
+        keep(NodeId::new(77), "test", vec![start]).await.unwrap();
         started.notified().await;
         let first: ActorRef<()> = ActorRef::where_is(name.clone()).expect("it runs");
         cast!(first, ()).unwrap();

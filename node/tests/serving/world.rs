@@ -198,9 +198,9 @@ pub(crate) async fn train(cluster: &Cluster, job: &str, c: f64, alias: &str) -> 
 }
 
 /// Declares a deployment of the alias `champion` and waits until all its replicas are ready with `version`.
-pub(crate) async fn deploy(cluster: &Cluster, replicas: u32, version: u64) {
+pub(crate) async fn deploy(cluster: &Cluster, name: &str, (replicas, version): (u32, u64)) {
     let spec = v1::DeploymentSpec {
-        name: "live".to_owned(),
+        name: name.to_owned(),
         model: "delay".to_owned(),
         target: Some(v1::deployment_spec::Target::Alias("champion".to_owned())),
         replicas,
@@ -209,17 +209,17 @@ pub(crate) async fn deploy(cluster: &Cluster, replicas: u32, version: u64) {
     };
     let request = v1::ApplyDeploymentRequest { spec: Some(spec) };
     cluster.serving(0).apply_deployment(request).await.unwrap();
-    ready(cluster, 0, (replicas as usize, version)).await;
+    ready(cluster, name, (replicas as usize, version)).await;
 }
 
-/// Waits until that many replicas serve that version, as `node` sees it.
-pub(crate) async fn ready(cluster: &Cluster, node: usize, (replicas, version): (usize, u64)) {
+/// Waits until that many replicas serve that version.
+pub(crate) async fn ready(cluster: &Cluster, name: &str, (replicas, version): (usize, u64)) {
     until("the replicas to be ready", async || {
         let request = v1::ListDeploymentsRequest {
-            name: "live".to_owned(),
+            name: name.to_owned(),
         };
         let listed = cluster
-            .serving(node)
+            .serving(0)
             .list_deployments(request)
             .await
             .ok()?
@@ -227,9 +227,8 @@ pub(crate) async fn ready(cluster: &Cluster, node: usize, (replicas, version): (
         let all = &listed.deployments.first()?.replicas;
         let good = all
             .iter()
-            .filter(|replica| replica.state == "ready" && replica.version == version)
-            .count();
-        (all.len() == replicas && good == replicas).then_some(())
+            .filter(|replica| replica.state == "ready" && replica.version == version);
+        (all.len() == replicas && good.count() == replicas).then_some(())
     })
     .await;
 }

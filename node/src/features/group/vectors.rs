@@ -10,6 +10,7 @@ use covey_state::read::{self, AsOf, RowStatus};
 use covey_state::{Fault, Key, Record, Row, Timestamp, Value, View};
 use serde::{Deserialize, Serialize};
 
+use crate::features::group::nearby::Nearby;
 use crate::features::service_plan::FeatureSource;
 
 /// The time that an entity is looked at.
@@ -73,6 +74,9 @@ impl ViewValues {
     }
 }
 
+/// Moments of one entity from which on what they have read is kept for each other.
+const KEEP_MOMENTS_MIN: usize = 8;
+
 /// Reads the values; rows of the log after `through` are not seen.
 pub(super) fn read_values(
     group: &dyn View,
@@ -82,16 +86,29 @@ pub(super) fn read_values(
     let reader = Reader::new(group, wanted, through)?;
     let rows = &wanted.rows;
     let mut values = ViewValues::not_found(wanted.sources.len(), rows.len());
-    // Neighbours in this order share blocks on disk, and equal ones are read once.
+    // Entity by entity, each from its newest moment to its oldest: neighbours on disk are read together.
     let mut order: Vec<usize> = (0..rows.len()).collect();
-    order.sort_by(|a, b| rows[*a].cmp(&rows[*b]));
-    let mut previous: Option<usize> = None;
-    for row in order {
-        match previous.filter(|previous| rows[*previous] == rows[row]) {
-            Some(same) => values.copy(same, row),
-            None => values.fill(row, reader.read(row)?),
+    order.sort_by(|a, b| {
+        rows[*a]
+            .0
+            .cmp(&rows[*b].0)
+            .then_with(|| rows[*b].1.cmp(&rows[*a].1))
+    });
+    for moments in order.chunk_by(|a, b| rows[*a].0 == rows[*b].0) {
+        let nearby = Nearby::new(group);
+        let group: &dyn View = if moments.len() < KEEP_MOMENTS_MIN {
+            group
+        } else {
+            &nearby
+        };
+        let mut previous: Option<usize> = None;
+        for row in moments {
+            match previous.filter(|previous| rows[*previous].1 == rows[*row].1) {
+                Some(same) => values.copy(same, *row),
+                None => values.fill(*row, reader.read(group, *row)?),
+            }
+            previous = Some(*row);
         }
-        previous = Some(row);
     }
     Ok(values)
 }
@@ -115,7 +132,6 @@ impl ViewValues {
 
 /// One [`ViewRead`] at work.
 struct Reader<'a> {
-    group: &'a dyn View,
     wanted: &'a ViewRead,
     through: Option<u64>,
     /// The positions of the aggregates among the features, in feature order.
@@ -127,7 +143,7 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn new(group: &'a dyn View, wanted: &'a ViewRead, through: Option<u64>) -> Result<Self, Fault> {
+    fn new(group: &dyn View, wanted: &'a ViewRead, through: Option<u64>) -> Result<Self, Fault> {
         let aggregate = |source: &FeatureSource| match source {
             FeatureSource::Column(_) => None,
             FeatureSource::Aggregate(position) => Some(*position),
@@ -138,7 +154,6 @@ impl<'a> Reader<'a> {
         let wants_current = reads_columns && through.is_none() && wanted.rows.iter().all(is_now);
         let current = wants_current.then(|| current_rows(group, wanted)).transpose()?;
         Ok(Self {
-            group,
             wanted,
             through,
             aggregates,
@@ -148,15 +163,15 @@ impl<'a> Reader<'a> {
     }
 
     /// The values of one entity, one per feature.
-    fn read(&self, row: usize) -> Result<Vec<(Value, FeatureStatus)>, Fault> {
-        let found = self.row(row)?;
+    fn read(&self, group: &dyn View, row: usize) -> Result<Vec<(Value, FeatureStatus)>, Fault> {
+        let found = self.row(group, row)?;
         let (entity, moment) = &self.wanted.rows[row];
         let view = &*self.wanted.view;
         let at = moment.at();
         let mut aggregates = match self.aggregates.as_slice() {
             [] => Vec::new(),
             wanted => read::aggregates(
-                self.group,
+                group,
                 view,
                 entity,
                 AsOf {
@@ -175,7 +190,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The row that the columns' values come from.
-    fn row(&self, row: usize) -> Result<Option<Row>, Fault> {
+    fn row(&self, group: &dyn View, row: usize) -> Result<Option<Row>, Fault> {
         let (entity, moment) = &self.wanted.rows[row];
         let at = match moment {
             Moment::Now(_) => None,
@@ -184,7 +199,7 @@ impl<'a> Reader<'a> {
         match &self.current {
             Some(rows) => Ok(rows[row].clone()),
             None if self.reads_columns => {
-                read::latest_row(self.group, entity, self.wanted.view.id, at, self.through)
+                read::latest_row(group, entity, self.wanted.view.id, at, self.through)
             }
             None => Ok(None),
         }
