@@ -40,7 +40,12 @@ pub struct Artifacts {
 impl Artifacts {
     /// The files as seen from `node`.
     pub fn new(node: NodeId, store: ArtifactStore, peers: Peers, catalog: CatalogWatch) -> Self {
-        Self { node, store, peers, catalog }
+        Self {
+            node,
+            store,
+            peers,
+            catalog,
+        }
     }
 
     /// Stores a file on a majority of the active nodes.
@@ -61,7 +66,10 @@ impl Artifacts {
         if found == artifact.digest {
             Ok(whole.freeze())
         } else {
-            Err(Failure::invalid("artifact.sha256", format!("the chunks of `{}` hash to {found}", artifact.name)))
+            Err(Failure::invalid(
+                "artifact.sha256",
+                format!("the chunks of `{}` hash to {found}", artifact.name),
+            ))
         }
     }
 
@@ -106,21 +114,29 @@ impl Artifacts {
         let digest = self.put_local(chunk.clone()).await?;
         let others = self.others();
         let needed = others.len().div_ceil(2);
-        let mut pending: FuturesUnordered<_> =
-            others.into_iter().map(|node| self.send(node, chunk.clone(), digest)).collect();
+        let mut pending: FuturesUnordered<_> = others
+            .into_iter()
+            .map(|node| self.send(node, chunk.clone(), digest))
+            .collect();
         let mut stored = 0;
         while stored < needed {
             match pending.next().await {
                 Some(true) => stored += 1,
                 Some(false) => {}
-                None => return Err(Failure::unavailable(format!("a majority of nodes for artifact chunk {digest}"))),
+                None => {
+                    return Err(Failure::unavailable(format!(
+                        "a majority of nodes for artifact chunk {digest}"
+                    )));
+                }
             }
         }
         Ok(digest)
     }
 
     async fn send(&self, node: NodeId, data: Bytes, digest: Digest) -> bool {
-        let Ok(mut peer) = self.peers.node_peer(node) else { return false };
+        let Ok(mut peer) = self.peers.node_peer(node) else {
+            return false;
+        };
         match peer.put_chunk(node_v1::PutChunkRequest { data }).await {
             Ok(reply) => reply.into_inner().digest.as_ref() == digest.as_bytes(),
             Err(error) => {
@@ -133,7 +149,10 @@ impl Artifacts {
     async fn fetch(&self, node: NodeId, digest: Digest) -> Option<Bytes> {
         let mut peer = self.peers.node_peer(node).ok()?;
         let wanted = Bytes::copy_from_slice(digest.as_bytes());
-        let reply = peer.get_chunk(node_v1::GetChunkRequest { digest: wanted }).await.ok()?;
+        let reply = peer
+            .get_chunk(node_v1::GetChunkRequest { digest: wanted })
+            .await
+            .ok()?;
         let data = reply.into_inner().data;
         (Digest::of(&data) == digest).then_some(data)
     }
@@ -141,7 +160,10 @@ impl Artifacts {
     /// The other nodes that hold files, by id.
     fn others(&self) -> BTreeSet<NodeId> {
         let current = self.catalog.current();
-        let nodes = current.nodes.values().filter(|node| node.state != NodeState::Removed);
+        let nodes = current
+            .nodes
+            .values()
+            .filter(|node| node.state != NodeState::Removed);
         nodes.map(|node| node.id).filter(|id| *id != self.node).collect()
     }
 }
@@ -153,5 +175,6 @@ where
     F: FnOnce() -> Result<T, covey_storage::Error> + Send + 'static,
 {
     let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|error| Failure::internal("artifact store", error))?.map_err(Failure::from)
+    done.map_err(|error| Failure::internal("artifact store", error))?
+        .map_err(Failure::from)
 }

@@ -30,12 +30,17 @@ pub async fn run(options: BenchOptions) -> Result<()> {
     for name in chosen {
         let figures = match name {
             "predict" => predict::measure(Path::new("examples/flights")).await?,
-            unknown => bail!("there is no benchmark `{unknown}`; there are: {}", NAMES.join(", ")),
+            unknown => bail!(
+                "there is no benchmark `{unknown}`; there are: {}",
+                NAMES.join(", ")
+            ),
         };
         show(name, &figures);
         let file = options.output_dir.join(format!("{name}.json"));
-        let json: serde_json::Map<String, serde_json::Value> =
-            figures.into_iter().map(|(key, value)| (key.to_owned(), value.into())).collect();
+        let json: serde_json::Map<String, serde_json::Value> = figures
+            .into_iter()
+            .map(|(key, value)| (key.to_owned(), value.into()))
+            .collect();
         std::fs::write(&file, serde_json::to_vec_pretty(&json)?)?;
         println!("written to {}\n", file.display());
     }

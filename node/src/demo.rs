@@ -61,8 +61,11 @@ pub async fn run(options: DemoOptions) -> Result<()> {
         }
         Err(error) => {
             let ended = story.stop().await;
-            Err(error.context(format!("the demo did not get to its end (logs are in {})", root.display())))
-                .and_then(|()| ended)
+            Err(error.context(format!(
+                "the demo did not get to its end (logs are in {})",
+                root.display()
+            )))
+            .and_then(|()| ended)
         }
     }
 }
@@ -73,7 +76,10 @@ fn prepare(dir: &Path) -> Result<PathBuf> {
     if dir.exists() {
         let empty = std::fs::read_dir(dir)?.next().is_none();
         if !empty && !dir.join(MARK).exists() {
-            bail!("{} is not empty and no earlier demo made it; choose another folder with --dir", dir.display());
+            bail!(
+                "{} is not empty and no earlier demo made it; choose another folder with --dir",
+                dir.display()
+            );
         }
         std::fs::remove_dir_all(dir)?;
     }

@@ -1,6 +1,9 @@
 //! The binary `covey`: parses the command line, does what it says, exits with a code that means something.
 
-#![allow(unreachable_pub, reason = "nothing outside links a binary, so `pub` says what other modules may use")]
+#![allow(
+    unreachable_pub,
+    reason = "nothing outside links a binary, so `pub` says what other modules may use"
+)]
 
 mod api;
 mod artifacts;

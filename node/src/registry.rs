@@ -33,12 +33,23 @@ pub struct AliasChange {
 }
 
 /// Registers a model; one that is there already stays as it is.
-pub async fn create_model(context: &Context, caller: &Caller, name: &str, description: &str) -> Result<Model, Failure> {
+pub async fn create_model(
+    context: &Context,
+    caller: &Caller,
+    name: &str,
+    description: &str,
+) -> Result<Model, Failure> {
     if let Ok(model) = model(context, caller, name).await {
         return Ok(model);
     }
-    let command = Command::CreateModel { name: name.to_owned(), description: description.to_owned() };
-    context.ledger.ask_unique(caller, context.ledger.group_of_name(name), command).await?;
+    let command = Command::CreateModel {
+        name: name.to_owned(),
+        description: description.to_owned(),
+    };
+    context
+        .ledger
+        .ask_unique(caller, context.ledger.group_of_name(name), command)
+        .await?;
     model(context, caller, name).await
 }
 
@@ -51,10 +62,15 @@ pub async fn model(context: &Context, caller: &Caller, name: &str) -> Result<Mod
 }
 
 /// Every model with its aliases.
-pub async fn models(context: &Context, caller: &Caller) -> Result<Vec<(Model, BTreeMap<String, u64>)>, Failure> {
+pub async fn models(
+    context: &Context,
+    caller: &Caller,
+) -> Result<Vec<(Model, BTreeMap<String, u64>)>, Failure> {
     let from = Key::Model(String::new());
-    let found =
-        context.ledger.scan_everywhere(caller, from, same_kind, LIST_MAX, Consistency::Linearizable).await?;
+    let found = context
+        .ledger
+        .scan_everywhere(caller, from, same_kind, LIST_MAX, Consistency::Linearizable)
+        .await?;
     let mut listed = Vec::new();
     for (_, record) in found {
         if let Record::Model(model) = record {
@@ -67,7 +83,11 @@ pub async fn models(context: &Context, caller: &Caller) -> Result<Vec<(Model, BT
 }
 
 /// The aliases of a model and the versions they point to.
-pub async fn aliases(context: &Context, caller: &Caller, model: &str) -> Result<BTreeMap<String, u64>, Failure> {
+pub async fn aliases(
+    context: &Context,
+    caller: &Caller,
+    model: &str,
+) -> Result<BTreeMap<String, u64>, Failure> {
     let from = Key::Alias(model.to_owned(), String::new());
     let found = scan(context, caller, model, from).await?;
     let pointing = found.into_iter().filter_map(|(key, record)| match (key, record) {
@@ -86,16 +106,34 @@ pub async fn create_version(
 ) -> Result<ModelVersion, Failure> {
     check::version(context, &spec).await?;
     let group = context.ledger.group_of_name(model);
-    let command = Command::CreateVersion { model: model.to_owned(), spec };
+    let command = Command::CreateVersion {
+        model: model.to_owned(),
+        spec,
+    };
     match context.ledger.ask(caller, group, id, command).await?.answer {
         Answer::Number(number) => version(context, caller, model, number).await,
-        other => Err(Failure::internal("registering a version", format!("unexpected answer {other:?}"))),
+        other => Err(Failure::internal(
+            "registering a version",
+            format!("unexpected answer {other:?}"),
+        )),
     }
 }
 
 /// A version by its number.
-pub async fn version(context: &Context, caller: &Caller, model: &str, number: u64) -> Result<ModelVersion, Failure> {
-    match get(context, caller, model, Key::ModelVersion(model.to_owned(), number)).await? {
+pub async fn version(
+    context: &Context,
+    caller: &Caller,
+    model: &str,
+    number: u64,
+) -> Result<ModelVersion, Failure> {
+    match get(
+        context,
+        caller,
+        model,
+        Key::ModelVersion(model.to_owned(), number),
+    )
+    .await?
+    {
         Some(Record::ModelVersion(version)) => Ok(version),
         _ => Err(Failure::not_found("model version", format!("{model}@{number}"))),
     }
@@ -112,15 +150,32 @@ pub async fn versions(context: &Context, caller: &Caller, model: &str) -> Result
 }
 
 /// The version that an alias points to, if any.
-pub async fn alias(context: &Context, caller: &Caller, model: &str, alias: &str) -> Result<Option<u64>, Failure> {
-    match get(context, caller, model, Key::Alias(model.to_owned(), alias.to_owned())).await? {
+pub async fn alias(
+    context: &Context,
+    caller: &Caller,
+    model: &str,
+    alias: &str,
+) -> Result<Option<u64>, Failure> {
+    match get(
+        context,
+        caller,
+        model,
+        Key::Alias(model.to_owned(), alias.to_owned()),
+    )
+    .await?
+    {
         Some(Record::AliasMove(last)) => Ok(last.version),
         _ => Ok(None),
     }
 }
 
 /// The version that an alias points to.
-pub async fn by_alias(context: &Context, caller: &Caller, model: &str, name: &str) -> Result<ModelVersion, Failure> {
+pub async fn by_alias(
+    context: &Context,
+    caller: &Caller,
+    model: &str,
+    name: &str,
+) -> Result<ModelVersion, Failure> {
     match alias(context, caller, model, name).await? {
         Some(number) => version(context, caller, model, number).await,
         None => Err(Failure::not_found("alias", format!("{model}@{name}"))),
@@ -152,8 +207,20 @@ pub async fn set_alias_as(
     change: AliasChange,
 ) -> Result<(), Failure> {
     let group = context.ledger.group_of_name(&change.model);
-    let AliasChange { model, alias, version, expected, reason } = change;
-    let command = Command::SetAlias { model, alias, version, expected, reason };
+    let AliasChange {
+        model,
+        alias,
+        version,
+        expected,
+        reason,
+    } = change;
+    let command = Command::SetAlias {
+        model,
+        alias,
+        version,
+        expected,
+        reason,
+    };
     context.ledger.ask(caller, group, id, command).await.map(|_| ())
 }
 
@@ -180,12 +247,30 @@ pub fn alias_at(history: &[AliasMove], at: Timestamp) -> Option<&AliasMove> {
 
 async fn get(context: &Context, caller: &Caller, model: &str, key: Key) -> Result<Option<Record>, Failure> {
     let group = context.ledger.group_of_name(model);
-    context.ledger.get(caller, group, key, Consistency::Linearizable).await
+    context
+        .ledger
+        .get(caller, group, key, Consistency::Linearizable)
+        .await
 }
 
-async fn scan(context: &Context, caller: &Caller, model: &str, from: Key) -> Result<Vec<(Key, Record)>, Failure> {
+async fn scan(
+    context: &Context,
+    caller: &Caller,
+    model: &str,
+    from: Key,
+) -> Result<Vec<(Key, Record)>, Failure> {
     let group = context.ledger.group_of_name(model);
-    context.ledger.scan(caller, group, from, same_model, LIST_MAX, Consistency::Linearizable).await
+    context
+        .ledger
+        .scan(
+            caller,
+            group,
+            from,
+            same_model,
+            LIST_MAX,
+            Consistency::Linearizable,
+        )
+        .await
 }
 
 fn same_kind(from: &Key, key: &Key) -> bool {

@@ -47,15 +47,24 @@ pub async fn submit(context: &Context, caller: &Caller, id: &str, mut spec: JobS
     spec.dataset_version = dataset.version;
     columns::features(&context.catalog.current(), &dataset, &spec.exclude)?;
     registry::create_model(context, caller, &spec.model, "").await?;
-    let command = Command::SubmitJob { id: id.to_owned(), spec };
-    context.ledger.ask_unique(caller, context.ledger.group_of_name(id), command).await?;
+    let command = Command::SubmitJob {
+        id: id.to_owned(),
+        spec,
+    };
+    context
+        .ledger
+        .ask_unique(caller, context.ledger.group_of_name(id), command)
+        .await?;
     job(context, caller, id).await
 }
 
 /// A job as it is now.
 pub async fn job(context: &Context, caller: &Caller, id: &str) -> Result<Job, Failure> {
     let group = context.ledger.group_of_name(id);
-    let found = context.ledger.get(caller, group, Key::Job(id.to_owned()), Consistency::Linearizable).await?;
+    let found = context
+        .ledger
+        .get(caller, group, Key::Job(id.to_owned()), Consistency::Linearizable)
+        .await?;
     match found {
         Some(Record::Job(job)) => Ok(job),
         _ => Err(Failure::not_found("job", id)),
@@ -65,9 +74,14 @@ pub async fn job(context: &Context, caller: &Caller, id: &str) -> Result<Job, Fa
 /// All jobs, newest first.
 pub async fn jobs(context: &Context, caller: &Caller) -> Result<Vec<Job>, Failure> {
     let from = Key::Job(String::new());
-    let found =
-        context.ledger.scan_everywhere(caller, from, same_kind, LIST_MAX, Consistency::Linearizable).await?;
-    let mut jobs: Vec<Job> = found.into_iter().filter_map(|(_, record)| job_of(record)).collect();
+    let found = context
+        .ledger
+        .scan_everywhere(caller, from, same_kind, LIST_MAX, Consistency::Linearizable)
+        .await?;
+    let mut jobs: Vec<Job> = found
+        .into_iter()
+        .filter_map(|(_, record)| job_of(record))
+        .collect();
     jobs.sort_by(|a, b| b.submitted_at.cmp(&a.submitted_at).then_with(|| a.id.cmp(&b.id)));
     Ok(jobs)
 }
@@ -75,18 +89,27 @@ pub async fn jobs(context: &Context, caller: &Caller) -> Result<Vec<Job>, Failur
 /// Stops a job for good.
 pub async fn cancel(context: &Context, caller: &Caller, id: &str) -> Result<Job, Failure> {
     let command = Command::CancelJob { id: id.to_owned() };
-    context.ledger.ask_unique(caller, context.ledger.group_of_name(id), command).await?;
+    context
+        .ledger
+        .ask_unique(caller, context.ledger.group_of_name(id), command)
+        .await?;
     job(context, caller, id).await
 }
 
 /// The features that a service yields and how a model reads them.
-pub fn service_signature(catalog: &CatalogCopy, service: &str) -> Result<BTreeMap<String, FeatureKind>, Failure> {
+pub fn service_signature(
+    catalog: &CatalogCopy,
+    service: &str,
+) -> Result<BTreeMap<String, FeatureKind>, Failure> {
     let kind = |data_type: DataType| match data_type {
         DataType::String => FeatureKind::Categorical,
         DataType::Bool | DataType::Int64 | DataType::Float64 | DataType::Timestamp => FeatureKind::Numeric,
     };
     let features = columns::service_features(catalog, service)?;
-    Ok(features.into_iter().map(|(name, data_type)| (name, kind(data_type))).collect())
+    Ok(features
+        .into_iter()
+        .map(|(name, data_type)| (name, kind(data_type)))
+        .collect())
 }
 
 fn same_kind(from: &Key, key: &Key) -> bool {

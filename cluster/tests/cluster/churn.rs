@@ -22,7 +22,13 @@ type Hosts = Arc<Mutex<Vec<Option<Host>>>>;
 #[tokio::test(flavor = "multi_thread")]
 async fn no_acknowledged_write_is_lost_while_nodes_come_and_go() {
     let mut cluster = Cluster::voting(3, config()).await;
-    let hosts: Hosts = Arc::new(Mutex::new(cluster.nodes.iter().map(|node| Some(node.host().clone())).collect()));
+    let hosts: Hosts = Arc::new(Mutex::new(
+        cluster
+            .nodes
+            .iter()
+            .map(|node| Some(node.host().clone()))
+            .collect(),
+    ));
     let over = Arc::new(AtomicBool::new(false));
     let writers: Vec<_> = (0..WRITERS)
         .map(|number| tokio::spawn(write(number, Arc::clone(&hosts), Arc::clone(&over))))
@@ -47,11 +53,19 @@ async fn no_acknowledged_write_is_lost_while_nodes_come_and_go() {
     for writer in writers {
         acknowledged.extend(writer.await.unwrap());
     }
-    assert!(acknowledged.len() > STEPS, "seed {SEED}: only {} writes came through", acknowledged.len());
+    assert!(
+        acknowledged.len() > STEPS,
+        "seed {SEED}: only {} writes came through",
+        acknowledged.len()
+    );
     for (place, node) in cluster.nodes.iter().enumerate() {
         assert_eq!(node.read("step").await, Some(STEPS as u64 - 1));
         for key in &acknowledged {
-            assert!(node.number(key).is_some(), "seed {SEED}: {key} is lost on node {}", place + 1);
+            assert!(
+                node.number(key).is_some(),
+                "seed {SEED}: {key} is lost on node {}",
+                place + 1
+            );
         }
     }
 }

@@ -35,7 +35,10 @@ fn model_reply(model: Model, aliases: BTreeMap<String, u64>) -> v1::Model {
 
 #[tonic::async_trait]
 impl Registry for RegistryApi {
-    async fn create_model(&self, request: Request<v1::CreateModelRequest>) -> Result<Response<v1::Model>, Status> {
+    async fn create_model(
+        &self,
+        request: Request<v1::CreateModelRequest>,
+    ) -> Result<Response<v1::Model>, Status> {
         let caller = Caller::of(&request);
         let v1::CreateModelRequest { name, description } = request.into_inner();
         let model = registry::create_model(&self.context, &caller, &name, &description).await?;
@@ -78,7 +81,10 @@ impl Registry for RegistryApi {
         request: Request<v1::ListModelsRequest>,
     ) -> Result<Response<v1::ListModelsReply>, Status> {
         let models = registry::models(&self.context, &Caller::of(&request)).await?;
-        let models = models.into_iter().map(|(model, aliases)| model_reply(model, aliases)).collect();
+        let models = models
+            .into_iter()
+            .map(|(model, aliases)| model_reply(model, aliases))
+            .collect();
         Ok(Response::new(v1::ListModelsReply { models }))
     }
 
@@ -92,12 +98,27 @@ impl Registry for RegistryApi {
         Ok(Response::new(v1::ListVersionsReply { versions }))
     }
 
-    async fn set_alias(&self, request: Request<v1::SetAliasRequest>) -> Result<Response<v1::SetAliasReply>, Status> {
+    async fn set_alias(
+        &self,
+        request: Request<v1::SetAliasRequest>,
+    ) -> Result<Response<v1::SetAliasReply>, Status> {
         let caller = Caller::of(&request);
-        let v1::SetAliasRequest { model, alias, version, expected, reason } = request.into_inner();
+        let v1::SetAliasRequest {
+            model,
+            alias,
+            version,
+            expected,
+            reason,
+        } = request.into_inner();
         let some = |number: u64| (number > 0).then_some(number);
         let expected = expected.map(some);
-        let change = AliasChange { model, alias, version: some(version), expected, reason };
+        let change = AliasChange {
+            model,
+            alias,
+            version: some(version),
+            expected,
+            reason,
+        };
         registry::set_alias(&self.context, &caller, change).await?;
         Ok(Response::new(v1::SetAliasReply {}))
     }
@@ -118,7 +139,10 @@ impl Registry for RegistryApi {
         request: Request<Streaming<v1::UploadArtifactRequest>>,
     ) -> Result<Response<v1::Artifact>, Status> {
         let mut parts = request.into_inner();
-        let first = parts.message().await?.ok_or_else(|| Failure::invalid("data", "the stream is empty"))?;
+        let first = parts
+            .message()
+            .await?
+            .ok_or_else(|| Failure::invalid("data", "the stream is empty"))?;
         let mut upload = Upload::new(self.context.artifacts.clone(), &first.name);
         upload.push(first.data).await?;
         while let Some(part) = parts.message().await? {
@@ -138,7 +162,11 @@ impl Registry for RegistryApi {
         let artifacts = self.context.artifacts.clone();
         let chunks = futures::stream::iter(artifact.chunks).then(move |digest| {
             let artifacts = artifacts.clone();
-            async move { Ok(v1::DownloadArtifactReply { data: artifacts.chunk(digest).await? }) }
+            async move {
+                Ok(v1::DownloadArtifactReply {
+                    data: artifacts.chunk(digest).await?,
+                })
+            }
         });
         Ok(Response::new(chunks.boxed()))
     }

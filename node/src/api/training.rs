@@ -34,7 +34,11 @@ impl Training for TrainingApi {
     async fn submit_job(&self, request: Request<v1::SubmitJobRequest>) -> Result<Response<v1::Job>, Status> {
         let caller = Caller::of(&request);
         let v1::SubmitJobRequest { id, spec } = request.into_inner();
-        let id = if id.is_empty() { format!("job-{}", Uuid::now_v7().simple()) } else { id };
+        let id = if id.is_empty() {
+            format!("job-{}", Uuid::now_v7().simple())
+        } else {
+            id
+        };
         let spec = JobSpec::from(spec.unwrap_or_default());
         let job = training::submit(&self.context, &caller, &id, spec).await?;
         Ok(Response::new(job.into()))
@@ -48,10 +52,18 @@ impl Training for TrainingApi {
 
     type WatchJobStream = BoxStream<'static, Result<v1::Job, Status>>;
 
-    async fn watch_job(&self, request: Request<v1::GetJobRequest>) -> Result<Response<Self::WatchJobStream>, Status> {
+    async fn watch_job(
+        &self,
+        request: Request<v1::GetJobRequest>,
+    ) -> Result<Response<Self::WatchJobStream>, Status> {
         let id = request.into_inner().id;
         let first = training::job(&self.context, &Caller::internal("watch"), &id).await?;
-        let watch = Watch { context: self.context.clone(), id, next: Some(first), last: None };
+        let watch = Watch {
+            context: self.context.clone(),
+            id,
+            next: Some(first),
+            last: None,
+        };
         let moves = futures::stream::unfold(watch, |mut watch| async move {
             let job = watch.moved().await?;
             Some((job.map(v1::Job::from).map_err(Status::from), watch))
@@ -59,7 +71,10 @@ impl Training for TrainingApi {
         Ok(Response::new(Box::pin(moves)))
     }
 
-    async fn list_jobs(&self, request: Request<v1::ListJobsRequest>) -> Result<Response<v1::ListJobsReply>, Status> {
+    async fn list_jobs(
+        &self,
+        request: Request<v1::ListJobsRequest>,
+    ) -> Result<Response<v1::ListJobsReply>, Status> {
         let jobs = training::jobs(&self.context, &Caller::of(&request)).await?;
         let jobs = jobs.into_iter().map(v1::Job::from).collect();
         Ok(Response::new(v1::ListJobsReply { jobs }))
@@ -90,7 +105,9 @@ impl Watch {
         while self.last.as_ref().is_some_and(|job| !job.state.is_final()) {
             looks.tick().await;
             match training::job(&self.context, &Caller::internal("watch"), &self.id).await {
-                Ok(job) if self.last.as_ref() != Some(&job) => return Some(Ok(self.last.insert(job).clone())),
+                Ok(job) if self.last.as_ref() != Some(&job) => {
+                    return Some(Ok(self.last.insert(job).clone()));
+                }
                 Ok(_) | Err(Failure::Unavailable { .. } | Failure::DeadlineExceeded { .. }) => {}
                 Err(error) => {
                     self.last = None;

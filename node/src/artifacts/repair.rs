@@ -35,10 +35,26 @@ pub(crate) async fn keep_repaired(context: Context, stop: CancellationToken) {
 async fn manifests(context: &Context) -> Vec<Artifact> {
     let caller = Caller::internal("artifact repair");
     let mut found = Vec::new();
-    for group in context.ledger.data_groups().filter(|group| context.ledger.hosts(*group)) {
-        for from in [Key::ModelVersion(String::new(), 0), Key::Dataset(String::new(), 0)] {
-            let records =
-                context.ledger.scan(&caller, group, from, same_kind, MANIFESTS_PER_PASS, Consistency::Local).await;
+    for group in context
+        .ledger
+        .data_groups()
+        .filter(|group| context.ledger.hosts(*group))
+    {
+        for from in [
+            Key::ModelVersion(String::new(), 0),
+            Key::Dataset(String::new(), 0),
+        ] {
+            let records = context
+                .ledger
+                .scan(
+                    &caller,
+                    group,
+                    from,
+                    same_kind,
+                    MANIFESTS_PER_PASS,
+                    Consistency::Local,
+                )
+                .await;
             for (_, record) in records.unwrap_or_default() {
                 match record {
                     Record::ModelVersion(version) => found.extend(version.spec.artifacts),

@@ -23,7 +23,14 @@ impl Upload {
     /// An empty file.
     pub(crate) fn new(artifacts: Artifacts, name: &str) -> Self {
         let name = name.to_owned();
-        Self { artifacts, name, hash: Sha256::new(), bytes: 0, tail: BytesMut::new(), chunks: Vec::new() }
+        Self {
+            artifacts,
+            name,
+            hash: Sha256::new(),
+            bytes: 0,
+            tail: BytesMut::new(),
+            chunks: Vec::new(),
+        }
     }
 
     /// Takes more of the file.
@@ -45,9 +52,15 @@ impl Upload {
     /// Stores what is left and gives the manifest.
     pub(crate) async fn finish(mut self) -> Result<Artifact, Failure> {
         if !self.tail.is_empty() {
-            self.chunks.push(self.artifacts.replicate(self.tail.split().freeze()).await?);
+            self.chunks
+                .push(self.artifacts.replicate(self.tail.split().freeze()).await?);
         }
         let digest = Digest::new(self.hash.finalize().into());
-        Ok(Artifact { name: self.name, bytes: self.bytes, digest, chunks: self.chunks })
+        Ok(Artifact {
+            name: self.name,
+            bytes: self.bytes,
+            digest,
+            chunks: self.chunks,
+        })
     }
 }

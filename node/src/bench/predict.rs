@@ -48,7 +48,11 @@ async fn latencies(prepared: &Prepared, rows: usize, requests: usize) -> Result<
         let started = Instant::now();
         let reply = serving.predict(request).await.context("predicting")?.into_inner();
         let took = started.elapsed();
-        anyhow::ensure!(reply.predictions.len() == rows, "{} of {rows} rows were answered", reply.predictions.len());
+        anyhow::ensure!(
+            reply.predictions.len() == rows,
+            "{} of {rows} rows were answered",
+            reply.predictions.len()
+        );
         if number >= WARM_UP {
             latencies.push(took.as_secs_f64() * 1e3);
         }
@@ -57,7 +61,11 @@ async fn latencies(prepared: &Prepared, rows: usize, requests: usize) -> Result<
     Ok(latencies)
 }
 
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss
+)]
 fn percentile(sorted: &[f64], share: f64) -> f64 {
     let rank = (share * sorted.len().saturating_sub(1) as f64).round() as usize;
     sorted.get(rank).copied().unwrap_or(f64::NAN)

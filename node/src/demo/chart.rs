@@ -9,8 +9,9 @@ const RIGHT: f64 = 150.0;
 const TOP: f64 = 34.0;
 const BOTTOM: f64 = 30.0;
 /// Told apart also by people who do not see all colours (Okabe and Ito, 2008).
-const COLOURS: [&str; 8] =
-    ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999999"];
+const COLOURS: [&str; 8] = [
+    "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999999",
+];
 /// Horizontal lines of the grid.
 const GRID_LINES: u32 = 4;
 
@@ -44,7 +45,10 @@ impl Scale {
         let x = range(points().map(|(x, _)| *x).chain(ticks));
         let (low, high) = range(finite().map(|(_, y)| *y));
         let margin = (high - low).max(1e-9) * 0.08;
-        Self { x, y: (low - margin, high + margin) }
+        Self {
+            x,
+            y: (low - margin, high + margin),
+        }
     }
 
     fn x(&self, value: f64) -> f64 {
@@ -57,7 +61,9 @@ impl Scale {
 }
 
 fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
-    let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
+    let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
+        (low.min(value), high.max(value))
+    });
     if low <= high { (low, high) } else { (0.0, 1.0) }
 }
 
@@ -72,7 +78,13 @@ impl Chart<'_> {
         );
         self.axes(&scale, &mut svg);
         for (position, line) in self.lines.iter().enumerate() {
-            draw(line, COLOURS[position % COLOURS.len()], position, &scale, &mut svg);
+            draw(
+                line,
+                COLOURS[position % COLOURS.len()],
+                position,
+                &scale,
+                &mut svg,
+            );
         }
         svg.push_str("</svg>");
         svg
@@ -135,7 +147,10 @@ fn draw(line: &Line, colour: &str, position: usize, scale: &Scale, svg: &mut Str
 
 /// Text that is safe inside markup.
 pub(super) fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
 }
 
 #[cfg(test)]
@@ -144,9 +159,16 @@ mod tests {
 
     #[test]
     fn a_chart_draws_every_line_and_escapes_names() {
-        let line = |name: &str| Line { name: name.to_owned(), points: vec![(0.0, 1.0), (1.0, f64::NAN), (2.0, 3.0)] };
-        let chart =
-            Chart { title: "a < b", lines: vec![line("x"), line("y & z")], ticks: Vec::new(), marks: Vec::new() };
+        let line = |name: &str| Line {
+            name: name.to_owned(),
+            points: vec![(0.0, 1.0), (1.0, f64::NAN), (2.0, 3.0)],
+        };
+        let chart = Chart {
+            title: "a < b",
+            lines: vec![line("x"), line("y & z")],
+            ticks: Vec::new(),
+            marks: Vec::new(),
+        };
         let svg = chart.svg();
         assert_eq!(svg.matches("<polyline").count(), 2);
         assert!(svg.contains("a &lt; b") && svg.contains("y &amp; z"));

@@ -23,23 +23,36 @@ pub(crate) struct DemoCluster {
 impl DemoCluster {
     /// Three nodes that form a cluster; returns when every group has three voters and a leader.
     pub(crate) async fn form(root: &Path) -> Result<Self> {
-        let mut cluster = Self { fleet: Fleet::default(), nodes: Vec::new() };
+        let mut cluster = Self {
+            fleet: Fleet::default(),
+            nodes: Vec::new(),
+        };
         let mut first = NodeProcess::new(root, 1)?;
         first.init("flights").await?;
         first.start(None)?;
         cluster.fleet.add(&first.endpoint())?;
         cluster.nodes.push(first);
-        cluster.settled(1).await.context("the first node did not come up")?;
+        cluster
+            .settled(1)
+            .await
+            .context("the first node did not come up")?;
         cluster.join(root).await?;
         cluster.join(root).await?;
-        cluster.settled(3).await.context("the cluster of three did not form")?;
+        cluster
+            .settled(3)
+            .await
+            .context("the cluster of three did not form")?;
         Ok(cluster)
     }
 
     /// Starts one more node and lets it join. It is not yet up to date when this returns.
     pub(crate) async fn join(&mut self, root: &Path) -> Result<()> {
         let number = self.nodes.iter().map(|node| node.number).max().unwrap_or(0) + 1;
-        let through = self.nodes.last().ok_or_else(|| anyhow!("there is no node to join"))?.address();
+        let through = self
+            .nodes
+            .last()
+            .ok_or_else(|| anyhow!("there is no node to join"))?
+            .address();
         let mut node = NodeProcess::new(root, number)?;
         node.start(Some(&through))?;
         self.fleet.add(&node.endpoint())?;
@@ -66,16 +79,25 @@ impl DemoCluster {
         let reply = self
             .fleet
             .ask(|connection| async move {
-                connection.cluster().list_groups(v1::ListGroupsRequest { all_nodes: true }).await
+                connection
+                    .cluster()
+                    .list_groups(v1::ListGroupsRequest { all_nodes: true })
+                    .await
             })
             .await?
             .into_inner();
-        let leading = reply.replicas.iter().filter(|replica| replica.group > 0 && replica.node == replica.leader);
-        let busiest =
-            leading.max_by_key(|replica| replica.applied_index).ok_or_else(|| anyhow!("no group has a leader"))?;
+        let leading = reply
+            .replicas
+            .iter()
+            .filter(|replica| replica.group > 0 && replica.node == replica.leader);
+        let busiest = leading
+            .max_by_key(|replica| replica.applied_index)
+            .ok_or_else(|| anyhow!("no group has a leader"))?;
         let status = Self::status(&self.fleet).await?;
         let node = status.nodes.iter().find(|node| node.id == busiest.node);
-        let address = node.map(|node| node.api_addr.clone()).ok_or_else(|| anyhow!("{} is unknown", busiest.node))?;
+        let address = node
+            .map(|node| node.api_addr.clone())
+            .ok_or_else(|| anyhow!("{} is unknown", busiest.node))?;
         let victim = self
             .nodes
             .iter_mut()
@@ -88,18 +110,27 @@ impl DemoCluster {
     /// Starts a node again that was killed.
     pub(crate) fn restart(&mut self, number: usize) -> Result<()> {
         let node = self.nodes.iter_mut().find(|node| node.number == number);
-        node.ok_or_else(|| anyhow!("there is no node {number}"))?.start(None)
+        node.ok_or_else(|| anyhow!("there is no node {number}"))?
+            .start(None)
     }
 
     /// Takes a node out for good: its replicas move, then it is removed, then its process stops.
     pub(crate) async fn remove_first(&mut self) -> Result<()> {
-        let address = self.nodes.first().ok_or_else(|| anyhow!("there is no node"))?.address();
+        let address = self
+            .nodes
+            .first()
+            .ok_or_else(|| anyhow!("there is no node"))?
+            .address();
         let id = self.id_of(&address).await?;
         self.set_state(&id, v1::NodeState::Decommissioning).await?;
         let deadline = Instant::now() + SETTLE_WITHIN;
         loop {
             let status = Self::status(&self.fleet).await?;
-            let replicas = status.nodes.iter().find(|node| node.id == id).map_or(0, |node| node.replicas);
+            let replicas = status
+                .nodes
+                .iter()
+                .find(|node| node.id == id)
+                .map_or(0, |node| node.replicas);
             if replicas == 0 && status.groups_moving == 0 {
                 break;
             }
@@ -118,11 +149,15 @@ impl DemoCluster {
     async fn id_of(&self, address: &str) -> Result<String> {
         let status = Self::status(&self.fleet).await?;
         let node = status.nodes.into_iter().find(|node| node.api_addr == address);
-        node.map(|node| node.id).ok_or_else(|| anyhow!("no node listens on {address}"))
+        node.map(|node| node.id)
+            .ok_or_else(|| anyhow!("no node listens on {address}"))
     }
 
     async fn set_state(&self, node: &str, state: v1::NodeState) -> Result<()> {
-        let request = v1::SetNodeStateRequest { node: node.to_owned(), state: state.into() };
+        let request = v1::SetNodeStateRequest {
+            node: node.to_owned(),
+            state: state.into(),
+        };
         self.fleet
             .ask(|connection| {
                 let request = request.clone();

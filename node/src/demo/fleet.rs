@@ -82,7 +82,9 @@ impl Fleet {
     pub(crate) fn connection(&self) -> Result<Connection> {
         let endpoints = self.endpoints.read();
         let turn = self.turn.load(Ordering::Relaxed);
-        let (_, channel) = endpoints.get(turn % endpoints.len().max(1)).ok_or_else(|| anyhow!("no endpoint is left"))?;
+        let (_, channel) = endpoints
+            .get(turn % endpoints.len().max(1))
+            .ok_or_else(|| anyhow!("no endpoint is left"))?;
         Ok(Connection(channel.clone()))
     }
 
@@ -115,6 +117,11 @@ impl Fleet {
 fn may_pass(code: Code) -> bool {
     matches!(
         code,
-        Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted | Code::Unknown | Code::Cancelled | Code::Internal
+        Code::Unavailable
+            | Code::DeadlineExceeded
+            | Code::ResourceExhausted
+            | Code::Unknown
+            | Code::Cancelled
+            | Code::Internal
     )
 }

@@ -60,8 +60,15 @@ pub(super) struct Weather {
 }
 
 /// The columns of the weather view.
-pub(super) const WEATHER_COLUMNS: [&str; 7] =
-    ["temp", "dewp", "humid", "wind_speed", "precip", "pressure", "visib"];
+pub(super) const WEATHER_COLUMNS: [&str; 7] = [
+    "temp",
+    "dewp",
+    "humid",
+    "wind_speed",
+    "precip",
+    "pressure",
+    "visib",
+];
 
 /// What is known of a plane.
 #[derive(Debug, Clone)]
@@ -90,14 +97,22 @@ impl Year {
         let mut weather = read_weather(&Sheet::read(&folder.join("weather.parquet"))?)?;
         weather.sort_by(|a, b| (a.at, &a.origin).cmp(&(b.at, &b.origin)));
         let planes = read_planes(&Sheet::read(&folder.join("planes.parquet"))?)?;
-        Ok(Self { flights, weather, planes })
+        Ok(Self {
+            flights,
+            weather,
+            planes,
+        })
     }
 }
 
 fn read_flights(sheet: &Sheet) -> Result<Vec<Flight>> {
     let [month, day, number] = ["month", "day", "flight"].map(|name| sheet.integers(name));
     let (month, day, number) = (month?, day?, number?);
-    let (hour, minute, time) = (sheet.integers("hour")?, sheet.integers("minute")?, sheet.times("time_hour")?);
+    let (hour, minute, time) = (
+        sheet.integers("hour")?,
+        sheet.integers("minute")?,
+        sheet.times("time_hour")?,
+    );
     let (carrier, tail) = (sheet.texts("carrier")?, sheet.texts("tailnum")?);
     let (origin, dest) = (sheet.texts("origin")?, sheet.texts("dest")?);
     let (distance, air) = (sheet.numbers("distance")?, sheet.integers("air_time")?);
@@ -105,7 +120,9 @@ fn read_flights(sheet: &Sheet) -> Result<Vec<Flight>> {
     let mut flights = Vec::with_capacity(sheet.rows());
     for row in 0..sheet.rows() {
         let need = |value: &Option<i64>, name: &str| value.ok_or_else(|| anyhow!("row {row} has no {name}"));
-        let text = |value: &Option<String>, name: &str| value.clone().ok_or_else(|| anyhow!("row {row} has no {name}"));
+        let text = |value: &Option<String>, name: &str| {
+            value.clone().ok_or_else(|| anyhow!("row {row} has no {name}"))
+        };
         let (carrier, origin) = (text(&carrier[row], "carrier")?, text(&origin[row], "origin")?);
         let (month, day) = (need(&month[row], "month")?, need(&day[row], "day")?);
         let (hour, minute) = (need(&hour[row], "hour")?, need(&minute[row], "minute")?);
@@ -116,7 +133,10 @@ fn read_flights(sheet: &Sheet) -> Result<Vec<Flight>> {
             _ => None,
         };
         flights.push(Flight {
-            id: format!("{carrier}{}-{origin}-{month:02}{day:02}-{hour:02}{minute:02}", need(&number[row], "flight")?),
+            id: format!(
+                "{carrier}{}-{origin}-{month:02}{day:02}-{hour:02}{minute:02}",
+                need(&number[row], "flight")?
+            ),
             month: u32::try_from(month)?,
             hour,
             day_of_week: day_of_week(month, day),
@@ -135,21 +155,41 @@ fn read_flights(sheet: &Sheet) -> Result<Vec<Flight>> {
 
 fn read_weather(sheet: &Sheet) -> Result<Vec<Weather>> {
     let (origin, at) = (sheet.texts("origin")?, sheet.times("time_hour")?);
-    let columns = WEATHER_COLUMNS.iter().map(|name| sheet.numbers(name)).collect::<Result<Vec<_>>>()?;
+    let columns = WEATHER_COLUMNS
+        .iter()
+        .map(|name| sheet.numbers(name))
+        .collect::<Result<Vec<_>>>()?;
     let row = |row: usize| {
-        let origin = origin[row].clone().ok_or_else(|| anyhow!("row {row} has no origin"))?;
+        let origin = origin[row]
+            .clone()
+            .ok_or_else(|| anyhow!("row {row} has no origin"))?;
         let at = at[row].ok_or_else(|| anyhow!("row {row} has no time_hour"))?;
-        Ok(Weather { origin, at, values: columns.iter().map(|column| column[row]).collect() })
+        Ok(Weather {
+            origin,
+            at,
+            values: columns.iter().map(|column| column[row]).collect(),
+        })
     };
     (0..sheet.rows()).map(row).collect()
 }
 
 fn read_planes(sheet: &Sheet) -> Result<Vec<Plane>> {
     let tail = sheet.texts("tailnum")?;
-    let (built, seats, engines) = (sheet.integers("year")?, sheet.integers("seats")?, sheet.integers("engines")?);
+    let (built, seats, engines) = (
+        sheet.integers("year")?,
+        sheet.integers("seats")?,
+        sheet.integers("engines")?,
+    );
     let row = |row: usize| {
-        let tail = tail[row].clone().ok_or_else(|| anyhow!("row {row} has no tailnum"))?;
-        Ok(Plane { tail, built: built[row], seats: seats[row], engines: engines[row] })
+        let tail = tail[row]
+            .clone()
+            .ok_or_else(|| anyhow!("row {row} has no tailnum"))?;
+        Ok(Plane {
+            tail,
+            built: built[row],
+            seats: seats[row],
+            engines: engines[row],
+        })
     };
     (0..sheet.rows()).map(row).collect()
 }
@@ -163,7 +203,11 @@ fn later(at: i64, minutes: f64) -> i64 {
 /// Monday is 0. The first of January 2013 was a Tuesday.
 fn day_of_week(month: i64, day: i64) -> i64 {
     const DAYS_BEFORE: [i64; 12] = [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334];
-    let before = usize::try_from(month - 1).ok().and_then(|index| DAYS_BEFORE.get(index)).copied().unwrap_or(0);
+    let before = usize::try_from(month - 1)
+        .ok()
+        .and_then(|index| DAYS_BEFORE.get(index))
+        .copied()
+        .unwrap_or(0);
     (before + day) % 7
 }
 
@@ -178,7 +222,9 @@ impl Sheet {
         let reader = ParquetRecordBatchReaderBuilder::try_new(file)?.build()?;
         let schema = reader.schema();
         let batches = reader.collect::<Result<Vec<_>, _>>()?;
-        Ok(Self { batch: concat_batches(&schema, &batches)? })
+        Ok(Self {
+            batch: concat_batches(&schema, &batches)?,
+        })
     }
 
     fn rows(&self) -> usize {
@@ -186,26 +232,44 @@ impl Sheet {
     }
 
     fn column(&self, name: &str, data_type: &DataType) -> Result<arrow::array::ArrayRef> {
-        let column = self.batch.column_by_name(name).ok_or_else(|| anyhow!("the file has no column `{name}`"))?;
+        let column = self
+            .batch
+            .column_by_name(name)
+            .ok_or_else(|| anyhow!("the file has no column `{name}`"))?;
         Ok(cast(column, data_type)?)
     }
 
     fn integers(&self, name: &str) -> Result<Vec<Option<i64>>> {
-        Ok(self.column(name, &DataType::Int64)?.as_primitive::<Int64Type>().iter().collect())
+        Ok(self
+            .column(name, &DataType::Int64)?
+            .as_primitive::<Int64Type>()
+            .iter()
+            .collect())
     }
 
     fn numbers(&self, name: &str) -> Result<Vec<Option<f64>>> {
-        Ok(self.column(name, &DataType::Float64)?.as_primitive::<Float64Type>().iter().collect())
+        Ok(self
+            .column(name, &DataType::Float64)?
+            .as_primitive::<Float64Type>()
+            .iter()
+            .collect())
     }
 
     fn times(&self, name: &str) -> Result<Vec<Option<i64>>> {
-        let micros = self.column(name, &DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())))?;
+        let micros = self.column(
+            name,
+            &DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+        )?;
         Ok(micros.as_primitive::<TimestampMicrosecondType>().iter().collect())
     }
 
     fn texts(&self, name: &str) -> Result<Vec<Option<String>>> {
         let column = self.column(name, &DataType::Utf8)?;
-        Ok(column.as_string::<i32>().iter().map(|text| text.map(str::to_owned)).collect())
+        Ok(column
+            .as_string::<i32>()
+            .iter()
+            .map(|text| text.map(str::to_owned))
+            .collect())
     }
 }
 

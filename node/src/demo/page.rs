@@ -9,7 +9,9 @@ use super::timeline::{mid_month, month_start};
 
 /// Features whose drift is plotted: those that drifted most.
 const FEATURES_PLOTTED: usize = 8;
-const NAMES: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+const NAMES: [&str; 12] = [
+    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+];
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}\
     h1{font-weight:600}svg{width:100%;height:auto;margin:1rem 0}table{border-collapse:collapse}\
     td,th{padding:.25rem .8rem;border-bottom:1px solid #ddd;text-align:left}\
@@ -18,7 +20,11 @@ const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;mar
 
 /// A month's short name.
 pub(super) fn month_name(month: u32) -> &'static str {
-    usize::try_from(month).ok().and_then(|month| NAMES.get(month.wrapping_sub(1))).copied().unwrap_or("?")
+    usize::try_from(month)
+        .ok()
+        .and_then(|month| NAMES.get(month.wrapping_sub(1)))
+        .copied()
+        .unwrap_or("?")
 }
 
 /// The page.
@@ -33,8 +39,17 @@ pub(super) fn render(report: &Report) -> String {
         page.push_str(&chart.svg());
     }
     page.push_str("<table>");
-    for (name, value) in report.summary(std::time::Duration::ZERO).iter().filter(|(name, _)| *name != "took") {
-        let _ = write!(page, "<tr><th>{}</th><td>{}</td></tr>", escape(name.trim()), escape(value));
+    for (name, value) in report
+        .summary(std::time::Duration::ZERO)
+        .iter()
+        .filter(|(name, _)| *name != "took")
+    {
+        let _ = write!(
+            page,
+            "<tr><th>{}</th><td>{}</td></tr>",
+            escape(name.trim()),
+            escape(value)
+        );
     }
     page.push_str("</table></html>\n");
     page
@@ -64,20 +79,35 @@ fn losses(report: &Report) -> Chart<'static> {
 
 fn latency(report: &Report) -> Chart<'static> {
     let percentile = |of: fn(&super::report::Latency) -> f64| -> BTreeMap<u32, f64> {
-        report.latency_ms_by_month.iter().map(|(month, latency)| (*month, of(latency))).collect()
+        report
+            .latency_ms_by_month
+            .iter()
+            .map(|(month, latency)| (*month, of(latency)))
+            .collect()
     };
     by_month(
         "Latency of a prediction request, in milliseconds",
-        [("p50", &percentile(|latency| latency.p50)), ("p99", &percentile(|latency| latency.p99))],
+        [
+            ("p50", &percentile(|latency| latency.p50)),
+            ("p99", &percentile(|latency| latency.p99)),
+        ],
     )
 }
 
 fn by_month<const N: usize>(title: &'static str, lines: [(&str, &BTreeMap<u32, f64>); N]) -> Chart<'static> {
     let line = |(name, values): (&str, &BTreeMap<u32, f64>)| Line {
         name: name.to_owned(),
-        points: values.iter().map(|(month, value)| (position(mid_month(*month)), *value)).collect(),
+        points: values
+            .iter()
+            .map(|(month, value)| (position(mid_month(*month)), *value))
+            .collect(),
     };
-    Chart { title, lines: lines.into_iter().map(line).collect(), ticks: ticks(), marks: marks() }
+    Chart {
+        title,
+        lines: lines.into_iter().map(line).collect(),
+        ticks: ticks(),
+        marks: marks(),
+    }
 }
 
 fn drift(report: &Report) -> Chart<'static> {
@@ -90,10 +120,14 @@ fn drift(report: &Report) -> Chart<'static> {
     features.sort_by(|a, b| b.1.total_cmp(&a.1));
     let lines = features.iter().take(FEATURES_PLOTTED).map(|(feature, _)| {
         let of_feature = report.drift.iter().filter(|point| point.feature == *feature);
-        let mut points: Vec<(f64, f64)> =
-            of_feature.map(|point| (position(point.window_start_micros), point.js)).collect();
+        let mut points: Vec<(f64, f64)> = of_feature
+            .map(|point| (position(point.window_start_micros), point.js))
+            .collect();
         points.sort_by(|a, b| a.0.total_cmp(&b.0));
-        Line { name: (*feature).to_owned(), points }
+        Line {
+            name: (*feature).to_owned(),
+            points,
+        }
     });
     Chart {
         title: "Drift by feature: Jensen-Shannon distance to the serving version's training set",
@@ -104,7 +138,9 @@ fn drift(report: &Report) -> Chart<'static> {
 }
 
 fn ticks() -> Vec<(f64, String)> {
-    (4..=12).map(|month| (position(mid_month(month)), month_name(month).to_owned())).collect()
+    (4..=12)
+        .map(|month| (position(mid_month(month)), month_name(month).to_owned()))
+        .collect()
 }
 
 fn marks() -> Vec<(f64, String)> {

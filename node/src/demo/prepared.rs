@@ -50,7 +50,11 @@ impl Prepared {
         }
         training::apply(&endpoint, &definitions.join("serving.yaml")).await?;
         training::deployments_ready(&cluster.fleet).await?;
-        let flights = year.flights.into_iter().filter(|flight| flight.month == 1 && flight.tail.is_some()).collect();
+        let flights = year
+            .flights
+            .into_iter()
+            .filter(|flight| flight.month == 1 && flight.tail.is_some())
+            .collect();
         Ok(Self { cluster, flights })
     }
 
@@ -66,7 +70,13 @@ impl Prepared {
 
     /// Some flights to ask about, beginning with the `from`-th and going round.
     pub(crate) fn questions(&self, from: usize, count: usize) -> v1::Table {
-        let flights: Vec<&Flight> = self.flights.iter().cycle().skip(from % self.flights.len()).take(count).collect();
+        let flights: Vec<&Flight> = self
+            .flights
+            .iter()
+            .cycle()
+            .skip(from % self.flights.len())
+            .take(count)
+            .collect();
         rows::questions(&flights)
     }
 

@@ -29,7 +29,13 @@ impl NodeProcess {
     pub(crate) fn new(root: &Path, number: usize) -> Result<Self> {
         let dir = root.join(format!("node-{number}"));
         std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
-        Ok(Self { number, dir, api_port: free_port()?, peer_port: free_port()?, child: None })
+        Ok(Self {
+            number,
+            dir,
+            api_port: free_port()?,
+            peer_port: free_port()?,
+            child: None,
+        })
     }
 
     /// Where clients reach it.
@@ -49,22 +55,42 @@ impl NodeProcess {
 
     /// Makes a new cluster in its folder.
     pub(crate) async fn init(&self, name: &str) -> Result<()> {
-        let output = self.command("init").args(["--name", name]).stdin(Stdio::null()).output().await?;
+        let output = self
+            .command("init")
+            .args(["--name", name])
+            .stdin(Stdio::null())
+            .output()
+            .await?;
         if !output.status.success() {
-            bail!("`covey init` failed: {}", String::from_utf8_lossy(&output.stderr).trim());
+            bail!(
+                "`covey init` failed: {}",
+                String::from_utf8_lossy(&output.stderr).trim()
+            );
         }
         Ok(())
     }
 
     /// Starts it; with `join`, it asks the node at that address to be let in.
     pub(crate) fn start(&mut self, join: Option<&str>) -> Result<()> {
-        let log = File::options().create(true).append(true).open(self.dir.with_extension("log"))?;
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.dir.with_extension("log"))?;
         let mut command = self.command("start");
-        command.args(["--api-listen", &self.address(), "--peer-listen", &format!("127.0.0.1:{}", self.peer_port)]);
+        command.args([
+            "--api-listen",
+            &self.address(),
+            "--peer-listen",
+            &format!("127.0.0.1:{}", self.peer_port),
+        ]);
         if let Some(address) = join {
             command.args(["--join", address]);
         }
-        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).kill_on_drop(true);
+        command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .kill_on_drop(true);
         self.child = Some(command.spawn().context("cannot start a node")?);
         Ok(())
     }
@@ -79,13 +105,21 @@ impl NodeProcess {
 
     /// Asks it to stop, and waits.
     pub(crate) async fn stop(&mut self) -> Result<()> {
-        let Some(mut child) = self.child.take() else { return Ok(()) };
+        let Some(mut child) = self.child.take() else {
+            return Ok(());
+        };
         if let Some(id) = child.id() {
-            Command::new("kill").args(["-TERM", &id.to_string()]).status().await?;
+            Command::new("kill")
+                .args(["-TERM", &id.to_string()])
+                .status()
+                .await?;
         }
         if tokio::time::timeout(STOP_WITHIN, child.wait()).await.is_err() {
             child.kill().await?;
-            bail!("node {} did not stop within {STOP_WITHIN:?} and was killed", self.number);
+            bail!(
+                "node {} did not stop within {STOP_WITHIN:?} and was killed",
+                self.number
+            );
         }
         Ok(())
     }

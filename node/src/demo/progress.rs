@@ -19,12 +19,21 @@ impl Act {
     pub(super) fn begin(name: &str, steps: u64) -> Self {
         let (bar, template) = match steps {
             0 => (ProgressBar::new_spinner(), "{spinner} {msg}"),
-            steps => (ProgressBar::new(steps), "{msg:30} {bar:40} {percent:>3} %  {elapsed}, {eta} to go"),
+            steps => (
+                ProgressBar::new(steps),
+                "{msg:30} {bar:40} {percent:>3} %  {elapsed}, {eta} to go",
+            ),
         };
-        bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.set_style(
+            ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
+        );
         bar.set_message(name.to_owned());
         bar.enable_steady_tick(MOVE_EVERY);
-        Self { bar, name: name.to_owned(), started: Instant::now() }
+        Self {
+            bar,
+            name: name.to_owned(),
+            started: Instant::now(),
+        }
     }
 
     /// One step further.
@@ -45,6 +54,10 @@ impl Act {
     /// Ends the act and says how it went.
     pub(super) fn end(self, result: &str) {
         self.bar.finish_and_clear();
-        println!("{:32} {result} ({:.1} s)", self.name, self.started.elapsed().as_secs_f64());
+        println!(
+            "{:32} {result} ({:.1} s)",
+            self.name,
+            self.started.elapsed().as_secs_f64()
+        );
     }
 }

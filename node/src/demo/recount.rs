@@ -65,10 +65,17 @@ struct Windowed {
 pub(super) async fn recount(fleet: &Fleet, year: &Year) -> Result<Recount> {
     let mut found = Recount::default();
     for windowed in windowed(year) {
-        windowed.compare(fleet, &mut found).await.with_context(|| format!("recounting {}", windowed.service))?;
+        windowed
+            .compare(fleet, &mut found)
+            .await
+            .with_context(|| format!("recounting {}", windowed.service))?;
     }
-    outcomes(fleet, year, &mut found).await.context("recounting flight_outcomes")?;
-    weather(fleet, year, &mut found).await.context("recounting weather")?;
+    outcomes(fleet, year, &mut found)
+        .await
+        .context("recounting flight_outcomes")?;
+    weather(fleet, year, &mut found)
+        .await
+        .context("recounting weather")?;
     Ok(found)
 }
 
@@ -135,7 +142,9 @@ impl Windowed {
 
     /// Rows in the documented span of a window as of `at`: after the start of the tile that its beginning falls into.
     fn expected(&self, key: &str, at: i64) -> u64 {
-        let Some(times) = self.times.get(key) else { return 0 };
+        let Some(times) = self.times.get(key) else {
+            return 0;
+        };
         let tail = (at - self.window).div_euclid(self.hop) * self.hop;
         let from = times.partition_point(|time| *time < tail);
         let until = times.partition_point(|time| *time <= at);
@@ -145,7 +154,9 @@ impl Windowed {
     async fn compare(&self, fleet: &Fleet, found: &mut Recount) -> Result<()> {
         let questions = self.questions();
         let reads = questions.chunks(READ_ROWS_MAX).map(|asked| async move {
-            let keys = TableBuilder::default().texts(self.key, asked.iter().map(|(key, _)| *key)).build();
+            let keys = TableBuilder::default()
+                .texts(self.key, asked.iter().map(|(key, _)| *key))
+                .build();
             let at = asked.iter().map(|(_, at)| *at).collect();
             Ok::<_, anyhow::Error>((asked, read(fleet, self.service, (keys, at)).await?))
         });
@@ -164,17 +175,28 @@ impl Windowed {
 
 /// Every flight that landed must be there with its delay's verdict and its schedule.
 async fn outcomes(fleet: &Fleet, year: &Year, found: &mut Recount) -> Result<()> {
-    let landed: Vec<&Flight> = year.flights.iter().filter(|flight| flight.landed.is_some()).collect();
+    let landed: Vec<&Flight> = year
+        .flights
+        .iter()
+        .filter(|flight| flight.landed.is_some())
+        .collect();
     let reads = landed.chunks(READ_ROWS_MAX).map(|flights| async move {
-        let keys = TableBuilder::default().texts("flight_id", flights.iter().map(|flight| flight.id.as_str())).build();
+        let keys = TableBuilder::default()
+            .texts("flight_id", flights.iter().map(|flight| flight.id.as_str()))
+            .build();
         Ok::<_, anyhow::Error>((flights, read(fleet, "recount_flight", (keys, Vec::new())).await?))
     });
     let mut answers = stream::iter(reads).buffer_unordered(READS_IN_FLIGHT);
     while let Some((flights, table)) = answers.try_next().await? {
-        let (late, distance) =
-            (column(&table, "flight_outcomes__late")?, column(&table, "flight_outcomes__distance")?);
+        let (late, distance) = (
+            column(&table, "flight_outcomes__late")?,
+            column(&table, "flight_outcomes__distance")?,
+        );
         for (row, flight) in flights.iter().enumerate() {
-            found.value(flight.late().map(|late| f64::from(u8::from(late))), late.values.get(row).and_then(number));
+            found.value(
+                flight.late().map(|late| f64::from(u8::from(late))),
+                late.values.get(row).and_then(number),
+            );
             found.value(Some(flight.distance), distance.values.get(row).and_then(number));
         }
     }
@@ -183,12 +205,18 @@ async fn outcomes(fleet: &Fleet, year: &Year, found: &mut Recount) -> Result<()>
 
 /// Every hour of weather must be what was measured, the last measurement of the hour winning.
 async fn weather(fleet: &Fleet, year: &Year, found: &mut Recount) -> Result<()> {
-    let accepted = year.weather.iter().filter(|hour| hour.values[WIND_SPEED].is_none_or(|speed| speed <= WIND_SPEED_MAX));
-    let hours: BTreeMap<(&str, i64), &Vec<Option<f64>>> =
-        accepted.map(|hour| ((hour.origin.as_str(), hour.at), &hour.values)).collect();
+    let accepted = year
+        .weather
+        .iter()
+        .filter(|hour| hour.values[WIND_SPEED].is_none_or(|speed| speed <= WIND_SPEED_MAX));
+    let hours: BTreeMap<(&str, i64), &Vec<Option<f64>>> = accepted
+        .map(|hour| ((hour.origin.as_str(), hour.at), &hour.values))
+        .collect();
     let hours: Vec<_> = hours.into_iter().collect();
     for asked in hours.chunks(READ_ROWS_MAX) {
-        let keys = TableBuilder::default().texts("origin", asked.iter().map(|((origin, _), _)| *origin)).build();
+        let keys = TableBuilder::default()
+            .texts("origin", asked.iter().map(|((origin, _), _)| *origin))
+            .build();
         let at = asked.iter().map(|((_, at), _)| *at).collect();
         let table = read(fleet, "recount_weather", (keys, at)).await?;
         for (position, name) in WEATHER_COLUMNS.iter().enumerate() {
@@ -215,7 +243,10 @@ async fn read(fleet: &Fleet, service: &str, (entities, at): (v1::Table, Vec<i64>
             async move { connection.features().get_online_features(request).await }
         })
         .await?;
-    reply.into_inner().features.ok_or_else(|| anyhow!("the reply has no features"))
+    reply
+        .into_inner()
+        .features
+        .ok_or_else(|| anyhow!("the reply has no features"))
 }
 
 fn column<'t>(table: &'t v1::Table, name: &str) -> Result<&'t v1::TableColumn> {

@@ -39,7 +39,11 @@ pub(super) struct Batch {
 impl Replay {
     /// A replay that has not begun.
     pub(super) fn new(fleet: Fleet) -> Self {
-        Self { fleet, sequences: BTreeMap::new(), acknowledged: BTreeMap::new() }
+        Self {
+            fleet,
+            sequences: BTreeMap::new(),
+            acknowledged: BTreeMap::new(),
+        }
     }
 
     /// What became known in a stretch, as numbered pushes.
@@ -49,12 +53,24 @@ impl Replay {
             batches.push(self.batch(Stream::Weather, rows::weather(hours), hours.len()));
         }
         for flights in stretch.departed.chunks(PUSH_ROWS_MAX) {
-            batches.push(self.batch(Stream::OriginDepartures, rows::origin_departures(flights), flights.len()));
+            batches.push(self.batch(
+                Stream::OriginDepartures,
+                rows::origin_departures(flights),
+                flights.len(),
+            ));
         }
         for flights in stretch.landed.chunks(PUSH_ROWS_MAX) {
-            batches.push(self.batch(Stream::CarrierArrivals, rows::carrier_arrivals(flights), flights.len()));
+            batches.push(self.batch(
+                Stream::CarrierArrivals,
+                rows::carrier_arrivals(flights),
+                flights.len(),
+            ));
             batches.push(self.batch(Stream::TailArrivals, rows::tail_arrivals(flights), flights.len()));
-            batches.push(self.batch(Stream::FlightOutcomes, rows::flight_outcomes(flights), flights.len()));
+            batches.push(self.batch(
+                Stream::FlightOutcomes,
+                rows::flight_outcomes(flights),
+                flights.len(),
+            ));
         }
         batches
     }
@@ -90,9 +106,16 @@ impl Replay {
     }
 
     fn at_least_acknowledged(&self) -> v1::Consistency {
-        let position = |(group, index): (&u64, &u64)| v1::LogPosition { group: *group, index: *index };
+        let position = |(group, index): (&u64, &u64)| v1::LogPosition {
+            group: *group,
+            index: *index,
+        };
         let positions = self.acknowledged.iter().map(position).collect();
-        v1::Consistency { kind: Some(v1::consistency::Kind::AtLeast(v1::consistency::AtLeast { positions })) }
+        v1::Consistency {
+            kind: Some(v1::consistency::Kind::AtLeast(v1::consistency::AtLeast {
+                positions,
+            })),
+        }
     }
 
     /// Asks all three models about the flights that were due in a stretch.
@@ -111,7 +134,10 @@ impl Replay {
     /// Tells the deployment that retrains what became of the flights that have landed.
     pub(super) async fn label(&self, stretch: &Stretch<'_>) -> Result<()> {
         let label = |flight: &&Flight| {
-            flight.late().map(|late| v1::Label { id: flight.id.clone(), label: f64::from(u8::from(late)) })
+            flight.late().map(|late| v1::Label {
+                id: flight.id.clone(),
+                label: f64::from(u8::from(late)),
+            })
         };
         let labels: Vec<v1::Label> = stretch.landed.iter().filter_map(label).collect();
         for labels in labels.chunks(PUSH_ROWS_MAX) {
@@ -134,7 +160,9 @@ impl Replay {
 
     /// Records the labels of a stretch and asks about the flights that were due in it.
     pub(super) async fn ask_and_label<'s>(&self, stretch: &Stretch<'s>) -> Result<Vec<Answered<'s>>> {
-        try_join(self.label(stretch), self.predict(stretch)).await.map(|((), answered)| answered)
+        try_join(self.label(stretch), self.predict(stretch))
+            .await
+            .map(|((), answered)| answered)
     }
 
     async fn ask(&self, model: Model, flights: &[&Flight]) -> Result<Asked> {
@@ -156,7 +184,11 @@ impl Replay {
             })
             .await
             .with_context(|| format!("predicting with {}", model.deployment()))?;
-        Ok(Asked { model, took: started.elapsed(), reply: reply.into_inner() })
+        Ok(Asked {
+            model,
+            took: started.elapsed(),
+            reply: reply.into_inner(),
+        })
     }
 }
 

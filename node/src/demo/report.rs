@@ -91,8 +91,10 @@ impl Report {
         nodes_at_end: usize,
     ) -> Result<Self> {
         let digest = |model: &str| events.model_sha256.get(model).cloned().unwrap_or_default();
-        let latency =
-            |month| Latency { p50: tally.latency_ms(month, 0.5), p99: tally.latency_ms(month, 0.99) };
+        let latency = |month| Latency {
+            p50: tally.latency_ms(month, 0.5),
+            p99: tally.latency_ms(month, 0.99),
+        };
         let promoted = events.runs.iter().filter(|run| run.stage == "promoted").count() as u64;
         Ok(Self {
             rows_offered: tally.offered,
@@ -110,7 +112,9 @@ impl Report {
             served_values_compared: compared.values,
             served_values_different: compared.different,
             latency_ms: latency(None),
-            latency_ms_by_month: (FIRST_MONTH..=12).map(|month| (month, latency(Some(month)))).collect(),
+            latency_ms_by_month: (FIRST_MONTH..=12)
+                .map(|month| (month, latency(Some(month))))
+                .collect(),
             auc_by_month: tally.auc(Model::Retrained)?,
             auc_by_month_no_retrain: tally.auc(Model::Frozen)?,
             auc_by_month_no_windows: tally.auc(Model::Plain)?,
@@ -142,11 +146,24 @@ impl Report {
         let mut months = Table::new();
         months.load_preset(comfy_table::presets::UTF8_FULL_CONDENSED);
         months.set_header([
-            "month", "AUC", "no retraining", "no windows", "log loss", "no retraining", "no windows", "p99 ms",
+            "month",
+            "AUC",
+            "no retraining",
+            "no windows",
+            "log loss",
+            "no retraining",
+            "no windows",
+            "p99 ms",
         ]);
         for (month, auc) in &self.auc_by_month {
-            let of = |by: &BTreeMap<u32, f64>| by.get(month).map_or("-".to_owned(), |value| format!("{value:.4}"));
-            let p99 = self.latency_ms_by_month.get(month).map_or(f64::NAN, |latency| latency.p99);
+            let of = |by: &BTreeMap<u32, f64>| {
+                by.get(month)
+                    .map_or("-".to_owned(), |value| format!("{value:.4}"))
+            };
+            let p99 = self
+                .latency_ms_by_month
+                .get(month)
+                .map_or(f64::NAN, |latency| latency.p99);
             months.add_row([
                 page::month_name(*month).to_owned(),
                 format!("{auc:.4}"),
@@ -167,20 +184,53 @@ impl Report {
     /// The sums, for people.
     pub(super) fn summary(&self, took: Duration) -> Vec<(&'static str, String)> {
         vec![
-            ("rows", format!("{} in, {} refused with a reason", self.rows_accepted, self.rows_rejected)),
-            ("lost, duplicated writes", format!("{}, {}", self.lost_writes, self.duplicated_writes)),
-            ("predictions, errors", format!("{}, {}", self.predictions, self.prediction_errors)),
+            (
+                "rows",
+                format!(
+                    "{} in, {} refused with a reason",
+                    self.rows_accepted, self.rows_rejected
+                ),
+            ),
+            (
+                "lost, duplicated writes",
+                format!("{}, {}", self.lost_writes, self.duplicated_writes),
+            ),
+            (
+                "predictions, errors",
+                format!("{}, {}", self.predictions, self.prediction_errors),
+            ),
             (
                 "served is trained",
-                format!("{} of {} values differ", self.served_values_different, self.served_values_compared),
+                format!(
+                    "{} of {} values differ",
+                    self.served_values_different, self.served_values_compared
+                ),
             ),
-            ("request latency", format!("p50 {:.1} ms, p99 {:.1} ms", self.latency_ms.p50, self.latency_ms.p99)),
+            (
+                "request latency",
+                format!(
+                    "p50 {:.1} ms, p99 {:.1} ms",
+                    self.latency_ms.p50, self.latency_ms.p99
+                ),
+            ),
             ("mean AUC", format!("{:.4}", mean(&self.auc_by_month))),
-            ("  without retraining", format!("{:.4}", mean(&self.auc_by_month_no_retrain))),
-            ("  without windows", format!("{:.4}", mean(&self.auc_by_month_no_windows))),
-            ("drift alerts, retrainings", format!("{}, {}", self.drift_alerts, self.retrains)),
+            (
+                "  without retraining",
+                format!("{:.4}", mean(&self.auc_by_month_no_retrain)),
+            ),
+            (
+                "  without windows",
+                format!("{:.4}", mean(&self.auc_by_month_no_windows)),
+            ),
+            (
+                "drift alerts, retrainings",
+                format!("{}, {}", self.drift_alerts, self.retrains),
+            ),
             ("failover", format!("{:.0} ms", self.failover_ms)),
-            ("fourth node up to date", format!("{:.0} ms", self.join_catchup_ms)),
+            (
+                "fourth node up to date",
+                format!("{:.0} ms", self.join_catchup_ms),
+            ),
             ("nodes at the end", self.nodes_at_end.to_string()),
             ("model", self.model_sha256.clone()),
             ("took", format!("{:.0} s", took.as_secs_f64())),
@@ -193,7 +243,10 @@ impl Report {
             ("lost writes", self.lost_writes),
             ("duplicated writes", self.duplicated_writes),
             ("prediction errors", self.prediction_errors),
-            ("values served otherwise than trained", self.served_values_different),
+            (
+                "values served otherwise than trained",
+                self.served_values_different,
+            ),
         ]
         .into_iter()
         .filter(|(_, count)| *count > 0)

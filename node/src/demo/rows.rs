@@ -33,11 +33,23 @@ impl Stream {
     }
 }
 
-const DAY_NAMES: [&str; 7] = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
+const DAY_NAMES: [&str; 7] = [
+    "monday",
+    "tuesday",
+    "wednesday",
+    "thursday",
+    "friday",
+    "saturday",
+    "sunday",
+];
 
 /// The day's name: a category for the model, not a number.
 pub(super) fn day_name(flight: &Flight) -> &'static str {
-    usize::try_from(flight.day_of_week).ok().and_then(|day| DAY_NAMES.get(day)).copied().unwrap_or("monday")
+    usize::try_from(flight.day_of_week)
+        .ok()
+        .and_then(|day| DAY_NAMES.get(day))
+        .copied()
+        .unwrap_or("monday")
 }
 
 /// Rows of the weather view.
@@ -66,35 +78,77 @@ pub(super) fn planes(planes: &[Plane], known_at: i64) -> v1::Table {
 pub(super) fn origin_departures(flights: &[&Flight]) -> v1::Table {
     TableBuilder::default()
         .texts("origin", flights.iter().map(|flight| flight.origin.as_str()))
-        .times("event_time", flights.iter().filter_map(|flight| flight.departed).map(|(at, _)| at))
-        .numbers("dep_delay", flights.iter().map(|flight| flight.departed.map(|(_, delay)| delay)))
+        .times(
+            "event_time",
+            flights
+                .iter()
+                .filter_map(|flight| flight.departed)
+                .map(|(at, _)| at),
+        )
+        .numbers(
+            "dep_delay",
+            flights
+                .iter()
+                .map(|flight| flight.departed.map(|(_, delay)| delay)),
+        )
         .build()
 }
 
 /// Rows of the carrier_arrivals view. All flights must have landed.
 pub(super) fn carrier_arrivals(flights: &[&Flight]) -> v1::Table {
-    arrivals(TableBuilder::default().texts("carrier", flights.iter().map(|flight| flight.carrier.as_str())), flights)
+    arrivals(
+        TableBuilder::default().texts("carrier", flights.iter().map(|flight| flight.carrier.as_str())),
+        flights,
+    )
 }
 
 /// Rows of the tail_arrivals view. All flights must have landed; one without a tail number is refused by the cluster.
 pub(super) fn tail_arrivals(flights: &[&Flight]) -> v1::Table {
-    arrivals(TableBuilder::default().optional_texts("tailnum", flights.iter().map(|flight| flight.tail.as_deref())), flights)
+    arrivals(
+        TableBuilder::default()
+            .optional_texts("tailnum", flights.iter().map(|flight| flight.tail.as_deref())),
+        flights,
+    )
 }
 
 fn arrivals(table: TableBuilder, flights: &[&Flight]) -> v1::Table {
     table
-        .times("event_time", flights.iter().filter_map(|flight| flight.landed).map(|(at, _)| at))
-        .numbers("arr_delay", flights.iter().map(|flight| flight.landed.map(|(_, delay)| delay)))
+        .times(
+            "event_time",
+            flights
+                .iter()
+                .filter_map(|flight| flight.landed)
+                .map(|(at, _)| at),
+        )
+        .numbers(
+            "arr_delay",
+            flights.iter().map(|flight| flight.landed.map(|(_, delay)| delay)),
+        )
         .build()
 }
 
 /// Rows of the flight_outcomes view: what was known before departure, and the label. All flights must have landed.
 pub(super) fn flight_outcomes(flights: &[&Flight]) -> v1::Table {
-    with_schedule(TableBuilder::default().texts("flight_id", flights.iter().map(|flight| flight.id.as_str())), flights)
-        .times("event_time", flights.iter().filter_map(|flight| flight.landed).map(|(at, _)| at))
-        .times("scheduled_departure", flights.iter().map(|flight| flight.scheduled))
-        .flags("late", flights.iter().map(|flight| flight.late().unwrap_or(false)))
-        .build()
+    with_schedule(
+        TableBuilder::default().texts("flight_id", flights.iter().map(|flight| flight.id.as_str())),
+        flights,
+    )
+    .times(
+        "event_time",
+        flights
+            .iter()
+            .filter_map(|flight| flight.landed)
+            .map(|(at, _)| at),
+    )
+    .times(
+        "scheduled_departure",
+        flights.iter().map(|flight| flight.scheduled),
+    )
+    .flags(
+        "late",
+        flights.iter().map(|flight| flight.late().unwrap_or(false)),
+    )
+    .build()
 }
 
 /// What a prediction is asked with: join keys and request features.

@@ -48,7 +48,11 @@ impl Story {
         let act = Act::begin("Reading the year 2013", 0);
         let data = definitions.join("data");
         let year = tokio::task::spawn_blocking(move || Year::load(&data)).await??;
-        act.end(&format!("{} flights, {} hours of weather", year.flights.len(), year.weather.len()));
+        act.end(&format!(
+            "{} flights, {} hours of weather",
+            year.flights.len(),
+            year.weather.len()
+        ));
         let act = Act::begin("Forming a cluster", 0);
         let cluster = DemoCluster::form(root).await?;
         act.end("3 nodes, 3 voters in every group");
@@ -66,8 +70,16 @@ impl Story {
 
     /// Everything from the definitions to the report.
     pub(crate) async fn tell(&mut self) -> Result<Report> {
-        self.define(&["entities.yaml", "views.yaml", "services.yaml"]).await?;
-        let year = std::mem::replace(&mut self.year, Year { flights: Vec::new(), weather: Vec::new(), planes: Vec::new() });
+        self.define(&["entities.yaml", "views.yaml", "services.yaml"])
+            .await?;
+        let year = std::mem::replace(
+            &mut self.year,
+            Year {
+                flights: Vec::new(),
+                weather: Vec::new(),
+                planes: Vec::new(),
+            },
+        );
         let mut timeline = Timeline::new(&year);
         let mut replay = Replay::new(self.cluster.fleet.clone());
         self.planes(&year).await?;
@@ -124,7 +136,10 @@ impl Story {
             let act = Act::begin(&format!("Training {model}"), 0);
             let first = training::first_model(&self.cluster.fleet, model, month_start(FIRST_MONTH)).await?;
             let auc = first.job.metrics.get("auc_binned").copied().unwrap_or(f64::NAN);
-            act.end(&format!("{} rows, {} steps, AUC {auc:.3}", first.rows, first.job.step));
+            act.end(&format!(
+                "{} rows, {} steps, AUC {auc:.3}",
+                first.rows, first.job.step
+            ));
             self.events.model_sha256.insert(model.to_owned(), first.sha256);
         }
         Ok(())
@@ -148,10 +163,15 @@ impl Story {
                 try_join(replay.push(&batches), replay.ask_and_label(&known)).await?;
             replay.acknowledge(&pushed);
             self.tally.pushed(pushed);
-            answered.into_iter().for_each(|(flights, asked)| self.tally.predicted(&flights, asked));
+            answered
+                .into_iter()
+                .for_each(|(flights, asked)| self.tally.predicted(&flights, asked));
             if let Some(killed_at) = killed_at {
                 self.events.failover_ms = acknowledged_at.duration_since(killed_at).as_secs_f64() * 1e3;
-                act.say(&format!("all groups write again after {:.0} ms", self.events.failover_ms));
+                act.say(&format!(
+                    "all groups write again after {:.0} ms",
+                    self.events.failover_ms
+                ));
             }
             if from >= drift_at {
                 drift_at += DRIFT_EVERY;
@@ -175,7 +195,9 @@ impl Story {
         if happens(KILL_MONTH) {
             let (number, group) = self.cluster.kill_busiest_leader().await?;
             let killed_at = Instant::now();
-            act.say(&format!("15 May: node {number}, leader of busy group {group}, killed with SIGKILL"));
+            act.say(&format!(
+                "15 May: node {number}, leader of busy group {group}, killed with SIGKILL"
+            ));
             self.killed = Some(number);
             self.events.killed = true;
             return Ok(Some(killed_at));
@@ -210,7 +232,10 @@ impl Story {
     async fn wait_for_join(&mut self, act: &Act) -> Result<()> {
         if let Some(joining) = self.joining.take() {
             self.events.join_catchup_ms = joining.await??.as_secs_f64() * 1e3;
-            act.say(&format!("the fourth node was up to date after {:.0} ms", self.events.join_catchup_ms));
+            act.say(&format!(
+                "the fourth node was up to date after {:.0} ms",
+                self.events.join_catchup_ms
+            ));
         }
         Ok(())
     }
@@ -231,15 +256,31 @@ impl Story {
     async fn check(&mut self, year: &Year) -> Result<Report> {
         let act = Act::begin("Recounting every row", 0);
         let counted = recount::recount(&self.cluster.fleet, year).await?;
-        act.end(&format!("{} lost, {} duplicated of {}", counted.lost, counted.duplicated, counted.compared));
+        act.end(&format!(
+            "{} lost, {} duplicated of {}",
+            counted.lost, counted.duplicated, counted.compared
+        ));
         let act = Act::begin("Comparing served with trained", 0);
         let compared = trained::compare(&self.cluster.fleet, &self.tally.samples).await?;
-        act.end(&format!("{} of {} values differ", compared.different, compared.values));
+        act.end(&format!(
+            "{} of {} values differ",
+            compared.different, compared.values
+        ));
         let (reports, alerts) = training::drift(&self.cluster.fleet).await?;
         let status = DemoCluster::status(&self.cluster.fleet).await?;
-        let active = status.nodes.iter().filter(|node| node.state() == v1::NodeState::Active).count();
+        let active = status
+            .nodes
+            .iter()
+            .filter(|node| node.state() == v1::NodeState::Active)
+            .count();
         self.events.retries = self.cluster.fleet.retries();
-        Report::new(&self.tally, &self.events, (counted, compared), (reports, alerts), active)
+        Report::new(
+            &self.tally,
+            &self.events,
+            (counted, compared),
+            (reports, alerts),
+            active,
+        )
     }
 
     /// Stops every node.

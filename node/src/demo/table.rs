@@ -10,12 +10,26 @@ pub(crate) struct TableBuilder(Vec<v1::TableColumn>);
 impl TableBuilder {
     /// Adds a column of texts.
     pub(crate) fn texts<'a>(self, name: &str, values: impl IntoIterator<Item = &'a str>) -> Self {
-        self.column(name, values.into_iter().map(|text| Some(Kind::StringValue(text.to_owned()))))
+        self.column(
+            name,
+            values
+                .into_iter()
+                .map(|text| Some(Kind::StringValue(text.to_owned()))),
+        )
     }
 
     /// Adds a column of texts that may be missing.
-    pub(crate) fn optional_texts<'a>(self, name: &str, values: impl IntoIterator<Item = Option<&'a str>>) -> Self {
-        self.column(name, values.into_iter().map(|text| text.map(|text| Kind::StringValue(text.to_owned()))))
+    pub(crate) fn optional_texts<'a>(
+        self,
+        name: &str,
+        values: impl IntoIterator<Item = Option<&'a str>>,
+    ) -> Self {
+        self.column(
+            name,
+            values
+                .into_iter()
+                .map(|text| text.map(|text| Kind::StringValue(text.to_owned()))),
+        )
     }
 
     /// Adds a column of integers that may be missing.
@@ -25,7 +39,10 @@ impl TableBuilder {
 
     /// Adds a column of numbers that may be missing.
     pub(crate) fn numbers(self, name: &str, values: impl IntoIterator<Item = Option<f64>>) -> Self {
-        self.column(name, values.into_iter().map(|value| value.map(Kind::Float64Value)))
+        self.column(
+            name,
+            values.into_iter().map(|value| value.map(Kind::Float64Value)),
+        )
     }
 
     /// Adds a column of flags.
@@ -35,7 +52,10 @@ impl TableBuilder {
 
     /// Adds a column of moments, in microseconds since the epoch.
     pub(crate) fn times(self, name: &str, values: impl IntoIterator<Item = i64>) -> Self {
-        self.column(name, values.into_iter().map(|value| Some(Kind::TimestampMicros(value))))
+        self.column(
+            name,
+            values.into_iter().map(|value| Some(Kind::TimestampMicros(value))),
+        )
     }
 
     /// The table.
@@ -45,7 +65,10 @@ impl TableBuilder {
 
     fn column(mut self, name: &str, kinds: impl Iterator<Item = Option<Kind>>) -> Self {
         let values = kinds.map(|kind| v1::Value { kind }).collect();
-        self.0.push(v1::TableColumn { name: name.to_owned(), values });
+        self.0.push(v1::TableColumn {
+            name: name.to_owned(),
+            values,
+        });
         self
     }
 }

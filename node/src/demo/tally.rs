@@ -95,7 +95,9 @@ impl Tally {
     /// Counts answered predictions.
     pub(super) fn predicted(&mut self, flights: &[&Flight], asked: Asked) {
         let Asked { model, took, reply } = asked;
-        let Some(month) = flights.first().map(|flight| flight.month) else { return };
+        let Some(month) = flights.first().map(|flight| flight.month) else {
+            return;
+        };
         self.latencies.push((month, took.as_secs_f64() * 1e3));
         self.predictions += reply.predictions.len() as u64;
         self.errors += flights.len().saturating_sub(reply.predictions.len()) as u64;
@@ -120,10 +122,16 @@ impl Tally {
             let chosen = crc32c::crc32c(flight.id.as_bytes()).is_multiple_of(SAMPLE_ONE_IN);
             if chosen && self.samples.len() < SAMPLES_MAX {
                 let value = |column: &v1::TableColumn| {
-                    (column.name.clone(), column.values.get(row).cloned().unwrap_or_default())
+                    (
+                        column.name.clone(),
+                        column.values.get(row).cloned().unwrap_or_default(),
+                    )
                 };
                 let features = table.columns.iter().map(value).collect();
-                self.samples.push(Sample { flight: (*flight).clone(), features });
+                self.samples.push(Sample {
+                    flight: (*flight).clone(),
+                    features,
+                });
             }
         }
     }
@@ -135,7 +143,9 @@ impl Tally {
 
     /// Log loss by month.
     pub(super) fn log_loss(&self, model: Model) -> Result<BTreeMap<u32, f64>> {
-        self.by_month(model, |scored| Ok(metrics::log_loss(&scored.late, &scored.score)?))
+        self.by_month(model, |scored| {
+            Ok(metrics::log_loss(&scored.late, &scored.score)?)
+        })
     }
 
     /// How a month went, in a line.
@@ -153,16 +163,28 @@ impl Tally {
     }
 
     fn by_month(&self, model: Model, measure: impl Fn(&Scored) -> Result<f64>) -> Result<BTreeMap<u32, f64>> {
-        let of_model = self.scored.iter().filter(|((of, _), scored)| *of == model && !scored.late.is_empty());
-        of_model.map(|((_, month), scored)| Ok((*month, measure(scored)?))).collect()
+        let of_model = self
+            .scored
+            .iter()
+            .filter(|((of, _), scored)| *of == model && !scored.late.is_empty());
+        of_model
+            .map(|((_, month), scored)| Ok((*month, measure(scored)?)))
+            .collect()
     }
 
     /// A percentile of the request latencies, in milliseconds; of one month or of all.
     pub(super) fn latency_ms(&self, month: Option<u32>, percentile: f64) -> f64 {
-        let chosen = self.latencies.iter().filter(|(of, _)| month.is_none_or(|wanted| wanted == *of));
+        let chosen = self
+            .latencies
+            .iter()
+            .filter(|(of, _)| month.is_none_or(|wanted| wanted == *of));
         let mut sorted: Vec<f64> = chosen.map(|(_, ms)| *ms).collect();
         sorted.sort_by(f64::total_cmp);
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::cast_precision_loss
+        )]
         let rank = (percentile * (sorted.len().saturating_sub(1)) as f64).round() as usize;
         sorted.get(rank).copied().unwrap_or(f64::NAN)
     }

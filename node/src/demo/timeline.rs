@@ -28,7 +28,13 @@ pub(super) struct Stretch<'a> {
 impl Stretch<'_> {
     /// Nothing known and nothing asked.
     pub(super) fn empty(until: i64) -> Self {
-        Self { until, weather: &[], departed: Vec::new(), landed: Vec::new(), scheduled: &[] }
+        Self {
+            until,
+            weather: &[],
+            departed: Vec::new(),
+            landed: Vec::new(),
+            scheduled: &[],
+        }
     }
 }
 
@@ -51,22 +57,47 @@ struct Cursor {
 impl<'a> Timeline<'a> {
     /// The year from its beginning.
     pub(super) fn new(year: &'a Year) -> Self {
-        let mut departures: Vec<&Flight> = year.flights.iter().filter(|flight| flight.departed.is_some()).collect();
+        let mut departures: Vec<&Flight> = year
+            .flights
+            .iter()
+            .filter(|flight| flight.departed.is_some())
+            .collect();
         departures.sort_by_key(|flight| flight.departed.map(|(at, _)| at));
-        let mut landings: Vec<&Flight> = year.flights.iter().filter(|flight| flight.landed.is_some()).collect();
+        let mut landings: Vec<&Flight> = year
+            .flights
+            .iter()
+            .filter(|flight| flight.landed.is_some())
+            .collect();
         landings.sort_by_key(|flight| flight.landed.map(|(at, _)| at));
-        Self { year, departures, landings, at: Cursor::default() }
+        Self {
+            year,
+            departures,
+            landings,
+            at: Cursor::default(),
+        }
     }
 
     /// Everything before `until` that has not been given yet.
     pub(super) fn next(&mut self, until: i64) -> Stretch<'a> {
         let year = self.year;
         let weather = advance(&mut self.at.weather, &year.weather, |hour| hour.at < until);
-        let departed = advance(&mut self.at.departed, &self.departures, |flight| before(flight.departed, until));
-        let landed = advance(&mut self.at.landed, &self.landings, |flight| before(flight.landed, until));
+        let departed = advance(&mut self.at.departed, &self.departures, |flight| {
+            before(flight.departed, until)
+        });
+        let landed = advance(&mut self.at.landed, &self.landings, |flight| {
+            before(flight.landed, until)
+        });
         let (departed, landed) = (departed.to_vec(), landed.to_vec());
-        let scheduled = advance(&mut self.at.scheduled, &year.flights, |flight| flight.scheduled < until);
-        Stretch { until, weather, departed, landed, scheduled }
+        let scheduled = advance(&mut self.at.scheduled, &year.flights, |flight| {
+            flight.scheduled < until
+        });
+        Stretch {
+            until,
+            weather,
+            departed,
+            landed,
+            scheduled,
+        }
     }
 
     /// Whether everything has been given.

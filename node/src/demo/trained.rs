@@ -19,9 +19,9 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::fleet::Fleet;
 use super::flights::Flight;
+use super::rows::day_name;
 use super::tally::Sample;
 use super::training;
-use super::rows::day_name;
 
 /// The part of an upload that travels in one message.
 const UPLOAD_BYTES: usize = 1 << 20;
@@ -39,18 +39,30 @@ pub(super) struct Comparison {
 
 /// Builds a training set for the sampled flights and compares it with what was served.
 pub(super) async fn compare(fleet: &Fleet, samples: &[Sample]) -> Result<Comparison> {
-    let artifact = upload(fleet, spine(samples)?).await.context("uploading the spine")?;
-    let spine = v1::spine::FileSpine { artifact: Some(artifact), timestamp: "scheduled_departure".to_owned() };
+    let artifact = upload(fleet, spine(samples)?)
+        .await
+        .context("uploading the spine")?;
+    let spine = v1::spine::FileSpine {
+        artifact: Some(artifact),
+        timestamp: "scheduled_departure".to_owned(),
+    };
     let spec = v1::DatasetSpec {
         name: "served".to_owned(),
         service: "flight_delay".to_owned(),
-        spine: Some(v1::Spine { kind: Some(v1::spine::Kind::File(spine)) }),
+        spine: Some(v1::Spine {
+            kind: Some(v1::spine::Kind::File(spine)),
+        }),
         label: String::new(),
     };
     let manifest = training::build_dataset(fleet, spec).await?;
-    let built = download(fleet, manifest.artifact.unwrap_or_default()).await.context("downloading the set")?;
+    let built = download(fleet, manifest.artifact.unwrap_or_default())
+        .await
+        .context("downloading the set")?;
     let built = read(built)?;
-    let mut found = Comparison { vectors: samples.len() as u64, ..Comparison::default() };
+    let mut found = Comparison {
+        vectors: samples.len() as u64,
+        ..Comparison::default()
+    };
     let mut columns: BTreeMap<&str, Vec<&v1::Value>> = BTreeMap::new();
     for sample in samples {
         for (name, value) in &sample.features {
@@ -58,7 +70,9 @@ pub(super) async fn compare(fleet: &Fleet, samples: &[Sample]) -> Result<Compari
         }
     }
     for (name, served) in columns {
-        let trained = built.column_by_name(name).ok_or_else(|| anyhow!("the training set has no column `{name}`"))?;
+        let trained = built
+            .column_by_name(name)
+            .ok_or_else(|| anyhow!("the training set has no column `{name}`"))?;
         found.values += served.len() as u64;
         found.different += differences(&served, trained)?;
     }
@@ -66,23 +80,42 @@ pub(super) async fn compare(fleet: &Fleet, samples: &[Sample]) -> Result<Compari
 }
 
 fn differences(served: &[&v1::Value], trained: &ArrayRef) -> Result<u64> {
-    let same = |row: usize, value: &v1::Value, texts: Option<&StringArray>, numbers: Option<&arrow::array::Float64Array>| {
+    let same = |row: usize,
+                value: &v1::Value,
+                texts: Option<&StringArray>,
+                numbers: Option<&arrow::array::Float64Array>| {
         match &value.kind {
             None => trained.is_null(row),
-            Some(Kind::StringValue(text)) => texts.is_some_and(|texts| texts.is_valid(row) && texts.value(row) == text),
+            Some(Kind::StringValue(text)) => {
+                texts.is_some_and(|texts| texts.is_valid(row) && texts.value(row) == text)
+            }
             Some(_) => {
                 let expected = super::table::number(value).map(f64::to_bits);
-                numbers.is_some_and(|numbers| numbers.is_valid(row) && Some(numbers.value(row).to_bits()) == expected)
+                numbers.is_some_and(|numbers| {
+                    numbers.is_valid(row) && Some(numbers.value(row).to_bits()) == expected
+                })
             }
         }
     };
-    let texts = matches!(trained.data_type(), DataType::Utf8 | DataType::LargeUtf8 | DataType::Dictionary(..))
-        .then(|| cast(trained, &DataType::Utf8))
-        .transpose()?;
+    let texts = matches!(
+        trained.data_type(),
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Dictionary(..)
+    )
+    .then(|| cast(trained, &DataType::Utf8))
+    .transpose()?;
     let texts = texts.as_ref().map(|texts| texts.as_string::<i32>());
-    let numbers = if texts.is_none() { Some(cast(trained, &DataType::Float64)?) } else { None };
-    let numbers = numbers.as_ref().map(|numbers| numbers.as_primitive::<Float64Type>());
-    let different = served.iter().enumerate().filter(|(row, value)| !same(*row, value, texts, numbers));
+    let numbers = if texts.is_none() {
+        Some(cast(trained, &DataType::Float64)?)
+    } else {
+        None
+    };
+    let numbers = numbers
+        .as_ref()
+        .map(|numbers| numbers.as_primitive::<Float64Type>());
+    let different = served
+        .iter()
+        .enumerate()
+        .filter(|(row, value)| !same(*row, value, texts, numbers));
     Ok(different.count() as u64)
 }
 
@@ -98,12 +131,24 @@ fn spine(samples: &[Sample]) -> Result<Bytes> {
         ("dest", texts(|flight| Some(flight.dest.clone()))),
         ("carrier", texts(|flight| Some(flight.carrier.clone()))),
         ("tailnum", texts(|flight| flight.tail.clone())),
-        ("hour", Arc::new(Int64Array::from_iter_values(flights.iter().map(|flight| flight.hour)))),
+        (
+            "hour",
+            Arc::new(Int64Array::from_iter_values(
+                flights.iter().map(|flight| flight.hour),
+            )),
+        ),
         ("day_of_week", texts(|flight| Some(day_name(flight).to_owned()))),
-        ("distance", Arc::new(Float64Array::from_iter_values(flights.iter().map(|flight| flight.distance)))),
+        (
+            "distance",
+            Arc::new(Float64Array::from_iter_values(
+                flights.iter().map(|flight| flight.distance),
+            )),
+        ),
         ("scheduled_departure", Arc::new(moments.with_timezone("UTC"))),
     ];
-    let batch = RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, array)| (name, array, true)))?;
+    let batch = RecordBatch::try_from_iter_with_nullable(
+        columns.into_iter().map(|(name, array)| (name, array, true)),
+    )?;
     let mut file = Vec::new();
     let mut writer = ArrowWriter::try_new(&mut file, batch.schema(), None)?;
     writer.write(&batch)?;
@@ -125,9 +170,15 @@ async fn upload(fleet: &Fleet, file: Bytes) -> Result<v1::Artifact> {
             async move {
                 let parts: Vec<v1::UploadArtifactRequest> = file
                     .chunks(UPLOAD_BYTES)
-                    .map(|part| v1::UploadArtifactRequest { name: "spine.parquet".to_owned(), data: file.slice_ref(part) })
+                    .map(|part| v1::UploadArtifactRequest {
+                        name: "spine.parquet".to_owned(),
+                        data: file.slice_ref(part),
+                    })
                     .collect();
-                connection.registry().upload_artifact(futures::stream::iter(parts)).await
+                connection
+                    .registry()
+                    .upload_artifact(futures::stream::iter(parts))
+                    .await
             }
         })
         .await?;
@@ -137,9 +188,15 @@ async fn upload(fleet: &Fleet, file: Bytes) -> Result<v1::Artifact> {
 async fn download(fleet: &Fleet, artifact: v1::Artifact) -> Result<Bytes> {
     let whole = fleet
         .ask(|connection| {
-            let request = v1::DownloadArtifactRequest { artifact: Some(artifact.clone()) };
+            let request = v1::DownloadArtifactRequest {
+                artifact: Some(artifact.clone()),
+            };
             async move {
-                let mut parts = connection.registry().download_artifact(request).await?.into_inner();
+                let mut parts = connection
+                    .registry()
+                    .download_artifact(request)
+                    .await?
+                    .into_inner();
                 let mut whole = Vec::new();
                 while let Some(part) = parts.message().await? {
                     whole.extend_from_slice(&part.data);

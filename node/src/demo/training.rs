@@ -28,7 +28,11 @@ pub(crate) async fn apply(endpoint: &str, file: &Path) -> Result<()> {
         .output()
         .await?;
     if !output.status.success() {
-        bail!("`covey apply -f {}` failed: {}", file.display(), String::from_utf8_lossy(&output.stderr).trim());
+        bail!(
+            "`covey apply -f {}` failed: {}",
+            file.display(),
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
     }
     Ok(())
 }
@@ -38,9 +42,15 @@ pub(crate) async fn build_dataset(fleet: &Fleet, spec: v1::DatasetSpec) -> Resul
     let name = spec.name.clone();
     fleet
         .ask(|connection| {
-            let request = v1::BuildDatasetRequest { spec: Some(spec.clone()) };
+            let request = v1::BuildDatasetRequest {
+                spec: Some(spec.clone()),
+            };
             async move {
-                let mut progress = connection.features().build_dataset(long(request)).await?.into_inner();
+                let mut progress = connection
+                    .features()
+                    .build_dataset(long(request))
+                    .await?
+                    .into_inner();
                 let mut manifest = None;
                 while let Some(step) = progress.message().await? {
                     manifest = step.manifest.or(manifest);
@@ -71,7 +81,9 @@ pub(super) async fn first_model(fleet: &Fleet, model: &str, until: i64) -> Resul
     let spec = v1::DatasetSpec {
         name: model.to_owned(),
         service: model.to_owned(),
-        spine: Some(v1::Spine { kind: Some(v1::spine::Kind::View(spine)) }),
+        spine: Some(v1::Spine {
+            kind: Some(v1::spine::Kind::View(spine)),
+        }),
         label: "late".to_owned(),
     };
     let dataset = build_dataset(fleet, spec).await?;
@@ -89,14 +101,21 @@ pub(super) async fn first_model(fleet: &Fleet, model: &str, until: i64) -> Resul
     let version = version(fleet, model, job.version).await?;
     let file = version.spec.and_then(|spec| spec.artifacts.into_iter().next());
     let sha256 = file.context("the version has no model file")?.sha256;
-    Ok(FirstModel { rows: dataset.rows, job, sha256 })
+    Ok(FirstModel {
+        rows: dataset.rows,
+        job,
+        sha256,
+    })
 }
 
 /// Submits a job and waits for its model.
 pub(crate) async fn train(fleet: &Fleet, id: &str, spec: v1::JobSpec) -> Result<v1::Job> {
     let job = fleet
         .ask(|connection| {
-            let submit = v1::SubmitJobRequest { id: id.to_owned(), spec: Some(spec.clone()) };
+            let submit = v1::SubmitJobRequest {
+                id: id.to_owned(),
+                spec: Some(spec.clone()),
+            };
             async move {
                 let mut training = connection.training();
                 training.submit_job(submit).await?;
@@ -130,13 +149,17 @@ pub(crate) async fn deployments_ready(fleet: &Fleet) -> Result<()> {
             .await?
             .into_inner();
         let ready = |deployment: &v1::Deployment| {
-            !deployment.replicas.is_empty() && deployment.replicas.iter().all(|replica| replica.state == "ready")
+            !deployment.replicas.is_empty()
+                && deployment.replicas.iter().all(|replica| replica.state == "ready")
         };
         if reply.deployments.len() >= Model::ALL.len() && reply.deployments.iter().all(ready) {
             return Ok(());
         }
         if started.elapsed() > DONE_WITHIN {
-            bail!("deployments are not ready after {DONE_WITHIN:?}: {:?}", reply.deployments);
+            bail!(
+                "deployments are not ready after {DONE_WITHIN:?}: {:?}",
+                reply.deployments
+            );
         }
         // sleep: replicas take time to load; asking more often would not speed them up.
         tokio::time::sleep(LOOK_EVERY).await;
@@ -146,7 +169,9 @@ pub(crate) async fn deployments_ready(fleet: &Fleet) -> Result<()> {
 /// Sends all counters through the log, has the windows scored, and waits for the run that an alert may have started.
 /// Gives all runs so far.
 pub(crate) async fn check_drift(fleet: &Fleet) -> Result<Vec<v1::PipelineRun>> {
-    let flush = v1::FlushDriftRequest { deployment: Model::Retrained.deployment().to_owned() };
+    let flush = v1::FlushDriftRequest {
+        deployment: Model::Retrained.deployment().to_owned(),
+    };
     fleet
         .ask(|connection| {
             let flush = flush.clone();
@@ -157,11 +182,17 @@ pub(crate) async fn check_drift(fleet: &Fleet) -> Result<Vec<v1::PipelineRun>> {
     let started = Instant::now();
     loop {
         let runs = pipeline_runs(fleet).await?;
-        if runs.iter().all(|run| ["promoted", "kept", "failed"].contains(&run.stage.as_str())) {
+        if runs
+            .iter()
+            .all(|run| ["promoted", "kept", "failed"].contains(&run.stage.as_str()))
+        {
             return Ok(runs);
         }
         if started.elapsed() > DONE_WITHIN {
-            bail!("the pipeline is not done after {DONE_WITHIN:?}: {:?}", runs.last());
+            bail!(
+                "the pipeline is not done after {DONE_WITHIN:?}: {:?}",
+                runs.last()
+            );
         }
         // sleep: training takes time; asking more often would not speed it up.
         tokio::time::sleep(LOOK_EVERY).await;
@@ -172,7 +203,9 @@ pub(crate) async fn check_drift(fleet: &Fleet) -> Result<Vec<v1::PipelineRun>> {
 pub(crate) async fn pipeline_runs(fleet: &Fleet) -> Result<Vec<v1::PipelineRun>> {
     let reply = fleet
         .ask(|connection| async move {
-            let all = v1::ListPipelineRunsRequest { pipeline: String::new() };
+            let all = v1::ListPipelineRunsRequest {
+                pipeline: String::new(),
+            };
             connection.monitoring().list_pipeline_runs(all).await
         })
         .await
@@ -184,7 +217,9 @@ pub(crate) async fn pipeline_runs(fleet: &Fleet) -> Result<Vec<v1::PipelineRun>>
 
 /// The verdicts and the alerts on the deployment that retrains.
 pub(crate) async fn drift(fleet: &Fleet) -> Result<(Vec<v1::DriftReport>, Vec<v1::Alert>)> {
-    let request = v1::ListDriftRequest { deployment: Model::Retrained.deployment().to_owned() };
+    let request = v1::ListDriftRequest {
+        deployment: Model::Retrained.deployment().to_owned(),
+    };
     let both = fleet
         .ask(|connection| {
             let request = request.clone();
@@ -203,7 +238,10 @@ pub(crate) async fn drift(fleet: &Fleet) -> Result<(Vec<v1::DriftReport>, Vec<v1
 /// A version of a model.
 pub(crate) async fn version(fleet: &Fleet, model: &str, number: u64) -> Result<v1::ModelVersion> {
     let which = Some(v1::get_version_request::Which::Number(number));
-    let request = v1::GetVersionRequest { model: model.to_owned(), which };
+    let request = v1::GetVersionRequest {
+        model: model.to_owned(),
+        which,
+    };
     let reply = fleet
         .ask(|connection| {
             let request = request.clone();

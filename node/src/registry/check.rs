@@ -14,7 +14,10 @@ use crate::training;
 /// not what its feature service yields.
 pub(super) async fn version(context: &Context, spec: &VersionSpec) -> Result<(), Failure> {
     let Some(model) = spec.artifacts.first() else {
-        return Err(Failure::invalid("artifacts", "a version needs at least its model file"));
+        return Err(Failure::invalid(
+            "artifacts",
+            "a version needs at least its model file",
+        ));
     };
     for artifact in &spec.artifacts {
         if !context.artifacts.is_complete(artifact).await {
@@ -28,7 +31,10 @@ pub(super) async fn version(context: &Context, spec: &VersionSpec) -> Result<(),
     signature(&spec.signature, &loaded)?;
     match &spec.service {
         None => Ok(()),
-        Some(service) => fits(&spec.signature, &training::service_signature(&context.catalog.current(), service)?),
+        Some(service) => fits(
+            &spec.signature,
+            &training::service_signature(&context.catalog.current(), service)?,
+        ),
     }
 }
 
@@ -60,7 +66,10 @@ fn fits(signature: &[SignatureField], service: &BTreeMap<String, FeatureKind>) -
     for (position, field) in signature.iter().enumerate() {
         let reason = match service.get(&field.name) {
             Some(kind) if *kind == field.kind => continue,
-            Some(kind) => format!("`{}` is {:?}, the feature service yields it as {kind:?}", field.name, field.kind),
+            Some(kind) => format!(
+                "`{}` is {:?}, the feature service yields it as {kind:?}",
+                field.name, field.kind
+            ),
             None => format!("`{}` is not a feature of the feature service", field.name),
         };
         return Err(Failure::invalid(format!("signature[{position}]"), reason));

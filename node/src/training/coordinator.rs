@@ -40,7 +40,11 @@ impl Actor for Coordinator {
     type State = Option<Claimed>;
     type Arguments = Start;
 
-    async fn pre_start(&self, myself: ActorRef<GoOn>, start: Start) -> Result<Self::State, ActorProcessingErr> {
+    async fn pre_start(
+        &self,
+        myself: ActorRef<GoOn>,
+        start: Start,
+    ) -> Result<Self::State, ActorProcessingErr> {
         let claimed = match Claimed::claim(start).await {
             Ok(claimed) => Some(claimed),
             Err(error) => {
@@ -79,7 +83,10 @@ impl Claimed {
     async fn claim(Start { context, job: id }: Start) -> Result<Self, Failure> {
         let caller = Caller::internal("training coordinator");
         let group = context.ledger.group_of_name(&id);
-        let claim = Command::ClaimJob { id: id.clone(), node: context.ledger.node() };
+        let claim = Command::ClaimJob {
+            id: id.clone(),
+            node: context.ledger.node(),
+        };
         let answered = context.ledger.ask_unique(&caller, group, claim).await?;
         let mut job = super::job(&context, &caller, &id).await?;
         if let Answer::Number(epoch) = answered.answer {
@@ -87,8 +94,18 @@ impl Claimed {
         }
         match Self::prepare(&context, &caller, &job).await {
             Ok((dataset, trainer)) => {
-                tracing::info!(job = id, epoch = job.epoch, step = job.step, "coordinating training");
-                Ok(Self { context, job, dataset, trainer })
+                tracing::info!(
+                    job = id,
+                    epoch = job.epoch,
+                    step = job.step,
+                    "coordinating training"
+                );
+                Ok(Self {
+                    context,
+                    job,
+                    dataset,
+                    trainer,
+                })
             }
             Err(error) => {
                 fail(&context, &job, &error).await;
@@ -97,16 +114,33 @@ impl Claimed {
         }
     }
 
-    async fn prepare(context: &Context, caller: &Caller, job: &Job) -> Result<(DatasetManifest, Trainer), Failure> {
+    async fn prepare(
+        context: &Context,
+        caller: &Caller,
+        job: &Job,
+    ) -> Result<(DatasetManifest, Trainer), Failure> {
         let version = Some(job.spec.dataset_version);
         let dataset = features::dataset::manifest(context, caller, &job.spec.dataset, version).await?;
         let trainer = if job.checkpoint.is_empty() {
             let algorithm = settings::algorithm(&job.spec)?;
-            let partitions = if algorithm.is_distributed() { dataset.partitions.len() } else { 1 };
+            let partitions = if algorithm.is_distributed() {
+                dataset.partitions.len()
+            } else {
+                1
+            };
             let features = columns::features(&context.catalog.current(), &dataset, &job.spec.exclude)?;
             let clusters = matches!(algorithm.output(), covey_ml::algorithm::Output::Cluster);
-            let label = if clusters { None } else { dataset.spec.label.clone() };
-            let spec = TrainingSpec { algorithm, features, label, weight: None };
+            let label = if clusters {
+                None
+            } else {
+                dataset.spec.label.clone()
+            };
+            let spec = TrainingSpec {
+                algorithm,
+                features,
+                label,
+                weight: None,
+            };
             Trainer::new(spec, partitions).map_err(|error| Failure::invalid("job", error.to_string()))?
         } else {
             postcard::from_bytes(&job.checkpoint)
@@ -122,7 +156,11 @@ impl Claimed {
             return Ok(false);
         };
         let whole = !self.trainer.spec().algorithm.is_distributed();
-        let order = Order { dataset: self.dataset.clone(), whole, task };
+        let order = Order {
+            dataset: self.dataset.clone(),
+            whole,
+            task,
+        };
         let partials = fan_out::gather(&self.context, &self.job.id, self.job.epoch, &order).await?;
         let mut trainer = self.trainer.clone();
         let advanced = self
@@ -130,9 +168,10 @@ impl Claimed {
             .compute
             .run(move || trainer.advance(partials).map(|progress| (trainer, progress)))
             .await;
-        let (trainer, progress) = advanced.map_err(|error| Failure::invalid("training data", error.to_string()))?;
-        let checkpoint =
-            postcard::to_stdvec(&trainer).map_err(|error| Failure::internal("writing a checkpoint", error))?;
+        let (trainer, progress) =
+            advanced.map_err(|error| Failure::invalid("training data", error.to_string()))?;
+        let checkpoint = postcard::to_stdvec(&trainer)
+            .map_err(|error| Failure::internal("writing a checkpoint", error))?;
         let advance = Command::AdvanceJob {
             id: self.job.id.clone(),
             epoch: self.job.epoch,
@@ -147,20 +186,37 @@ impl Claimed {
     }
 
     async fn finish(&self) -> Result<(), Failure> {
-        let Some(trained) = self.trainer.trained() else { return Ok(()) };
+        let Some(trained) = self.trainer.trained() else {
+            return Ok(());
+        };
         let caller = Caller::internal(&self.job.submitted_by);
         let (version, metrics) =
             finish::register(&self.context, &caller, (&self.job, &self.dataset), trained).await?;
         let (id, epoch) = (self.job.id.clone(), self.job.epoch);
-        self.ask(Command::FinishJob { id, epoch, version: version.number, metrics }).await?;
-        tracing::info!(job = self.job.id, model = version.model, version = version.number, "training done");
+        self.ask(Command::FinishJob {
+            id,
+            epoch,
+            version: version.number,
+            metrics,
+        })
+        .await?;
+        tracing::info!(
+            job = self.job.id,
+            model = version.model,
+            version = version.number,
+            "training done"
+        );
         Ok(())
     }
 
     async fn ask(&self, command: Command) -> Result<(), Failure> {
         let caller = Caller::internal("training coordinator");
         let group = self.context.ledger.group_of_name(&self.job.id);
-        self.context.ledger.ask_unique(&caller, group, command).await.map(|_| ())
+        self.context
+            .ledger
+            .ask_unique(&caller, group, command)
+            .await
+            .map(|_| ())
     }
 
     /// Ends the job if the error would come again; leaves it to the next coordinator if it may pass.
@@ -174,10 +230,17 @@ async fn fail(context: &Context, job: &Job, error: &Failure) {
         Failure::Rejected(Rejection::Conflict { .. } | Rejection::WrongState { .. }) => {
             tracing::info!(job = job.id, %error, "another coordinator has the job");
         }
-        Failure::Invalid { .. } | Failure::NotFound { .. } | Failure::Rejected(_) | Failure::Internal { .. } => {
+        Failure::Invalid { .. }
+        | Failure::NotFound { .. }
+        | Failure::Rejected(_)
+        | Failure::Internal { .. } => {
             let caller = Caller::internal("training coordinator");
             let reason = error.to_string();
-            let command = Command::FailJob { id: job.id.clone(), epoch: job.epoch, reason };
+            let command = Command::FailJob {
+                id: job.id.clone(),
+                epoch: job.epoch,
+                reason,
+            };
             let group = context.ledger.group_of_name(&job.id);
             if let Err(second) = context.ledger.ask_unique(&caller, group, command).await {
                 tracing::warn!(job = job.id, %error, %second, "failed job could not be marked as failed");

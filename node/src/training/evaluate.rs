@@ -20,8 +20,16 @@ pub async fn evaluate(
     dataset: &DatasetManifest,
     rows: Range<u64>,
 ) -> Result<BTreeMap<String, f64>, Failure> {
-    let label = dataset.spec.label.clone().ok_or_else(|| Failure::invalid("dataset.label", "the dataset has none"))?;
-    let artifact = version.spec.artifacts.first().ok_or_else(|| Failure::not_found("artifact", "model.json"))?;
+    let label = dataset
+        .spec
+        .label
+        .clone()
+        .ok_or_else(|| Failure::invalid("dataset.label", "the dataset has none"))?;
+    let artifact = version
+        .spec
+        .artifacts
+        .first()
+        .ok_or_else(|| Failure::not_found("artifact", "model.json"))?;
     let model = context.artifacts.load(artifact).await?;
     let data = context.artifacts.load(&dataset.artifact).await?;
     let sizes = vec![dataset.rows];
@@ -31,8 +39,11 @@ pub async fn evaluate(
             let invalid = |error: covey_ml::Error| Failure::invalid("dataset", error.to_string());
             let model = Model::from_bytes(&model).map_err(invalid)?;
             let frames = frames::partitions(data, &sizes)?;
-            let whole = frames.first().ok_or_else(|| Failure::invalid("dataset", "it has no rows"))?;
-            let range = usize::try_from(rows.start).unwrap_or(usize::MAX)..usize::try_from(rows.end).unwrap_or(usize::MAX);
+            let whole = frames
+                .first()
+                .ok_or_else(|| Failure::invalid("dataset", "it has no rows"))?;
+            let range = usize::try_from(rows.start).unwrap_or(usize::MAX)
+                ..usize::try_from(rows.end).unwrap_or(usize::MAX);
             let part = whole.slice(range).map_err(invalid)?;
             let labels = part.floats(&label).map_err(invalid)?;
             let predictions = model.predict(&part).map_err(invalid)?;

@@ -26,18 +26,32 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(120);
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// The partial of every partition, in partition order.
-pub(super) async fn gather(context: &Context, job: &str, epoch: u64, order: &Order) -> Result<Vec<Partial>, Failure> {
+pub(super) async fn gather(
+    context: &Context,
+    job: &str,
+    epoch: u64,
+    order: &Order,
+) -> Result<Vec<Partial>, Failure> {
     let task = postcard::to_stdvec(order).map_err(|error| Failure::internal("encoding a task", error))?;
-    let request = node_v1::TrainRequest { job: job.to_owned(), epoch, task: task.into(), partitions: Vec::new() };
+    let request = node_v1::TrainRequest {
+        job: job.to_owned(),
+        epoch,
+        task: task.into(),
+        partitions: Vec::new(),
+    };
     let mut answers: Vec<Option<Partial>> = vec![None; order.partitions()];
     let mut passed_over: Vec<NodeId> = Vec::new();
     for _ in 0..ROUNDS_MAX {
-        let missing: Vec<usize> = (0..answers.len()).filter(|index| answers[*index].is_none()).collect();
+        let missing: Vec<usize> = (0..answers.len())
+            .filter(|index| answers[*index].is_none())
+            .collect();
         if missing.is_empty() {
             break;
         }
         let shares = share_out(&workers(context, &passed_over), &missing);
-        let asked = shares.into_iter().map(|(node, share)| ask(context, node, share, request.clone()));
+        let asked = shares
+            .into_iter()
+            .map(|(node, share)| ask(context, node, share, request.clone()));
         for (node, share, answer) in join_all(asked).await {
             match answer {
                 Ok(partials) => {
@@ -64,9 +78,17 @@ pub(super) async fn gather(context: &Context, job: &str, epoch: u64, order: &Ord
 /// The nodes to ask: all active ones but those passed over; all again when none is left.
 fn workers(context: &Context, passed_over: &[NodeId]) -> Vec<NodeId> {
     let catalog = context.catalog.current();
-    let active: Vec<NodeId> =
-        catalog.nodes.values().filter(|node| node.state == NodeState::Active).map(|node| node.id).collect();
-    let fresh: Vec<NodeId> = active.iter().copied().filter(|node| !passed_over.contains(node)).collect();
+    let active: Vec<NodeId> = catalog
+        .nodes
+        .values()
+        .filter(|node| node.state == NodeState::Active)
+        .map(|node| node.id)
+        .collect();
+    let fresh: Vec<NodeId> = active
+        .iter()
+        .copied()
+        .filter(|node| !passed_over.contains(node))
+        .collect();
     match (fresh.is_empty(), active.is_empty()) {
         (false, _) => fresh,
         (true, false) => active,
@@ -85,11 +107,21 @@ fn share_out(nodes: &[NodeId], partitions: &[usize]) -> BTreeMap<NodeId, Vec<usi
 
 type Answer = (NodeId, Vec<usize>, Result<Vec<Partial>, Failure>);
 
-async fn ask(context: &Context, node: NodeId, share: Vec<usize>, mut request: node_v1::TrainRequest) -> Answer {
-    request.partitions = share.iter().map(|partition| u32::try_from(*partition).unwrap_or(u32::MAX)).collect();
+async fn ask(
+    context: &Context,
+    node: NodeId,
+    share: Vec<usize>,
+    mut request: node_v1::TrainRequest,
+) -> Answer {
+    request.partitions = share
+        .iter()
+        .map(|partition| u32::try_from(*partition).unwrap_or(u32::MAX))
+        .collect();
     let answer = async {
         let asked = tokio::time::timeout(ANSWER_WITHIN, send(context, node, request)).await;
-        let reply = asked.map_err(|_| Failure::DeadlineExceeded { what: format!("training on {node}") })??;
+        let reply = asked.map_err(|_| Failure::DeadlineExceeded {
+            what: format!("training on {node}"),
+        })??;
         if reply.partials.len() != share.len() {
             return Err(Failure::unavailable(format!("a whole answer of {node}")));
         }
@@ -115,7 +147,10 @@ async fn send(
 fn refused(status: tonic::Status) -> Failure {
     match status.code() {
         tonic::Code::InvalidArgument => Failure::invalid("training data", status.message()),
-        _ => Failure::Unavailable { what: "training worker".to_owned(), source: Some(Box::new(status)) },
+        _ => Failure::Unavailable {
+            what: "training worker".to_owned(),
+            source: Some(Box::new(status)),
+        },
     }
 }
 

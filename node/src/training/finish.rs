@@ -31,9 +31,13 @@ pub(super) async fn register(
 ) -> Result<(ModelVersion, BTreeMap<String, f64>), Failure> {
     let failed = |error: covey_ml::Error| Failure::internal("writing the model", error);
     let model = Bytes::from(trained.artifact.to_bytes().map_err(failed)?);
-    let profile = serde_json::to_vec(&trained.profile).map_err(|error| Failure::internal("writing the profile", error))?;
+    let profile = serde_json::to_vec(&trained.profile)
+        .map_err(|error| Failure::internal("writing the profile", error))?;
     let model = context.artifacts.store(MODEL_FILE, model).await?;
-    let profile = context.artifacts.store(PROFILE_FILE, Bytes::from(profile)).await?;
+    let profile = context
+        .artifacts
+        .store(PROFILE_FILE, Bytes::from(profile))
+        .await?;
     let metrics = trained.artifact.metrics.clone();
     let spec = VersionSpec {
         algorithm: job.spec.algorithm.clone(),
@@ -48,11 +52,18 @@ pub(super) async fn register(
         profile: Some(profile.digest),
         artifacts: vec![model, profile],
     };
-    let version = registry::create_version(context, caller, request_id(job, 0), (&job.spec.model, spec)).await?;
+    let version =
+        registry::create_version(context, caller, request_id(job, 0), (&job.spec.model, spec)).await?;
     if let Some(alias) = &job.spec.alias {
         let reason = format!("trained by job {}", job.id);
         let (model, alias) = (job.spec.model.clone(), alias.clone());
-        let change = AliasChange { model, alias, version: Some(version.number), expected: None, reason };
+        let change = AliasChange {
+            model,
+            alias,
+            version: Some(version.number),
+            expected: None,
+            reason,
+        };
         registry::set_alias_as(context, caller, request_id(job, 1), change).await?;
     }
     Ok((version, metrics))

@@ -18,6 +18,10 @@ pub(super) struct Order {
 impl Order {
     /// How many partitions must answer.
     pub(super) fn partitions(&self) -> usize {
-        if self.whole { 1 } else { self.dataset.partitions.len() }
+        if self.whole {
+            1
+        } else {
+            self.dataset.partitions.len()
+        }
     }
 }

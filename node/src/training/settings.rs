@@ -28,7 +28,10 @@ impl Parameters<'_> {
             #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
             return Ok(value as u32);
         }
-        Err(Failure::invalid(format!("parameters.{name}"), format!("{value} is not a whole number")))
+        Err(Failure::invalid(
+            format!("parameters.{name}"),
+            format!("{value} is not a whole number"),
+        ))
     }
 
     fn finish(self, algorithm: Algorithm) -> Result<Algorithm, Failure> {
@@ -36,22 +39,33 @@ impl Parameters<'_> {
             let reason = format!("{} has no such parameter", self.algorithm);
             return Err(Failure::invalid(format!("parameters.{unknown}"), reason));
         }
-        algorithm.check().map_err(|error| Failure::invalid("parameters", error.to_string()))?;
+        algorithm
+            .check()
+            .map_err(|error| Failure::invalid("parameters", error.to_string()))?;
         Ok(algorithm)
     }
 }
 
 /// The algorithm that a job asks for.
 pub(super) fn algorithm(spec: &JobSpec) -> Result<Algorithm, Failure> {
-    let left = spec.parameters.iter().map(|(name, value)| (name.as_str(), *value)).collect();
-    let mut given = Parameters { algorithm: &spec.algorithm, left };
+    let left = spec
+        .parameters
+        .iter()
+        .map(|(name, value)| (name.as_str(), *value))
+        .collect();
+    let mut given = Parameters {
+        algorithm: &spec.algorithm,
+        left,
+    };
     let seed = spec.seed;
     let algorithm = match spec.algorithm.as_str() {
         "logistic_regression" => Algorithm::LogisticRegression {
             c: given.number("c", 1.0),
             iterations_max: given.count("iterations_max", 100)?,
         },
-        "linear_regression" => Algorithm::LinearRegression { l2: given.number("l2", 0.0) },
+        "linear_regression" => Algorithm::LinearRegression {
+            l2: given.number("l2", 0.0),
+        },
         "decision_tree" => Algorithm::DecisionTree {
             depth_max: given.count("depth_max", 6)?,
             leaf_rows_min: given.count("leaf_rows_min", 20)?,
@@ -63,14 +77,19 @@ pub(super) fn algorithm(spec: &JobSpec) -> Result<Algorithm, Failure> {
             column_share: given.number("column_share", 0.5),
             seed,
         },
-        "naive_bayes" => Algorithm::NaiveBayes { variance_smoothing: given.number("variance_smoothing", 1e-9) },
+        "naive_bayes" => Algorithm::NaiveBayes {
+            variance_smoothing: given.number("variance_smoothing", 1e-9),
+        },
         "k_means" => Algorithm::KMeans {
             clusters: given.count("clusters", 8)?,
             iterations_max: given.count("iterations_max", 100)?,
             seed,
         },
         unknown => {
-            return Err(Failure::invalid("algorithm", format!("`{unknown}` is not one of {ALGORITHMS}")));
+            return Err(Failure::invalid(
+                "algorithm",
+                format!("`{unknown}` is not one of {ALGORITHMS}"),
+            ));
         }
     };
     given.finish(algorithm)
@@ -85,7 +104,10 @@ mod tests {
             dataset: "d".to_owned(),
             dataset_version: 1,
             algorithm: algorithm.to_owned(),
-            parameters: parameters.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect(),
+            parameters: parameters
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), *value))
+                .collect(),
             seed: 7,
             exclude: Vec::new(),
             model: "m".to_owned(),
@@ -95,13 +117,20 @@ mod tests {
 
     #[test]
     fn an_unknown_algorithm_is_refused_with_the_known_ones() {
-        let refused = algorithm(&spec("gradient_magic", &[])).expect_err("no such algorithm").to_string();
-        assert!(refused.contains("gradient_magic") && refused.contains("logistic_regression"), "{refused}");
+        let refused = algorithm(&spec("gradient_magic", &[]))
+            .expect_err("no such algorithm")
+            .to_string();
+        assert!(
+            refused.contains("gradient_magic") && refused.contains("logistic_regression"),
+            "{refused}"
+        );
     }
 
     #[test]
     fn an_unknown_parameter_is_named() {
-        let refused = algorithm(&spec("k_means", &[("depth_max", 3.0)])).expect_err("not of k-means").to_string();
+        let refused = algorithm(&spec("k_means", &[("depth_max", 3.0)]))
+            .expect_err("not of k-means")
+            .to_string();
         assert!(refused.contains("parameters.depth_max"), "{refused}");
     }
 

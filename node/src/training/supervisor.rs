@@ -37,7 +37,9 @@ struct State {
 pub async fn spawn(context: &Context, root: ActorCell) -> Result<(), Failure> {
     let failed = |error: ractor::SpawnErr| Failure::internal("starting training", error.to_string());
     let name = format!("{}-training", context.ledger.node());
-    let (supervisor, _) = Actor::spawn_linked(Some(name), Supervisor, context.clone(), root).await.map_err(failed)?;
+    let (supervisor, _) = Actor::spawn_linked(Some(name), Supervisor, context.clone(), root)
+        .await
+        .map_err(failed)?;
     supervisor.send_interval(LOOK_EVERY, || Look);
     Ok(())
 }
@@ -49,10 +51,20 @@ impl Actor for Supervisor {
 
     async fn pre_start(&self, myself: ActorRef<Look>, context: Context) -> Result<State, ActorProcessingErr> {
         start_worker(&myself, &context).await?;
-        Ok(State { context, looks: 0, seen: BTreeMap::new(), coordinators: BTreeMap::new() })
+        Ok(State {
+            context,
+            looks: 0,
+            seen: BTreeMap::new(),
+            coordinators: BTreeMap::new(),
+        })
     }
 
-    async fn handle(&self, myself: ActorRef<Look>, _look: Look, state: &mut State) -> Result<(), ActorProcessingErr> {
+    async fn handle(
+        &self,
+        myself: ActorRef<Look>,
+        _look: Look,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
         state.looks += 1;
         if state.looks.is_multiple_of(LOOKS_PER_FULL_PASS) {
             state.seen.clear();
@@ -79,7 +91,9 @@ impl Actor for Supervisor {
             }
             SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => return Ok(()),
         };
-        state.coordinators.retain(|_, coordinator| coordinator.get_id() != ended);
+        state
+            .coordinators
+            .retain(|_, coordinator| coordinator.get_id() != ended);
         if ActorRef::<worker::Work>::where_is(worker::name(&state.context)).is_none() {
             start_worker(&myself, &state.context).await?;
         }
@@ -103,7 +117,9 @@ impl State {
                 self.seen.remove(&group);
                 continue;
             }
-            let Some(applied) = ledger.applied(group).map(|applied| *applied.borrow()) else { continue };
+            let Some(applied) = ledger.applied(group).map(|applied| *applied.borrow()) else {
+                continue;
+            };
             if self.seen.insert(group, applied) != Some(applied) {
                 moved.push(group);
             }
@@ -114,16 +130,28 @@ impl State {
     async fn unfinished(&self, group: GroupId) -> Vec<String> {
         let caller = Caller::internal("training supervisor");
         let from = Key::Job(String::new());
-        let jobs = self.context.ledger.scan(&caller, group, from, same_kind, LIST_MAX, Consistency::Local).await;
-        let jobs = jobs.unwrap_or_default().into_iter().filter_map(|(_, record)| job_of(record));
-        jobs.filter(|job| !job.state.is_final()).map(|job| job.id).collect()
+        let jobs = self
+            .context
+            .ledger
+            .scan(&caller, group, from, same_kind, LIST_MAX, Consistency::Local)
+            .await;
+        let jobs = jobs
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(|(_, record)| job_of(record));
+        jobs.filter(|job| !job.state.is_final())
+            .map(|job| job.id)
+            .collect()
     }
 
     async fn coordinate(&mut self, myself: &ActorRef<Look>, job: String) {
         if self.coordinators.contains_key(&job) {
             return;
         }
-        let start = Start { context: self.context.clone(), job: job.clone() };
+        let start = Start {
+            context: self.context.clone(),
+            job: job.clone(),
+        };
         match Actor::spawn_linked(None, Coordinator, start, myself.get_cell()).await {
             Ok((coordinator, _)) => {
                 self.coordinators.insert(job, coordinator);

@@ -51,10 +51,18 @@ impl Actor for Worker {
     type Arguments = Context;
 
     async fn pre_start(&self, _myself: ActorRef<Work>, context: Context) -> Result<Kept, ActorProcessingErr> {
-        Ok(Kept { context, datasets: Vec::new() })
+        Ok(Kept {
+            context,
+            datasets: Vec::new(),
+        })
     }
 
-    async fn handle(&self, _myself: ActorRef<Work>, work: Work, kept: &mut Kept) -> Result<(), ActorProcessingErr> {
+    async fn handle(
+        &self,
+        _myself: ActorRef<Work>,
+        work: Work,
+        kept: &mut Kept,
+    ) -> Result<(), ActorProcessingErr> {
         let answer = kept.compute(work.order, work.partitions).await;
         // A caller that has gone away needs no answer.
         let _ = work.reply.send(answer);
@@ -68,19 +76,28 @@ impl Kept {
         let task = Arc::new(order.task);
         let partials = partitions.into_iter().map(|partition| {
             let (frames, task) = (Arc::clone(&frames), Arc::clone(&task));
-            self.context.compute.run(move || partial(&task, &frames, partition))
+            self.context
+                .compute
+                .run(move || partial(&task, &frames, partition))
         });
         // Each future answers in the place of its partition.
         try_join_all(partials).await
     }
 
     async fn frames(&mut self, dataset: &DatasetManifest, whole: bool) -> Result<Arc<Vec<Frame>>, Failure> {
-        let position = self.datasets.iter().position(|decoded| decoded.content == dataset.content);
+        let position = self
+            .datasets
+            .iter()
+            .position(|decoded| decoded.content == dataset.content);
         let mut decoded = match position {
             Some(position) => self.datasets.remove(position),
             None => self.decode(dataset).await?,
         };
-        let frames = if whole { decoded.whole()? } else { Arc::clone(&decoded.partitions) };
+        let frames = if whole {
+            decoded.whole()?
+        } else {
+            Arc::clone(&decoded.partitions)
+        };
         self.datasets.push(decoded);
         let surplus = self.datasets.len().saturating_sub(DATASETS_KEPT_MAX);
         self.datasets.drain(..surplus);
@@ -90,8 +107,16 @@ impl Kept {
     async fn decode(&self, dataset: &DatasetManifest) -> Result<Decoded, Failure> {
         let bytes = self.context.artifacts.load(&dataset.artifact).await?;
         let sizes = dataset.partitions.clone();
-        let partitions = self.context.compute.run(move || frames::partitions(bytes, &sizes)).await?;
-        Ok(Decoded { content: dataset.content, partitions: Arc::new(partitions), whole: None })
+        let partitions = self
+            .context
+            .compute
+            .run(move || frames::partitions(bytes, &sizes))
+            .await?;
+        Ok(Decoded {
+            content: dataset.content,
+            partitions: Arc::new(partitions),
+            whole: None,
+        })
     }
 }
 
@@ -100,17 +125,24 @@ impl Decoded {
         if let Some(whole) = &self.whole {
             return Ok(Arc::clone(whole));
         }
-        let whole = Frame::concat(&self.partitions).map_err(|error| Failure::internal("gathering a dataset", error))?;
+        let whole = Frame::concat(&self.partitions)
+            .map_err(|error| Failure::internal("gathering a dataset", error))?;
         Ok(Arc::clone(self.whole.insert(Arc::new(vec![whole]))))
     }
 }
 
 fn partial(task: &Task, frames: &[Frame], partition: usize) -> Result<Bytes, Failure> {
     let frame = frames.get(partition).ok_or_else(|| {
-        Failure::invalid("partitions", format!("partition {partition} of {} does not exist", frames.len()))
+        Failure::invalid(
+            "partitions",
+            format!("partition {partition} of {} does not exist", frames.len()),
+        )
     })?;
-    let partial = task.execute(frame).map_err(|error| Failure::invalid("task", error.to_string()))?;
-    let bytes = postcard::to_stdvec(&partial).map_err(|error| Failure::internal("encoding a partial sum", error))?;
+    let partial = task
+        .execute(frame)
+        .map_err(|error| Failure::invalid("task", error.to_string()))?;
+    let bytes =
+        postcard::to_stdvec(&partial).map_err(|error| Failure::internal("encoding a partial sum", error))?;
     Ok(Bytes::from(bytes))
 }
 
@@ -120,13 +152,24 @@ pub(super) fn name(context: &Context) -> String {
 }
 
 /// Answers a coordinator on any node: `NodePeer.Train`.
-pub async fn train(context: &Context, request: node_v1::TrainRequest) -> Result<node_v1::TrainReply, Failure> {
+pub async fn train(
+    context: &Context,
+    request: node_v1::TrainRequest,
+) -> Result<node_v1::TrainReply, Failure> {
     let worker: ActorRef<Work> = ActorRef::where_is(name(context))
         .ok_or_else(|| Failure::unavailable(format!("the training worker of {}", context.ledger.node())))?;
     let order: Order = postcard::from_bytes(&request.task)
         .map_err(|error| Failure::invalid("task", format!("cannot be decoded: {error}")))?;
-    let partitions = request.partitions.iter().map(|partition| *partition as usize).collect();
-    let partials = call!(worker, |reply| Work { order, partitions, reply })
-        .map_err(|error| Failure::internal("asking the training worker", error.to_string()))??;
+    let partitions = request
+        .partitions
+        .iter()
+        .map(|partition| *partition as usize)
+        .collect();
+    let partials = call!(worker, |reply| Work {
+        order,
+        partitions,
+        reply
+    })
+    .map_err(|error| Failure::internal("asking the training worker", error.to_string()))??;
     Ok(node_v1::TrainReply { partials })
 }

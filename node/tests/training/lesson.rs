@@ -37,7 +37,12 @@ impl Lesson {
                 request_id: Vec::new().into(),
             };
             let reply = features.push(request).await.unwrap().into_inner();
-            assert_eq!(reply.accepted, u64::try_from(PUSH_ROWS).unwrap(), "{:?}", reply.refused.first());
+            assert_eq!(
+                reply.accepted,
+                u64::try_from(PUSH_ROWS).unwrap(),
+                "{:?}",
+                reply.refused.first()
+            );
         }
         let spine = v1::spine::ViewSpine {
             view: "trips".to_owned(),
@@ -48,11 +53,16 @@ impl Lesson {
         let spec = v1::DatasetSpec {
             name: "trips".to_owned(),
             service: "wind_only".to_owned(),
-            spine: Some(v1::Spine { kind: Some(v1::spine::Kind::View(spine)) }),
+            spine: Some(v1::Spine {
+                kind: Some(v1::spine::Kind::View(spine)),
+            }),
             label: "late".to_owned(),
         };
-        let mut progress =
-            features.build_dataset(v1::BuildDatasetRequest { spec: Some(spec) }).await.unwrap().into_inner();
+        let mut progress = features
+            .build_dataset(v1::BuildDatasetRequest { spec: Some(spec) })
+            .await
+            .unwrap()
+            .into_inner();
         let mut manifest = None;
         while let Some(step) = progress.message().await.unwrap() {
             manifest = step.manifest.or(manifest);
@@ -66,7 +76,9 @@ impl Lesson {
     /// The same through another node.
     pub(crate) fn through(nodes: &Nodes, position: usize) -> Self {
         let endpoint = Endpoint::from_shared(format!("http://{}", nodes.node(position).api())).unwrap();
-        Self { channel: endpoint.connect_lazy() }
+        Self {
+            channel: endpoint.connect_lazy(),
+        }
     }
 
     fn features(&self) -> FeaturesClient<Channel> {
@@ -89,11 +101,17 @@ impl Lesson {
 
     /// Submits a job.
     pub(crate) async fn submit(&self, id: &str, algorithm: &str) {
-        self.try_submit(id, |spec| spec.algorithm = algorithm.to_owned()).await.unwrap();
+        self.try_submit(id, |spec| spec.algorithm = algorithm.to_owned())
+            .await
+            .unwrap();
     }
 
     /// Submits a job after `change`.
-    pub(crate) async fn try_submit(&self, id: &str, change: impl FnOnce(&mut v1::JobSpec)) -> Result<v1::Job, Status> {
+    pub(crate) async fn try_submit(
+        &self,
+        id: &str,
+        change: impl FnOnce(&mut v1::JobSpec),
+    ) -> Result<v1::Job, Status> {
         let mut spec = v1::JobSpec {
             dataset: "trips".to_owned(),
             algorithm: "logistic_regression".to_owned(),
@@ -102,14 +120,21 @@ impl Lesson {
             ..v1::JobSpec::default()
         };
         change(&mut spec);
-        let request = v1::SubmitJobRequest { id: id.to_owned(), spec: Some(spec) };
-        self.training().submit_job(request).await.map(tonic::Response::into_inner)
+        let request = v1::SubmitJobRequest {
+            id: id.to_owned(),
+            spec: Some(spec),
+        };
+        self.training()
+            .submit_job(request)
+            .await
+            .map(tonic::Response::into_inner)
     }
 
     /// Waits until the job has succeeded and gives the digest of its model.
     pub(crate) async fn finished(&self, id: &str) -> String {
         let job = until(&format!("job {id} is final"), || async {
-            let is_final = |job: &v1::Job| !matches!(job.state(), v1::JobState::Pending | v1::JobState::Running);
+            let is_final =
+                |job: &v1::Job| !matches!(job.state(), v1::JobState::Pending | v1::JobState::Running);
             self.job(id).await.filter(is_final)
         })
         .await;
@@ -121,45 +146,87 @@ impl Lesson {
     /// A job, if it is there and the cluster answers.
     pub(crate) async fn job(&self, id: &str) -> Option<v1::Job> {
         let request = v1::GetJobRequest { id: id.to_owned() };
-        self.training().get_job(request).await.ok().map(tonic::Response::into_inner)
+        self.training()
+            .get_job(request)
+            .await
+            .ok()
+            .map(tonic::Response::into_inner)
     }
 
     /// A version of the model.
     pub(crate) async fn version(&self, number: u64) -> v1::ModelVersion {
         let which = Some(v1::get_version_request::Which::Number(number));
-        let request = v1::GetVersionRequest { model: MODEL.to_owned(), which };
+        let request = v1::GetVersionRequest {
+            model: MODEL.to_owned(),
+            which,
+        };
         self.registry().get_version(request).await.unwrap().into_inner()
     }
 
     /// How many versions the model has.
     pub(crate) async fn versions(&self) -> usize {
-        let request = v1::ListVersionsRequest { model: MODEL.to_owned() };
-        self.registry().list_versions(request).await.unwrap().into_inner().versions.len()
+        let request = v1::ListVersionsRequest {
+            model: MODEL.to_owned(),
+        };
+        self.registry()
+            .list_versions(request)
+            .await
+            .unwrap()
+            .into_inner()
+            .versions
+            .len()
     }
 
     /// Registers a version.
     pub(crate) async fn create_version(&self, spec: v1::VersionSpec) -> Result<v1::ModelVersion, Status> {
-        let request = v1::CreateVersionRequest { model: MODEL.to_owned(), spec: Some(spec) };
-        self.registry().create_version(request).await.map(tonic::Response::into_inner)
+        let request = v1::CreateVersionRequest {
+            model: MODEL.to_owned(),
+            spec: Some(spec),
+        };
+        self.registry()
+            .create_version(request)
+            .await
+            .map(tonic::Response::into_inner)
     }
 
     /// Moves the alias `champion`.
     pub(crate) async fn set_alias(&self, version: u64, expected: Option<u64>) -> Result<(), Status> {
         let (model, alias) = (MODEL.to_owned(), "champion".to_owned());
-        let request = v1::SetAliasRequest { model, alias, version, expected, reason: "a test".to_owned() };
+        let request = v1::SetAliasRequest {
+            model,
+            alias,
+            version,
+            expected,
+            reason: "a test".to_owned(),
+        };
         self.registry().set_alias(request).await.map(|_| ())
     }
 
     /// Every move of the alias `champion`.
     pub(crate) async fn alias_history(&self) -> Vec<v1::AliasMove> {
-        let request = v1::AliasHistoryRequest { model: MODEL.to_owned(), alias: "champion".to_owned() };
-        self.registry().alias_history(request).await.unwrap().into_inner().moves
+        let request = v1::AliasHistoryRequest {
+            model: MODEL.to_owned(),
+            alias: "champion".to_owned(),
+        };
+        self.registry()
+            .alias_history(request)
+            .await
+            .unwrap()
+            .into_inner()
+            .moves
     }
 
     /// A file of the registry.
     pub(crate) async fn download(&self, artifact: v1::Artifact) -> Vec<u8> {
-        let request = v1::DownloadArtifactRequest { artifact: Some(artifact) };
-        let mut parts = self.registry().download_artifact(request).await.unwrap().into_inner();
+        let request = v1::DownloadArtifactRequest {
+            artifact: Some(artifact),
+        };
+        let mut parts = self
+            .registry()
+            .download_artifact(request)
+            .await
+            .unwrap()
+            .into_inner();
         let mut whole = Vec::new();
         while let Some(part) = parts.message().await.unwrap() {
             whole.extend_from_slice(&part.data);
@@ -175,7 +242,10 @@ fn catalog() -> v1::ApplyCatalogRequest {
         nullable: false,
         rules: Vec::new(),
     };
-    let trip = v1::JoinKey { name: "trip".to_owned(), data_type: v1::DataType::Int64.into() };
+    let trip = v1::JoinKey {
+        name: "trip".to_owned(),
+        data_type: v1::DataType::Int64.into(),
+    };
     let view = v1::FeatureView {
         name: "trips".to_owned(),
         entity: "trip".to_owned(),
@@ -186,10 +256,16 @@ fn catalog() -> v1::ApplyCatalogRequest {
         ],
         ..v1::FeatureView::default()
     };
-    let selection =
-        v1::ViewSelection { view: "trips".to_owned(), features: vec!["wind".to_owned(), "airport".to_owned()] };
+    let selection = v1::ViewSelection {
+        view: "trips".to_owned(),
+        features: vec!["wind".to_owned(), "airport".to_owned()],
+    };
     v1::ApplyCatalogRequest {
-        entities: vec![v1::Entity { name: "trip".to_owned(), description: String::new(), join_keys: vec![trip] }],
+        entities: vec![v1::Entity {
+            name: "trip".to_owned(),
+            description: String::new(),
+            join_keys: vec![trip],
+        }],
         views: vec![view],
         services: vec![v1::FeatureService {
             name: "wind_only".to_owned(),
@@ -208,12 +284,19 @@ fn trips(numbers: std::ops::Range<i64>) -> v1::Table {
     let airport = |number: i64| ["EWR", "JFK", "LGA"][usize::try_from(number % 3).unwrap()].to_owned();
     let column = |name: &str, kind: &dyn Fn(i64) -> Kind| v1::TableColumn {
         name: name.to_owned(),
-        values: numbers.clone().map(|number| v1::Value { kind: Some(kind(number)) }).collect(),
+        values: numbers
+            .clone()
+            .map(|number| v1::Value {
+                kind: Some(kind(number)),
+            })
+            .collect(),
     };
     v1::Table {
         columns: vec![
             column("trip", &Kind::Int64Value),
-            column("event_time", &|number| Kind::TimestampMicros(BEGIN + number * (DAY / 200))),
+            column("event_time", &|number| {
+                Kind::TimestampMicros(BEGIN + number * (DAY / 200))
+            }),
             column("wind", &|number| Kind::Float64Value(wind(number))),
             column("airport", &|number| Kind::StringValue(airport(number))),
             column("late", &|number| Kind::BoolValue(late(number))),

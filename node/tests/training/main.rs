@@ -1,9 +1,9 @@
 //! Training on real nodes: the same model from one node and from three, also when the coordinator's node is killed while
 //! the job runs; the registry's refusals; artifacts that come back as they were stored.
 
+mod lesson;
 #[path = "../support/nodes.rs"]
 mod nodes;
-mod lesson;
 
 use lesson::Lesson;
 use nodes::{Nodes, until};
@@ -23,7 +23,10 @@ async fn one_node_three_nodes_and_a_killed_coordinator_train_the_same_model() {
     let mut three = Nodes::start(3, 4).await;
     let lesson = Lesson::prepare(&three, 0).await;
     assert_eq!(lesson.train("together", "logistic_regression").await, expected);
-    assert_eq!(lesson.train("together-linear", "linear_regression").await, expected_linear);
+    assert_eq!(
+        lesson.train("together-linear", "linear_regression").await,
+        expected_linear
+    );
 
     let mut interrupted = false;
     for number in 0..TRIES {
@@ -34,8 +37,14 @@ async fn one_node_three_nodes_and_a_killed_coordinator_train_the_same_model() {
         })
         .await;
         let status = three.status().await.expect("the cluster's status");
-        let coordinator = status.nodes.iter().find(|node| node.id == running.coordinator).expect("the coordinator");
-        let victim = (0..3).find(|at| three.node(*at).api() == coordinator.api_addr).expect("the victim's process");
+        let coordinator = status
+            .nodes
+            .iter()
+            .find(|node| node.id == running.coordinator)
+            .expect("the coordinator");
+        let victim = (0..3)
+            .find(|at| three.node(*at).api() == coordinator.api_addr)
+            .expect("the victim's process");
         three.node_mut(victim).kill();
         let lesson = Lesson::through(&three, (victim + 1) % 3);
         assert_eq!(lesson.finished(&id).await, expected, "the model of job {id}");
@@ -47,7 +56,10 @@ async fn one_node_three_nodes_and_a_killed_coordinator_train_the_same_model() {
             break;
         }
     }
-    assert!(interrupted, "no coordinator was caught in the middle of a job in {TRIES} tries");
+    assert!(
+        interrupted,
+        "no coordinator was caught in the middle of a job in {TRIES} tries"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -57,7 +69,9 @@ async fn algorithms_of_one_node_make_versions_that_can_be_downloaded() {
     for algorithm in ["decision_tree", "random_forest", "naive_bayes", "k_means"] {
         let id = format!("local-{}", algorithm.replace('_', "-"));
         let digest = lesson.train(&id, algorithm).await;
-        let version = lesson.version(lesson.job(&id).await.expect("the job").version).await;
+        let version = lesson
+            .version(lesson.job(&id).await.expect("the job").version)
+            .await;
         let artifact = version.spec.expect("a specification").artifacts.remove(0);
         assert_eq!(artifact.sha256, digest);
         let bytes = lesson.download(artifact.clone()).await;
@@ -72,14 +86,27 @@ async fn an_alias_moves_only_from_where_it_is_expected() {
     let lesson = Lesson::prepare(&nodes, 0).await;
     lesson.train("first", "logistic_regression").await;
     lesson.train("second", "linear_regression").await;
-    lesson.set_alias(1, Some(0)).await.expect("the alias pointed nowhere");
-    let refused = lesson.set_alias(2, Some(0)).await.expect_err("it points to 1 now");
+    lesson
+        .set_alias(1, Some(0))
+        .await
+        .expect("the alias pointed nowhere");
+    let refused = lesson
+        .set_alias(2, Some(0))
+        .await
+        .expect_err("it points to 1 now");
     assert_eq!(refused.code(), Code::Aborted, "{refused}");
     lesson.set_alias(2, Some(1)).await.expect("it points to 1");
-    let missing = lesson.set_alias(9, None).await.expect_err("there is no version 9");
+    let missing = lesson
+        .set_alias(9, None)
+        .await
+        .expect_err("there is no version 9");
     assert_eq!(missing.code(), Code::NotFound, "{missing}");
-    let moves: Vec<(u64, u64)> =
-        lesson.alias_history().await.into_iter().map(|moved| (moved.version, moved.previous)).collect();
+    let moves: Vec<(u64, u64)> = lesson
+        .alias_history()
+        .await
+        .into_iter()
+        .map(|moved| (moved.version, moved.previous))
+        .collect();
     assert_eq!(moves, [(1, 0), (2, 1)]);
 }
 
@@ -91,11 +118,20 @@ async fn a_model_with_the_wrong_signature_is_refused_by_the_name_of_the_field() 
     let version = lesson.version(1).await;
     let mut spec = version.spec.expect("a specification");
     spec.signature[0].name = "wind__gust".to_owned();
-    let refused = lesson.create_version(spec.clone()).await.expect_err("the model reads another feature");
+    let refused = lesson
+        .create_version(spec.clone())
+        .await
+        .expect_err("the model reads another feature");
     assert_eq!(refused.code(), Code::InvalidArgument);
-    assert!(refused.message().contains("signature[0]") && refused.message().contains("wind__gust"), "{refused}");
+    assert!(
+        refused.message().contains("signature[0]") && refused.message().contains("wind__gust"),
+        "{refused}"
+    );
     spec.artifacts[0].chunks[0] = "00".repeat(32);
-    let refused = lesson.create_version(spec).await.expect_err("the chunk was never uploaded");
+    let refused = lesson
+        .create_version(spec)
+        .await
+        .expect_err("the chunk was never uploaded");
     assert!(refused.message().contains("artifacts"), "{refused}");
     assert_eq!(lesson.versions().await, 1, "a refusal changes nothing");
 }
@@ -104,17 +140,38 @@ async fn a_model_with_the_wrong_signature_is_refused_by_the_name_of_the_field() 
 async fn a_job_that_cannot_be_done_says_why_and_changes_nothing() {
     let nodes = Nodes::start(1, 2).await;
     let lesson = Lesson::prepare(&nodes, 0).await;
-    let refused = lesson.try_submit("odd", |spec| spec.algorithm = "gradient_magic".to_owned()).await;
-    assert!(refused.expect_err("no such algorithm").message().contains("gradient_magic"));
-    let refused = lesson.try_submit("odd", |spec| spec.dataset = "nothing".to_owned()).await;
+    let refused = lesson
+        .try_submit("odd", |spec| spec.algorithm = "gradient_magic".to_owned())
+        .await;
+    assert!(
+        refused
+            .expect_err("no such algorithm")
+            .message()
+            .contains("gradient_magic")
+    );
+    let refused = lesson
+        .try_submit("odd", |spec| spec.dataset = "nothing".to_owned())
+        .await;
     assert_eq!(refused.expect_err("no such dataset").code(), Code::NotFound);
     let refused = lesson
         .try_submit("odd", |spec| {
             spec.parameters.insert("depth".to_owned(), 3.0);
         })
         .await;
-    assert!(refused.expect_err("no such parameter").message().contains("parameters.depth"));
-    let refused = lesson.try_submit("odd", |spec| spec.exclude = vec!["wind__gust".to_owned()]).await;
-    assert!(refused.expect_err("no such feature").message().contains("wind__gust"));
+    assert!(
+        refused
+            .expect_err("no such parameter")
+            .message()
+            .contains("parameters.depth")
+    );
+    let refused = lesson
+        .try_submit("odd", |spec| spec.exclude = vec!["wind__gust".to_owned()])
+        .await;
+    assert!(
+        refused
+            .expect_err("no such feature")
+            .message()
+            .contains("wind__gust")
+    );
     assert!(lesson.job("odd").await.is_none());
 }
