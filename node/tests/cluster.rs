@@ -76,7 +76,7 @@ async fn a_directory_is_initialised_once_and_a_node_alone_makes_a_cluster() {
 async fn a_node_refuses_settings_that_are_wrong_and_a_directory_without_a_cluster() {
     let root = tempfile::tempdir().unwrap();
     let node = Node::new(root.path(), 1);
-    let open = node
+    let spaced = node
         .command("start")
         .args(["--zone", "two words"])
         .output()

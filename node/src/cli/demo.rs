@@ -7,7 +7,7 @@ use crate::demo::{self, DemoOptions};
 
 /// Options of `covey demo`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  covey demo\n  covey demo --keep --dir /tmp/flights")]
+#[command(after_help = "Examples:\n  covey demo\n  covey demo --keep --dir flights-demo")]
 pub(super) struct Demo {
     /// Leave the cluster running at the end, to look around
     #[arg(long)]
