@@ -12,9 +12,9 @@ use crate::error::Error;
 pub struct HostConfig {
     /// How often a leader shows that it is alive. 300 ms keeps hundreds of idle groups cheap.
     pub heartbeat: Duration,
-    /// The shortest silence after which a follower asks for votes; ten slow fsyncs must fit into it. 1.5 s.
+    /// The shortest silence after which a follower asks for votes; ten slow fsyncs must fit into it. 1 s.
     pub election_min: Duration,
-    /// The longest such silence; also how long a leader's word holds. 3 s.
+    /// The longest such silence; also how long a leader's word holds. 2 s.
     pub election_max: Duration,
     /// Entries after which a group takes a snapshot. 20,000.
     pub snapshot_every: u64,
@@ -79,8 +79,8 @@ impl Default for HostConfig {
     fn default() -> Self {
         Self {
             heartbeat: Duration::from_millis(300),
-            election_min: Duration::from_millis(1_500),
-            election_max: Duration::from_millis(3_000),
+            election_min: Duration::from_millis(1_000),
+            election_max: Duration::from_millis(2_000),
             snapshot_every: 20_000,
             logs_kept: 5_000,
             purge_batch: 1_000,

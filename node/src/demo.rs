@@ -60,12 +60,11 @@ pub async fn run(options: DemoOptions) -> Result<()> {
             report.verdict()
         }
         Err(error) => {
-            let ended = story.stop().await;
-            Err(error.context(format!(
-                "the demo did not get to its end (logs are in {})",
-                root.display()
-            )))
-            .and_then(|()| ended)
+            if let Err(second) = story.stop().await {
+                eprintln!("the nodes did not stop well: {second:#}");
+            }
+            let logs = root.display();
+            Err(error.context(format!("the demo did not get to its end (logs are in {logs})")))
         }
     }
 }

@@ -6,9 +6,8 @@ use std::collections::BTreeMap;
 
 use covey_cluster::Consistency;
 use covey_state::answer::Answer;
-use covey_state::deployment::Target;
 use covey_state::registry::{AliasMove, Model, ModelVersion, VersionSpec};
-use covey_state::{Command, Key, Record, RequestId, Timestamp};
+use covey_state::{Command, Key, Record, RequestId};
 
 use crate::api::Caller;
 use crate::context::Context;
@@ -182,18 +181,6 @@ pub async fn by_alias(
     }
 }
 
-/// The version that a deployment's target means now.
-pub async fn resolve(
-    context: &Context,
-    caller: &Caller,
-    (model, target): (&str, &Target),
-) -> Result<ModelVersion, Failure> {
-    match target {
-        Target::Version(number) => version(context, caller, model, *number).await,
-        Target::Alias(name) => by_alias(context, caller, model, name).await,
-    }
-}
-
 /// Moves an alias by compare-and-set.
 pub async fn set_alias(context: &Context, caller: &Caller, change: AliasChange) -> Result<(), Failure> {
     set_alias_as(context, caller, caller.next_request_id(), change).await
@@ -238,11 +225,6 @@ pub async fn alias_history(
         _ => None,
     });
     Ok(moves.collect())
-}
-
-/// What an alias pointed to at a moment, by its history.
-pub fn alias_at(history: &[AliasMove], at: Timestamp) -> Option<&AliasMove> {
-    history.iter().rev().find(|moved| moved.at <= at)
 }
 
 async fn get(context: &Context, caller: &Caller, model: &str, key: Key) -> Result<Option<Record>, Failure> {

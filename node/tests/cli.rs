@@ -1,5 +1,10 @@
 //! The command line as a user meets it: the built binary, its output and its exit codes, without a cluster.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that finds something else than it expects fails"
+)]
+
 use std::path::Path;
 use std::process::{Command, Output};
 

@@ -1,5 +1,10 @@
 //! A user's session at the command line against a real node, from definitions to predictions, in JSON throughout.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that finds something else than it expects fails"
+)]
+
 #[path = "support/nodes.rs"]
 mod nodes;
 

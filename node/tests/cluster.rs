@@ -1,5 +1,10 @@
 //! A cluster of real processes: made, joined, killed, grown and shrunk, as an operator would do it.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that finds something else than it expects fails"
+)]
+
 #[path = "support/nodes.rs"]
 mod nodes;
 

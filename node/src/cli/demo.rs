@@ -30,7 +30,7 @@ impl Demo {
         demo::run(options).await.map_err(|error| {
             Trouble::refused(
                 format!("{error:#}"),
-                "run it where `examples/flights` is, with ports 7400 to 7421 free",
+                "run it in the folder that holds examples/flights, or name that with --definitions",
             )
         })
     }

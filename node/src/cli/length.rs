@@ -16,11 +16,6 @@ const MILLISECOND: i64 = SECOND / 1_000;
 pub(crate) struct Length(i64);
 
 impl Length {
-    /// So many microseconds.
-    pub(crate) const fn from_micros(micros: i64) -> Self {
-        Self(micros)
-    }
-
     /// The length in microseconds.
     pub(crate) const fn micros(self) -> i64 {
         self.0
@@ -86,7 +81,7 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Length>().map(Length::micros), Ok(micros));
         }
-        assert_eq!(Length::from_micros(3 * HOUR).to_string(), "3h");
+        assert_eq!(Length(3 * HOUR).to_string(), "3h");
     }
 
     #[test]

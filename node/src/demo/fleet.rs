@@ -25,10 +25,21 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// The largest message in either direction.
 const MESSAGE_BYTES_MAX: usize = 64 << 20;
 
-/// The endpoints that can be asked, and how often another one had to be tried.
+/// An endpoint that did not answer is passed over for so long.
+const PASS_OVER: Duration = Duration::from_secs(2);
+
+/// A node that can be asked.
+struct Node {
+    endpoint: String,
+    channel: Channel,
+    /// When it last failed to answer.
+    failed_at: Option<Instant>,
+}
+
+/// The nodes that can be asked, in turn, and how often another one had to be tried.
 #[derive(Clone, Default)]
 pub(crate) struct Fleet {
-    endpoints: Arc<RwLock<Vec<(String, Channel)>>>,
+    nodes: Arc<RwLock<Vec<Node>>>,
     turn: Arc<AtomicUsize>,
     retries: Arc<AtomicU64>,
 }
@@ -64,13 +75,17 @@ impl Fleet {
             .with_context(|| format!("`{endpoint}` is no endpoint"))?
             .connect_timeout(Duration::from_secs(1))
             .connect_lazy();
-        self.endpoints.write().push((endpoint.to_owned(), channel));
+        self.nodes.write().push(Node {
+            endpoint: endpoint.to_owned(),
+            channel,
+            failed_at: None,
+        });
         Ok(())
     }
 
     /// Asks this endpoint no more.
     pub(crate) fn remove(&self, endpoint: &str) {
-        self.endpoints.write().retain(|(known, _)| known != endpoint);
+        self.nodes.write().retain(|node| node.endpoint != endpoint);
     }
 
     /// How many tries had to be made again.
@@ -78,14 +93,37 @@ impl Fleet {
         self.retries.load(Ordering::Relaxed)
     }
 
-    /// The next endpoint in turn.
+    /// The next node in turn; one that has just failed only if all have.
     pub(crate) fn connection(&self) -> Result<Connection> {
-        let endpoints = self.endpoints.read();
-        let turn = self.turn.load(Ordering::Relaxed);
-        let (_, channel) = endpoints
-            .get(turn % endpoints.len().max(1))
-            .ok_or_else(|| anyhow!("no endpoint is left"))?;
-        Ok(Connection(channel.clone()))
+        let (_, channel) = self.next()?;
+        Ok(Connection(channel))
+    }
+
+    fn next(&self) -> Result<(String, Channel)> {
+        let nodes = self.nodes.read();
+        let fresh: Vec<&Node> = nodes
+            .iter()
+            .filter(|node| node.failed_at.is_none_or(|at| at.elapsed() > PASS_OVER))
+            .collect();
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let chosen = match fresh.len() {
+            0 => nodes.get(turn % nodes.len().max(1)),
+            count => fresh.get(turn % count).copied(),
+        };
+        let node = chosen.ok_or_else(|| anyhow!("no endpoint is left"))?;
+        Ok((node.endpoint.clone(), node.channel.clone()))
+    }
+
+    fn failed(&self, endpoint: &str) {
+        if let Some(node) = self
+            .nodes
+            .write()
+            .iter_mut()
+            .find(|node| node.endpoint == endpoint)
+        {
+            node.failed_at = Some(Instant::now());
+        }
+        self.retries.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Asks until it is answered, moving on to the next node when one is gone or busy. An answer that would be the same
@@ -96,7 +134,8 @@ impl Fleet {
     {
         let started = Instant::now();
         loop {
-            let answer = tokio::time::timeout(TRY_WITHIN, ask(self.connection()?)).await;
+            let (endpoint, channel) = self.next()?;
+            let answer = tokio::time::timeout(TRY_WITHIN, ask(Connection(channel))).await;
             let status = match answer {
                 Ok(Ok(value)) => return Ok(value),
                 Ok(Err(status)) => status,
@@ -105,8 +144,7 @@ impl Fleet {
             if !may_pass(status.code()) || started.elapsed() > GIVE_UP_AFTER {
                 return Err(anyhow!("{}", status.message()).context(format!("{:?}", status.code())));
             }
-            self.retries.fetch_add(1, Ordering::Relaxed);
-            self.turn.fetch_add(1, Ordering::Relaxed);
+            self.failed(&endpoint);
             // sleep: the cluster may be electing a leader; asking at once again would only add load.
             tokio::time::sleep(PAUSE).await;
         }

@@ -86,11 +86,7 @@ impl NodeProcess {
         if let Some(address) = join {
             command.args(["--join", address]);
         }
-        command
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .kill_on_drop(true);
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         self.child = Some(command.spawn().context("cannot start a node")?);
         Ok(())
     }
@@ -126,10 +122,7 @@ impl NodeProcess {
 
     /// Lets it run on after this process has ended.
     pub(crate) fn leave_running(mut self) {
-        if let Some(child) = self.child.take() {
-            // A child that is forgotten is not killed when dropped.
-            std::mem::forget(child);
-        }
+        self.child = None;
     }
 
     fn command(&self, verb: &str) -> Command {
@@ -137,6 +130,15 @@ impl NodeProcess {
         let mut command = Command::new(binary);
         command.arg(verb).arg("--data-dir").arg(&self.dir);
         command
+    }
+}
+
+impl Drop for NodeProcess {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            // It may have ended by itself; either way it does not run any more.
+            let _ = child.start_kill();
+        }
     }
 }
 

@@ -46,11 +46,6 @@ impl Act {
         self.bar.suspend(|| println!("  {line}"));
     }
 
-    /// How long it has taken so far.
-    pub(super) fn elapsed(&self) -> Duration {
-        self.started.elapsed()
-    }
-
     /// Ends the act and says how it went.
     pub(super) fn end(self, result: &str) {
         self.bar.finish_and_clear();

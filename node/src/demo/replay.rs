@@ -11,13 +11,13 @@ use futures::future::{try_join, try_join_all};
 use super::fleet::Fleet;
 use super::flights::Flight;
 use super::rows::{self, Stream};
-use super::tally::{Asked, Model};
+use super::tally::{Asked, Model, is_sampled};
 use super::timeline::Stretch;
 
 /// Rows in one push.
 const PUSH_ROWS_MAX: usize = 4_000;
 /// Flights in one prediction request.
-const PREDICT_ROWS_MAX: usize = 500;
+const PREDICT_ROWS_MAX: usize = 200;
 
 /// The flights of a request and its answer.
 pub(super) type Answered<'s> = (Vec<&'s Flight>, Asked);
@@ -120,15 +120,17 @@ impl Replay {
 
     /// Asks all three models about the flights that were due in a stretch.
     async fn predict<'s>(&self, stretch: &Stretch<'s>) -> Result<Vec<Answered<'s>>> {
-        let mut answered = Vec::new();
-        for due in stretch.scheduled.chunks(PREDICT_ROWS_MAX) {
+        let asked = stretch.scheduled.chunks(PREDICT_ROWS_MAX).map(|due| async move {
             let flights: Vec<&Flight> = due.iter().collect();
-            let asked = Model::ALL.map(|model| self.ask(model, &flights));
-            for answer in try_join_all(asked).await? {
-                answered.push((flights.clone(), answer));
-            }
-        }
-        Ok(answered)
+            let asked = try_join_all(Model::ALL.map(|model| self.ask(model, &flights))).await?;
+            Ok::<_, anyhow::Error>(
+                asked
+                    .into_iter()
+                    .map(|asked| (flights.clone(), asked))
+                    .collect::<Vec<_>>(),
+            )
+        });
+        Ok(try_join_all(asked).await?.into_iter().flatten().collect())
     }
 
     /// Tells the deployment that retrains what became of the flights that have landed.
@@ -173,7 +175,7 @@ impl Replay {
             as_of_micros: flights.iter().map(|flight| flight.scheduled).collect(),
             ids: flights.iter().map(|flight| flight.id.clone()).collect(),
             consistency: Some(self.at_least_acknowledged()),
-            return_features: model == Model::Retrained,
+            return_features: model == Model::Retrained && is_sampled(flights),
         };
         let started = Instant::now();
         let reply = self

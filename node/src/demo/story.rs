@@ -21,7 +21,7 @@ use super::{recount, rows, trained, training};
 /// The stretch of time that is replayed at once before anything is served.
 const HISTORY_STRETCH: i64 = 2 * DAY;
 /// The stretch of time that is replayed at once while the models serve.
-const LIVE_STRETCH: i64 = 6 * HOUR;
+const LIVE_STRETCH: i64 = 8 * HOUR;
 /// How often drift is checked: the monitor's window.
 const DRIFT_EVERY: i64 = 7 * DAY;
 /// When something happens to the cluster.
@@ -152,7 +152,7 @@ impl Story {
         let end = month_start(13);
         let (mut month, mut drift_at) = (FIRST_MONTH, at + DRIFT_EVERY);
         let act = Act::begin("April to December: live", steps(end - at, LIVE_STRETCH));
-        let mut known = Stretch::empty(at);
+        let mut known = Stretch::empty();
         while at < end || !timeline.is_over() || !known.scheduled.is_empty() {
             let from = at;
             at += LIVE_STRETCH;

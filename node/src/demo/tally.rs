@@ -15,7 +15,7 @@ use super::page::month_name;
 pub(super) const FIRST_MONTH: u32 = 4;
 /// Served feature vectors kept for the comparison with a training set.
 pub(super) const SAMPLES_MAX: usize = 10_000;
-/// One in this many vectors is kept, by the hash of the flight's id.
+/// One in this many requests is sampled, by the hash of its first flight's id.
 const SAMPLE_ONE_IN: u32 = 24;
 
 /// The three deployments that answer every question.
@@ -40,6 +40,13 @@ impl Model {
             Self::Plain => "flight-delay-plain",
         }
     }
+}
+
+/// Whether the features that a request was scored with are asked for, to be compared with a training set afterwards.
+pub(super) fn is_sampled(flights: &[&Flight]) -> bool {
+    flights
+        .first()
+        .is_some_and(|flight| crc32c::crc32c(flight.id.as_bytes()).is_multiple_of(SAMPLE_ONE_IN))
 }
 
 /// An answered prediction request.
@@ -118,21 +125,19 @@ impl Tally {
 
     fn sample(&mut self, flights: &[&Flight], features: Option<&v1::Table>) {
         let Some(table) = features else { return };
-        for (row, flight) in flights.iter().enumerate() {
-            let chosen = crc32c::crc32c(flight.id.as_bytes()).is_multiple_of(SAMPLE_ONE_IN);
-            if chosen && self.samples.len() < SAMPLES_MAX {
-                let value = |column: &v1::TableColumn| {
-                    (
-                        column.name.clone(),
-                        column.values.get(row).cloned().unwrap_or_default(),
-                    )
-                };
-                let features = table.columns.iter().map(value).collect();
-                self.samples.push(Sample {
-                    flight: (*flight).clone(),
-                    features,
-                });
-            }
+        let room = SAMPLES_MAX.saturating_sub(self.samples.len());
+        for (row, flight) in flights.iter().enumerate().take(room) {
+            let value = |column: &v1::TableColumn| {
+                (
+                    column.name.clone(),
+                    column.values.get(row).cloned().unwrap_or_default(),
+                )
+            };
+            let features = table.columns.iter().map(value).collect();
+            self.samples.push(Sample {
+                flight: (*flight).clone(),
+                features,
+            });
         }
     }
 

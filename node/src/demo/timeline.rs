@@ -18,7 +18,6 @@ pub(super) fn mid_month(month: u32) -> i64 {
 
 /// What becomes known and is asked in one stretch of time.
 pub(super) struct Stretch<'a> {
-    pub(super) until: i64,
     pub(super) weather: &'a [Weather],
     pub(super) departed: Vec<&'a Flight>,
     pub(super) landed: Vec<&'a Flight>,
@@ -27,9 +26,8 @@ pub(super) struct Stretch<'a> {
 
 impl Stretch<'_> {
     /// Nothing known and nothing asked.
-    pub(super) fn empty(until: i64) -> Self {
+    pub(super) fn empty() -> Self {
         Self {
-            until,
             weather: &[],
             departed: Vec::new(),
             landed: Vec::new(),
@@ -92,7 +90,6 @@ impl<'a> Timeline<'a> {
             flight.scheduled < until
         });
         Stretch {
-            until,
             weather,
             departed,
             landed,

@@ -1,5 +1,10 @@
 //! Serving, drift and pipelines as a client meets them: the built binary, several nodes, real processes.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that finds something else than it expects fails"
+)]
+
 mod cluster;
 mod drift;
 mod predictions;
