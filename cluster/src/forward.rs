@@ -131,6 +131,7 @@ pub(crate) async fn lead<C: LeaderCall>(
             Outcome::NotLeader(hint) => search.redirected(target, hint),
         }
         if let Some(pause) = search.pause() {
+            // sleep: an election takes time; the pause grows with every try and ends with the deadline.
             tokio::time::sleep_until(deadline.min(Instant::now() + pause)).await;
         }
         if Instant::now() >= deadline {

@@ -83,6 +83,7 @@ impl LogStore {
                         .map_err(|_| io::Error::other("the log committer is gone"))?;
                     return outcome.map_err(io_error);
                 }
+                // sleep: the disk is behind; waiting here is the back-pressure.
                 Err(StorageError::Busy { .. }) => tokio::time::sleep(BUSY_PAUSE).await,
                 Err(error) => return Err(io_error(error)),
             }
@@ -215,6 +216,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             });
             match self.log.append(entries.clone(), done) {
                 Ok(()) => return Ok(()),
+                // sleep: the disk is behind; waiting here is the back-pressure.
                 Err(StorageError::Busy { .. }) => tokio::time::sleep(BUSY_PAUSE).await,
                 Err(error) => return Err(io_error(error)),
             }

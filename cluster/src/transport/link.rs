@@ -131,6 +131,7 @@ impl LinkTask {
     async fn refuse_until(&mut self, until: Instant, reason: &str) {
         loop {
             tokio::select! {
+                // sleep: this is the pause between two tries to connect.
                 () = tokio::time::sleep_until(until) => return,
                 calls = self.inbox.next() => match calls {
                     Some(calls) => calls.into_iter().for_each(|call| call.fail(reason)),

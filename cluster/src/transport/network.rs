@@ -237,6 +237,7 @@ impl RaftNetworkV2<TypeConfig> for Network {
                 Err(error) => Err(StreamingError::Unreachable(Unreachable::from_string(chain(&error)))),
             },
             closed = cancel => Err(StreamingError::Closed(closed)),
+            // sleep: openraft says how long a snapshot may take.
             () = tokio::time::sleep(option.soft_ttl()) => {
                 Err(StreamingError::Timeout(self.patience(RPCTypes::InstallSnapshot, option.soft_ttl())))
             }

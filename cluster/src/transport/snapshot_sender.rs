@@ -163,6 +163,7 @@ impl Pace {
 
     /// Waits until `bytes` may be sent.
     async fn spend(&mut self, bytes: u64) {
+        // sleep: snapshots are sent at a bounded rate.
         tokio::time::sleep_until(self.due).await;
         let cost = Duration::from_secs_f64(bytes as f64 / self.bytes_per_second as f64);
         self.due = self.due.max(Instant::now()) + cost;

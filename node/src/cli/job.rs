@@ -110,6 +110,7 @@ pub(super) async fn wait_ended(client: &Client, id: &str) -> Result<v1::Job, Tro
             Err(trouble) if trouble.is_unavailable() && heard.elapsed() < LOST_LIMIT => {}
             Err(trouble) => return Err(trouble),
         }
+        // sleep: the node may be restarting; asking at once again would only add load.
         sleep(PAUSE).await;
     }
 }

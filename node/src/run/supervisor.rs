@@ -69,8 +69,8 @@ impl RootSupervisor {
                         None | Some(Ok(())) => return,
                         Some(Err(_)) => tracing::error!(name, "background loop panicked; it starts again"),
                     }
-                    // sleep: whatever made the loop panic should not fill the log.
                     if stopping
+                        // sleep: whatever made the loop panic should not fill the log.
                         .run_until_cancelled(tokio::time::sleep(RESTART_PAUSE))
                         .await
                         .is_none()

@@ -178,6 +178,7 @@ async fn send(
         if !trouble.is_unavailable() || Instant::now() >= until {
             return Err(trouble.during(&format!("rows from {first_row} on")));
         }
+        // sleep: the cluster may be electing a leader; asking at once again would only add load.
         sleep(PAUSE).await;
     }
 }

@@ -162,7 +162,7 @@ fn help_of(subcommand: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    const HELP: &str = "Usage: covey serve [OPTIONS]\n  --data-dir <DIR>  where  [env: COVEY_DATA_DIR=]\n";
+    const HELP: &str = "Usage: covey start [OPTIONS]\n  --data-dir <DIR>  where  [env: COVEY_DATA_DIR=]\n";
 
     fn call(words: &[&str]) -> Call {
         Call::new(&SourceFile::sample("a.service", ""), 3, words)
@@ -174,7 +174,7 @@ mod tests {
         let found = refusals(&call(&["serve", "--data", "/a"]), Some(HELP));
         assert_eq!(
             found[0].to_string(),
-            "a.service:3: deploy: `covey serve --help` does not know --data"
+            "a.service:3: deploy: `covey start --help` does not know --data"
         );
     }
 
@@ -196,7 +196,7 @@ mod tests {
 
     #[test]
     fn calls_are_found_in_every_kind_of_file() {
-        let unit = SourceFile::sample("a", "[Service]\nExecStart=/usr/bin/covey serve --data-dir /a\n");
+        let unit = SourceFile::sample("a", "[Service]\nExecStart=/usr/bin/covey start --data-dir /a\n");
         let image = SourceFile::sample("a", "FROM b:1\nCMD [\"serve\", \"--data-dir\", \"/a\"]\n");
         let services = [
             "services:",

@@ -191,7 +191,7 @@ mod tests {
     #[test]
     fn lines_and_keys_are_checked() {
         let advice = advice(
-            "[Service]\nExecStart=/usr/bin/covey serve\nExecSart=/bin/true\nwords\n[Servce]\nType=exec\n",
+            "[Service]\nExecStart=/usr/bin/covey start\nExecSart=/bin/true\nwords\n[Servce]\nType=exec\n",
         );
         assert!(
             advice.contains("covey.service:3: deploy: [Service] ExecSart"),
