@@ -13,7 +13,7 @@ use crate::violation::Violation;
 /// The binary's name in command lines.
 const BINARY: &str = "covey";
 /// The command that reads the variables of the environment file.
-const SERVE: &str = "serve";
+const START: &str = "start";
 
 /// One use of the CLI: where it is written, the subcommand, and the options or variables that its help must name.
 #[derive(Debug, PartialEq)]
@@ -67,7 +67,7 @@ pub(super) fn in_environment(file: &SourceFile) -> Vec<Call> {
             Call {
                 path: file.path.clone(),
                 line: index + 1,
-                subcommand: SERVE.to_owned(),
+                subcommand: START.to_owned(),
                 names: vec![name],
             }
         })
@@ -170,8 +170,8 @@ mod tests {
 
     #[test]
     fn options_that_the_help_does_not_name_are_reported() {
-        assert_eq!(refusals(&call(&["serve", "--data-dir=/a"]), Some(HELP)), []);
-        let found = refusals(&call(&["serve", "--data", "/a"]), Some(HELP));
+        assert_eq!(refusals(&call(&["start", "--data-dir=/a"]), Some(HELP)), []);
+        let found = refusals(&call(&["start", "--data", "/a"]), Some(HELP));
         assert_eq!(
             found[0].to_string(),
             "a.service:3: deploy: `covey start --help` does not know --data"
@@ -197,19 +197,19 @@ mod tests {
     #[test]
     fn calls_are_found_in_every_kind_of_file() {
         let unit = SourceFile::sample("a", "[Service]\nExecStart=/usr/bin/covey start --data-dir /a\n");
-        let image = SourceFile::sample("a", "FROM b:1\nCMD [\"serve\", \"--data-dir\", \"/a\"]\n");
+        let image = SourceFile::sample("a", "FROM b:1\nCMD [\"start\", \"--data-dir\", \"/a\"]\n");
         let services = [
             "services:",
-            "  a: { command: [serve, --data-dir, /a], environment: { COVEY_ZONE: a } }",
+            "  a: { command: [start, --data-dir, /a], environment: { COVEY_ZONE: a } }",
             "  b: { healthcheck: { test: [CMD, covey, status] } }",
         ];
         let nodes = SourceFile::sample("a", &services.join("\n"));
-        let serve = |line| Call::new(&SourceFile::sample("a", ""), line, &["serve", "--data-dir"]);
-        assert_eq!(in_unit(&unit), [serve(2)]);
-        assert_eq!(in_containerfile(&image), [serve(2)]);
+        let start = |line| Call::new(&SourceFile::sample("a", ""), line, &["start", "--data-dir"]);
+        assert_eq!(in_unit(&unit), [start(2)]);
+        assert_eq!(in_containerfile(&image), [start(2)]);
         let with_zone = Call {
             names: vec!["--data-dir".to_owned(), "COVEY_ZONE".to_owned()],
-            ..serve(2)
+            ..start(2)
         };
         assert_eq!(in_compose(&nodes), [with_zone, Call::new(&nodes, 3, &["status"])]);
     }
