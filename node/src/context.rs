@@ -11,6 +11,7 @@ pub use compute::ComputePool;
 use crate::artifacts::Artifacts;
 use crate::catalog::CatalogWatch;
 use crate::config::Config;
+use crate::features::service_plan::Plans;
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
 use crate::peers::Peers;
@@ -22,6 +23,8 @@ pub struct Context {
     pub ledger: Ledger,
     /// Control's state as this node knows it.
     pub catalog: CatalogWatch,
+    /// How feature services are read.
+    pub plans: Plans,
     /// The other nodes.
     pub peers: Peers,
     /// Artifacts of the whole cluster.

@@ -13,7 +13,6 @@ mod verdict;
 
 use std::time::Duration;
 
-use covey_cluster::Consistency;
 use covey_proto::node::v1 as node_v1;
 use covey_proto::v1;
 use covey_state::monitor::Monitor;
@@ -88,7 +87,7 @@ pub(crate) async fn reports(
     deployment: &str,
 ) -> Result<Vec<v1::DriftReport>, Failure> {
     let from = Key::DriftReport(deployment.to_owned(), 0, Timestamp::MIN);
-    let found = list(context, caller, deployment, from).await?.into_iter();
+    let found = context.ledger.list(caller, from, LIST_MAX).await?.into_iter();
     let mut reports: Vec<_> = found
         .filter_map(|(key, record)| match (key, record) {
             (Key::DriftReport(_, version, start), Record::DriftReport(report)) => {
@@ -108,7 +107,7 @@ pub(crate) async fn alerts(
     deployment: &str,
 ) -> Result<Vec<v1::Alert>, Failure> {
     let from = Key::Alert(deployment.to_owned(), Timestamp::MIN, 0);
-    let found = list(context, caller, deployment, from).await?.into_iter();
+    let found = context.ledger.list(caller, from, LIST_MAX).await?.into_iter();
     let alert = |(_, record)| match record {
         Record::Alert(alert) => Some(v1::Alert::from(alert)),
         _ => None,
@@ -231,38 +230,6 @@ async fn flush_on(context: &Context, caller: &Caller, node: NodeId, deployment: 
             tracing::warn!(%node, "drift counters not flushed in time");
             0
         }
-    }
-}
-
-async fn list(
-    context: &Context,
-    caller: &Caller,
-    deployment: &str,
-    from: Key,
-) -> Result<Vec<(Key, Record)>, Failure> {
-    let group = context.ledger.group_of_name(deployment);
-    context
-        .ledger
-        .scan(
-            caller,
-            group,
-            from,
-            same_deployment,
-            LIST_MAX,
-            Consistency::Linearizable,
-        )
-        .await
-}
-
-/// Whether `key` is of `from`'s kind and of its deployment.
-fn same_deployment(from: &Key, key: &Key) -> bool {
-    match (from, key) {
-        (Key::DriftWindow(a, ..), Key::DriftWindow(b, ..))
-        | (Key::DriftFlush(a, _), Key::DriftFlush(b, _))
-        | (Key::DriftReport(a, ..), Key::DriftReport(b, ..))
-        | (Key::Alert(a, ..), Key::Alert(b, ..))
-        | (Key::Outcome(a, ..), Key::Outcome(b, ..)) => a == b,
-        _ => false,
     }
 }
 

@@ -3,6 +3,7 @@
 //!
 //! Invariant: a request keeps its id however often it is tried, so trying again is harmless.
 
+mod led;
 mod read;
 mod remote;
 
@@ -17,8 +18,9 @@ use covey_storage::{GroupView, StateDb};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-pub use read::collect;
-pub use remote::{PAGE_RECORDS_MAX, consistency_of, decode, encode, same_kind, wire_consistency};
+pub use led::LedGroups;
+pub use read::{collect, same_kind, same_named};
+pub use remote::{PAGE_RECORDS_MAX, consistency_of, decode, encode, wire_consistency};
 
 use crate::api::Caller;
 use crate::catalog::CatalogWatch;

@@ -32,5 +32,7 @@ mod training;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    // Fail points are there in tests only; elsewhere this does nothing.
+    let _armed = fail::FailScenario::setup();
     cli::main()
 }

@@ -20,7 +20,6 @@ use crate::api::Caller;
 use crate::catalog::CatalogCopy;
 use crate::context::Context;
 use crate::error::Failure;
-use crate::ledger::same_kind;
 use crate::serving::warden;
 
 /// Runs that are listed at once.
@@ -96,26 +95,7 @@ pub(crate) async fn runs(
     name: &str,
 ) -> Result<Vec<PipelineRun>, Failure> {
     let from = Key::PipelineRun(name.to_owned(), 0);
-    let (ledger, fresh) = (&context.ledger, Consistency::Linearizable);
-    let found = match name.is_empty() {
-        true => {
-            ledger
-                .scan_everywhere(caller, from, same_kind, LIST_MAX, fresh)
-                .await?
-        }
-        false => {
-            ledger
-                .scan(
-                    caller,
-                    ledger.group_of_name(name),
-                    from,
-                    same_pipeline,
-                    LIST_MAX,
-                    fresh,
-                )
-                .await?
-        }
-    };
+    let found = context.ledger.list(caller, from, LIST_MAX).await?;
     let run = |(_, record)| match record {
         Record::PipelineRun(run) => Some(run),
         _ => None,
@@ -152,8 +132,4 @@ pub(crate) fn deterministic_caller(what: &str, by: &str) -> Caller {
     let mut number = [0; 16];
     number.copy_from_slice(&digest.as_bytes()[..16]);
     Caller::new(u128::from_be_bytes(number), by, Instant::now() + PART_LIMIT)
-}
-
-fn same_pipeline(from: &Key, key: &Key) -> bool {
-    matches!((from, key), (Key::PipelineRun(wanted, _), Key::PipelineRun(found, _)) if wanted == found)
 }

@@ -66,10 +66,7 @@ pub async fn models(
     caller: &Caller,
 ) -> Result<Vec<(Model, BTreeMap<String, u64>)>, Failure> {
     let from = Key::Model(String::new());
-    let found = context
-        .ledger
-        .scan_everywhere(caller, from, same_kind, LIST_MAX, Consistency::Linearizable)
-        .await?;
+    let found = context.ledger.list(caller, from, LIST_MAX).await?;
     let mut listed = Vec::new();
     for (_, record) in found {
         if let Record::Model(model) = record {
@@ -88,7 +85,7 @@ pub async fn aliases(
     model: &str,
 ) -> Result<BTreeMap<String, u64>, Failure> {
     let from = Key::Alias(model.to_owned(), String::new());
-    let found = scan(context, caller, model, from).await?;
+    let found = context.ledger.list(caller, from, LIST_MAX).await?;
     let pointing = found.into_iter().filter_map(|(key, record)| match (key, record) {
         (Key::Alias(_, alias), Record::AliasMove(last)) => last.version.map(|version| (alias, version)),
         _ => None,
@@ -140,7 +137,8 @@ pub async fn version(
 
 /// All versions of a model, oldest first.
 pub async fn versions(context: &Context, caller: &Caller, model: &str) -> Result<Vec<ModelVersion>, Failure> {
-    let found = scan(context, caller, model, Key::ModelVersion(model.to_owned(), 0)).await?;
+    let from = Key::ModelVersion(model.to_owned(), 0);
+    let found = context.ledger.list(caller, from, LIST_MAX).await?;
     let versions = found.into_iter().filter_map(|(_, record)| match record {
         Record::ModelVersion(version) => Some(version),
         _ => None,
@@ -219,7 +217,7 @@ pub async fn alias_history(
     alias: &str,
 ) -> Result<Vec<AliasMove>, Failure> {
     let from = Key::AliasMove(model.to_owned(), alias.to_owned(), 0);
-    let found = scan(context, caller, model, from).await?;
+    let found = context.ledger.list(caller, from, LIST_MAX).await?;
     let moves = found.into_iter().filter_map(|(key, record)| match (key, record) {
         (Key::AliasMove(_, name, _), Record::AliasMove(moved)) if name == alias => Some(moved),
         _ => None,
@@ -233,37 +231,4 @@ async fn get(context: &Context, caller: &Caller, model: &str, key: Key) -> Resul
         .ledger
         .get(caller, group, key, Consistency::Linearizable)
         .await
-}
-
-async fn scan(
-    context: &Context,
-    caller: &Caller,
-    model: &str,
-    from: Key,
-) -> Result<Vec<(Key, Record)>, Failure> {
-    let group = context.ledger.group_of_name(model);
-    context
-        .ledger
-        .scan(
-            caller,
-            group,
-            from,
-            same_model,
-            LIST_MAX,
-            Consistency::Linearizable,
-        )
-        .await
-}
-
-fn same_kind(from: &Key, key: &Key) -> bool {
-    std::mem::discriminant(from) == std::mem::discriminant(key)
-}
-
-/// Whether `key` is of `from`'s kind and of its model.
-fn same_model(from: &Key, key: &Key) -> bool {
-    match (from, key) {
-        (Key::ModelVersion(a, _), Key::ModelVersion(b, _)) | (Key::Alias(a, _), Key::Alias(b, _)) => a == b,
-        (Key::AliasMove(a, ..), Key::AliasMove(b, ..)) => a == b,
-        _ => false,
-    }
 }

@@ -74,10 +74,7 @@ pub async fn job(context: &Context, caller: &Caller, id: &str) -> Result<Job, Fa
 /// All jobs, newest first.
 pub async fn jobs(context: &Context, caller: &Caller) -> Result<Vec<Job>, Failure> {
     let from = Key::Job(String::new());
-    let found = context
-        .ledger
-        .scan_everywhere(caller, from, same_kind, LIST_MAX, Consistency::Linearizable)
-        .await?;
+    let found = context.ledger.list(caller, from, LIST_MAX).await?;
     let mut jobs: Vec<Job> = found
         .into_iter()
         .filter_map(|(_, record)| job_of(record))
@@ -110,10 +107,6 @@ pub fn service_signature(
         .into_iter()
         .map(|(name, data_type)| (name, kind(data_type)))
         .collect())
-}
-
-fn same_kind(from: &Key, key: &Key) -> bool {
-    std::mem::discriminant(from) == std::mem::discriminant(key)
 }
 
 fn job_of(record: Record) -> Option<Job> {

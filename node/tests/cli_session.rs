@@ -255,7 +255,7 @@ fn serve_and_watch(session: &Session) {
     );
     let joined = session.json(&["label", "push", "demand", "--file", &outcomes]);
     assert_eq!(
-        (&joined["joined"], &joined["without prediction"]),
+        (&joined["joined"], &joined["without_prediction"]),
         (&1.into(), &1.into())
     );
     let said = session.refused(&["predict", "nobody", "--row", "shop=s1"]);

@@ -135,6 +135,44 @@ impl Key {
         }
     }
 
+    /// The name of what the record belongs to, where that is what the key begins with: a model, a deployment, a view.
+    pub const fn name(&self) -> Option<&String> {
+        match self {
+            Self::ProducerFloor(name)
+            | Self::Entity(name)
+            | Self::View(name)
+            | Self::Service(name)
+            | Self::Deployment(name)
+            | Self::Monitor(name)
+            | Self::Pipeline(name)
+            | Self::Model(name)
+            | Self::ModelVersion(name, _)
+            | Self::Alias(name, _)
+            | Self::AliasMove(name, ..)
+            | Self::Dataset(name, _)
+            | Self::Job(name)
+            | Self::DriftWindow(name, ..)
+            | Self::DriftFlush(name, _)
+            | Self::DriftReport(name, ..)
+            | Self::Alert(name, ..)
+            | Self::Prediction(name, _)
+            | Self::Outcome(name, ..)
+            | Self::PipelineRun(name, _) => Some(name),
+            Self::Clock
+            | Self::Request(_)
+            | Self::RequestAge(..)
+            | Self::Cluster
+            | Self::Node(_)
+            | Self::Placement(_)
+            | Self::Schema(..)
+            | Self::SchemaHead(_)
+            | Self::DeadLetter(..)
+            | Self::Latest(..)
+            | Self::History(..)
+            | Self::Tile(..) => None,
+        }
+    }
+
     /// The newest possible history key of an entity in a view at or before `at`: where an as-of read begins.
     pub fn history_from(entity: EntityKey, view: ViewId, at: Timestamp) -> Self {
         let newest = RowVersion {

@@ -31,5 +31,6 @@ pub use artifacts::ArtifactStore;
 pub use error::{Error, Place};
 pub use raftdb::{Done, GroupLog, LogBounds, LogEntry, RaftDb, RaftDbConfig};
 pub use statedb::{
-    GroupBatch, GroupState, GroupView, SnapshotFile, SnapshotManifest, StateDb, StateDbConfig, StateSnapshot,
+    GroupBatch, GroupState, GroupView, Session, SnapshotFile, SnapshotManifest, StateDb, StateDbConfig,
+    StateSnapshot,
 };

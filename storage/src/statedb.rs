@@ -12,6 +12,7 @@ mod group;
 mod install;
 mod layout;
 mod owned_snapshot;
+mod session;
 mod snapshot;
 mod view;
 
@@ -33,6 +34,7 @@ use owned_snapshot::OwnedSnapshot;
 pub use batch::GroupBatch;
 pub use export::{SnapshotFile, SnapshotManifest};
 pub use group::GroupState;
+pub use session::Session;
 pub use snapshot::StateSnapshot;
 pub use view::GroupView;
 

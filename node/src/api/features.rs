@@ -105,7 +105,17 @@ impl Features for FeaturesApi {
         request: Request<v1::GetOnlineFeaturesRequest>,
     ) -> Result<Response<v1::GetOnlineFeaturesReply>, Status> {
         let caller = Caller::of(&request);
-        let wanted = online_read(request.into_inner())?;
+        let request = request.into_inner();
+        let wanted = OnlineRead {
+            service: &request.service,
+            rows: &TableRows::from_wire("entities", request.entities.unwrap_or_default())?,
+            as_of: request
+                .as_of_micros
+                .into_iter()
+                .map(Timestamp::from_micros)
+                .collect(),
+            consistency: Freshness::from_wire(request.consistency),
+        };
         let rows = online::read(&self.ctx, &caller, wanted).await?;
         Ok(Response::new(online_reply(rows)))
     }
@@ -254,19 +264,6 @@ fn push_reply(pushed: Pushed) -> v1::PushReply {
             })
             .collect(),
     }
-}
-
-fn online_read(request: v1::GetOnlineFeaturesRequest) -> Result<OnlineRead, Failure> {
-    Ok(OnlineRead {
-        service: request.service,
-        rows: TableRows::from_wire("entities", request.entities.unwrap_or_default())?,
-        as_of: request
-            .as_of_micros
-            .into_iter()
-            .map(Timestamp::from_micros)
-            .collect(),
-        consistency: Freshness::from_wire(request.consistency),
-    })
 }
 
 fn online_reply(rows: OnlineRows) -> v1::GetOnlineFeaturesReply {

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::Caller;
 use crate::context::Context;
+use crate::ledger::same_kind;
 
 /// How often the manifests are gone through.
 const PASS_EVERY: Duration = Duration::from_secs(20);
@@ -66,8 +67,4 @@ async fn manifests(context: &Context) -> Vec<Artifact> {
         }
     }
     found
-}
-
-fn same_kind(from: &Key, key: &Key) -> bool {
-    std::mem::discriminant(from) == std::mem::discriminant(key)
 }

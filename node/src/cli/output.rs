@@ -28,7 +28,7 @@ pub(crate) struct Listing {
 impl Listing {
     /// No rows yet.
     pub(crate) fn new(headers: &[&str]) -> Self {
-        let keys = headers.iter().map(|header| header.replace(' ', "_")).collect();
+        let keys = headers.iter().map(|header| key(header)).collect();
         let titles = headers.iter().map(|header| header.to_uppercase()).collect();
         Self {
             keys,
@@ -95,6 +95,12 @@ impl Card {
         self
     }
 
+    /// The facts as an object, under names as programs like them.
+    fn json(&self) -> Json {
+        let fact = |(name, value): (&String, &Json)| (key(name), value.clone());
+        Json::Object(self.0.iter().map(fact).collect())
+    }
+
     /// Prints the facts.
     pub(crate) fn print(&self, output: Output) {
         match output {
@@ -105,9 +111,14 @@ impl Card {
                 }
                 say(&trimmed(table));
             }
-            Output::Json => say_json(&Json::Object(self.0.clone())),
+            Output::Json => say_json(&self.json()),
         }
     }
+}
+
+/// A name for people as a name for programs.
+fn key(name: &str) -> String {
+    name.replace(' ', "_")
 }
 
 fn plain_table() -> Table {
@@ -210,6 +221,14 @@ mod tests {
         assert_eq!(listing.table().lines().count(), 2);
         assert!(listing.table().contains("1970-01-01T00:00:01Z"));
         assert_eq!(listing.json()[0]["at_time"], "1970-01-01T00:00:01Z");
+    }
+
+    #[test]
+    fn lists_and_objects_have_names_of_one_style() {
+        assert_eq!(Card::default().with("log index", 7).json()["log_index"], 7);
+        let mut listing = Listing::new(&["log index"]);
+        listing.row([7.into()]);
+        assert_eq!(listing.json()[0]["log_index"], 7);
     }
 
     #[test]

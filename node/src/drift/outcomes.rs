@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use covey_cluster::Consistency;
 use covey_ml::metrics;
 use covey_proto::v1;
 use covey_state::answer::Answer;
@@ -10,7 +9,7 @@ use covey_state::monitor::Outcome;
 use covey_state::plan::LABELS_MAX;
 use covey_state::{Command, Key, Record, RequestId, Timestamp};
 
-use super::{same_deployment, window_micros_of};
+use super::window_micros_of;
 use crate::api::Caller;
 use crate::context::Context;
 use crate::error::Failure;
@@ -59,22 +58,11 @@ pub(crate) async fn performance(
     caller: &Caller,
     deployment: &str,
 ) -> Result<Vec<v1::Performance>, Failure> {
-    let group = context.ledger.group_of_name(deployment);
     let mut windows: BTreeMap<(Timestamp, u64), Rows> = BTreeMap::new();
     let mut from = Key::Outcome(deployment.to_owned(), Timestamp::MIN, String::new());
     let mut read = 0;
     loop {
-        let page = context
-            .ledger
-            .scan(
-                caller,
-                group,
-                from.clone(),
-                same_deployment,
-                PAGE,
-                Consistency::Linearizable,
-            )
-            .await?;
+        let page = context.ledger.list(caller, from.clone(), PAGE).await?;
         read += page.len();
         let is_last = page.len() < PAGE;
         for (key, record) in page {

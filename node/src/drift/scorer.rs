@@ -21,6 +21,7 @@ use super::{counts, monitor_of, verdict};
 use crate::api::Caller;
 use crate::context::Context;
 use crate::error::{Failure, chain};
+use crate::ledger::same_named;
 use crate::{pipelines, registry, serving};
 
 /// How often it is looked whether anything has been flushed.
@@ -189,14 +190,7 @@ impl Scoring {
         // The leader's own state has every verdict that this actor has written.
         self.context
             .ledger
-            .scan(
-                &caller,
-                group,
-                from,
-                super::same_deployment,
-                SCAN_MAX,
-                Consistency::Local,
-            )
+            .scan(&caller, group, from, same_named, SCAN_MAX, Consistency::Local)
             .await
     }
 

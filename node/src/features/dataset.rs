@@ -44,7 +44,7 @@ type LogIndexes = BTreeMap<GroupId, u64>;
 
 /// What a build is made from besides its specification.
 struct Fixed {
-    plan: ServicePlan,
+    plan: Arc<ServicePlan>,
     /// The schemas of all views that are read, the spine's among them.
     schemas: Schemas,
     log_indexes: LogIndexes,
@@ -115,7 +115,7 @@ pub(crate) async fn rebuild(ctx: &Context, caller: &Caller, of: &DatasetManifest
         schemas.insert(name.clone(), schema::version(ctx, caller, id, *version).await?);
     }
     let service = service_plan::declared(ctx, &of.spec.service)?;
-    let plan = ServicePlan::resolve(&service, &schemas).map_err(|_| changed(of))?;
+    let plan = Arc::new(ServicePlan::resolve(&service, &schemas).map_err(|_| changed(of))?);
     let fixed = Fixed {
         plan,
         schemas,
@@ -157,17 +157,8 @@ pub(crate) async fn list(
     caller: &Caller,
     name: &str,
 ) -> Result<Vec<DatasetManifest>, Failure> {
-    let (from, fresh) = (Key::Dataset(name.to_owned(), 0), Consistency::Linearizable);
-    let found = if name.is_empty() {
-        ctx.ledger
-            .scan_everywhere(caller, from, crate::ledger::same_kind, LIST_MAX, fresh)
-            .await?
-    } else {
-        let group = ctx.ledger.group_of_name(name);
-        ctx.ledger
-            .scan(caller, group, from, same_dataset, LIST_MAX, fresh)
-            .await?
-    };
+    let from = Key::Dataset(name.to_owned(), 0);
+    let found = ctx.ledger.list(caller, from, LIST_MAX).await?;
     let manifest = |record| match record {
         Record::Dataset(manifest) => Some(manifest),
         _ => None,
@@ -176,10 +167,6 @@ pub(crate) async fn list(
         .into_iter()
         .filter_map(|(_, record)| manifest(record))
         .collect())
-}
-
-fn same_dataset(from: &Key, key: &Key) -> bool {
-    matches!((from, key), (Key::Dataset(wanted, _), Key::Dataset(found, _)) if wanted == found)
 }
 
 fn changed(of: &DatasetManifest) -> Failure {

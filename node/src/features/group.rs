@@ -142,8 +142,12 @@ async fn here(
         .await?;
     let through = bounds.through;
     let reply = match query.is_small() {
-        true => answer(&view, &query, through)?,
-        false => ctx.compute.run(move || answer(&view, &query, through)).await?,
+        true => answer(&view.session(), &query, through)?,
+        false => {
+            ctx.compute
+                .run(move || answer(&view.session(), &query, through))
+                .await?
+        }
     };
     Ok((reply, point))
 }

@@ -17,11 +17,11 @@ pub(crate) const READ_ROWS_MAX: usize = 10_000;
 
 /// A read of a feature service.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct OnlineRead {
+pub(crate) struct OnlineRead<'a> {
     /// The service's name.
-    pub(crate) service: String,
+    pub(crate) service: &'a str,
     /// The join keys of its entities and its request features.
-    pub(crate) rows: TableRows,
+    pub(crate) rows: &'a TableRows,
     /// One event time per row, or one for all, or none for now.
     pub(crate) as_of: Vec<Timestamp>,
     /// How fresh the read must be.
@@ -40,7 +40,11 @@ pub(crate) struct OnlineRows {
 }
 
 /// Reads the vectors, each group from one consistent view.
-pub(crate) async fn read(ctx: &Context, caller: &Caller, wanted: OnlineRead) -> Result<OnlineRows, Failure> {
+pub(crate) async fn read(
+    ctx: &Context,
+    caller: &Caller,
+    wanted: OnlineRead<'_>,
+) -> Result<OnlineRows, Failure> {
     let OnlineRead {
         service,
         rows,
@@ -52,9 +56,9 @@ pub(crate) async fn read(ctx: &Context, caller: &Caller, wanted: OnlineRead) -> 
         return Err(Failure::invalid("entities", reason));
     }
     let moments = moments(as_of, rows.len(), ctx.clock.now())?;
-    let plan = service_plan::current(ctx, caller, &service).await?;
-    let mut vectors = Vectors::new(&plan, &rows, 0..rows.len())?;
-    let reads = lookup::cut(&plan, &rows, 0..rows.len(), &moments, ctx.ledger.groups())?;
+    let plan = service_plan::current(ctx, caller, service).await?;
+    let mut vectors = Vectors::new(&plan, rows, 0..rows.len())?;
+    let reads = lookup::cut(&plan, rows, 0..rows.len(), &moments, ctx.ledger.groups())?;
     let answers = try_join_all(reads.into_iter().map(async |reads| {
         let bounds = Bounds::fresh(consistency.of(reads.group));
         let (reply, point) =
@@ -73,7 +77,7 @@ pub(crate) async fn read(ctx: &Context, caller: &Caller, wanted: OnlineRead) -> 
         vectors.place(places, values);
         read_point.add(&point);
     }
-    let features = TableRows::new("features", plan.names, vectors.columns)?;
+    let features = TableRows::new("features", plan.names.clone(), vectors.columns)?;
     Ok(OnlineRows {
         features,
         statuses: vectors.statuses,

@@ -1,7 +1,7 @@
 //! A feature service with its names resolved: which positions of which views make up a vector.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use covey_state::DataType;
 use covey_state::catalog::{FeatureService, InstalledView, RequestFeature, ViewSelection};
@@ -9,6 +9,7 @@ use covey_state::window::Function;
 use serde::{Deserialize, Serialize};
 
 use crate::api::Caller;
+use crate::catalog::CatalogCopy;
 use crate::context::Context;
 use crate::error::Failure;
 use crate::features::rows::quoted;
@@ -51,7 +52,15 @@ pub(crate) struct ServicePlan {
 pub(crate) type Schemas = BTreeMap<String, Arc<InstalledView>>;
 
 /// The plan of a service as the catalog declares it now, with the schemas that are in use.
-pub(crate) async fn current(ctx: &Context, caller: &Caller, service: &str) -> Result<ServicePlan, Failure> {
+pub(crate) async fn current(
+    ctx: &Context,
+    caller: &Caller,
+    service: &str,
+) -> Result<Arc<ServicePlan>, Failure> {
+    let catalog = ctx.catalog.current();
+    if let Some(plan) = ctx.plans.find(&catalog, service) {
+        return Ok(plan);
+    }
     let service = declared(ctx, service)?;
     let mut schemas = Schemas::new();
     for selection in &service.views {
@@ -62,7 +71,40 @@ pub(crate) async fn current(ctx: &Context, caller: &Caller, service: &str) -> Re
             );
         }
     }
-    ServicePlan::resolve(&service, &schemas)
+    let plan = Arc::new(ServicePlan::resolve(&service, &schemas)?);
+    ctx.plans.keep(catalog, service.name, Arc::clone(&plan));
+    Ok(plan)
+}
+
+/// The plans made from the latest copy of the catalog; they go when it changes. Clones share them.
+#[derive(Clone, Default)]
+pub struct Plans {
+    kept: Arc<Mutex<Kept>>,
+}
+
+#[derive(Default)]
+struct Kept {
+    of: Arc<CatalogCopy>,
+    plans: BTreeMap<String, Arc<ServicePlan>>,
+}
+
+impl Plans {
+    fn find(&self, catalog: &Arc<CatalogCopy>, service: &str) -> Option<Arc<ServicePlan>> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let plan = kept.plans.get(service).cloned();
+        plan.filter(|_| Arc::ptr_eq(&kept.of, catalog))
+    }
+
+    fn keep(&self, catalog: Arc<CatalogCopy>, service: String, plan: Arc<ServicePlan>) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if !Arc::ptr_eq(&kept.of, &catalog) {
+            *kept = Kept {
+                of: catalog,
+                plans: BTreeMap::new(),
+            };
+        }
+        kept.plans.insert(service, plan);
+    }
 }
 
 /// A service's declaration.

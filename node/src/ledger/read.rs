@@ -1,5 +1,6 @@
 //! Reading records by key or by range, on whichever node the group is.
 
+use std::mem::discriminant;
 use std::ops::ControlFlow;
 
 use covey_cluster::Consistency;
@@ -11,6 +12,16 @@ use crate::error::Failure;
 
 /// Whether a key, the second, still belongs to the scan that began at the first.
 pub type Same = fn(&Key, &Key) -> bool;
+
+/// Whether two keys are of the same kind.
+pub fn same_kind(from: &Key, key: &Key) -> bool {
+    discriminant(from) == discriminant(key)
+}
+
+/// Whether two keys are of the same kind and belong to the same thing.
+pub fn same_named(from: &Key, key: &Key) -> bool {
+    same_kind(from, key) && from.name() == key.name()
+}
 
 /// A range that another node is asked for.
 #[derive(Debug, Clone)]
@@ -71,16 +82,29 @@ impl Ledger {
         blocking(move || collect(&view, &from, same, limit)).await
     }
 
-    /// At most `limit` such records over all data groups, in the order of the groups.
-    #[allow(
-        clippy::too_many_arguments,
-        reason = "a range has a start, an end and a limit"
-    )]
-    pub async fn scan_everywhere(
+    /// At most `limit` records of `from`'s kind from `from` on, as acknowledged when this is called: those of its name,
+    /// or of every name in every data group when its name is empty.
+    pub async fn list(
         &self,
         caller: &Caller,
         from: Key,
-        same: Same,
+        limit: usize,
+    ) -> Result<Vec<(Key, Record)>, Failure> {
+        let fresh = Consistency::Linearizable;
+        match from.name().filter(|name| !name.is_empty()) {
+            Some(name) => {
+                let group = self.group_of_name(name);
+                self.scan(caller, group, from, same_named, limit, fresh).await
+            }
+            None => self.scan_everywhere(caller, from, limit, fresh).await,
+        }
+    }
+
+    /// At most `limit` records of `from`'s kind over all data groups, in the order of the groups.
+    async fn scan_everywhere(
+        &self,
+        caller: &Caller,
+        from: Key,
         limit: usize,
         consistency: Consistency,
     ) -> Result<Vec<(Key, Record)>, Failure> {
@@ -91,7 +115,7 @@ impl Ledger {
                 break;
             }
             found.extend(
-                self.scan(caller, group, from.clone(), same, left, consistency)
+                self.scan(caller, group, from.clone(), same_kind, left, consistency)
                     .await?,
             );
         }

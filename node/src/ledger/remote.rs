@@ -1,7 +1,5 @@
 //! The same reads by a member of a group that is not on this node.
 
-use std::mem::discriminant;
-
 use bytes::Bytes;
 use covey_cluster::Consistency;
 use covey_proto::node::v1 as node_v1;
@@ -88,11 +86,6 @@ impl Ledger {
         }
         Err(last)
     }
-}
-
-/// Whether two keys are of the same kind: as far as a member can tell where a scan ends.
-pub fn same_kind(from: &Key, key: &Key) -> bool {
-    discriminant(from) == discriminant(key)
 }
 
 fn ask_for(

@@ -10,12 +10,10 @@ use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use super::run::{GoOn, Runner, Running};
 use crate::api::Caller;
 use crate::context::Context;
-use crate::ledger::same_kind;
+use crate::ledger::{LedGroups, same_kind};
 
-/// How often the groups are looked at; a group that has not moved costs one comparison.
+/// How often the groups are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
-/// Runs are looked at again after this many looks even if their group has not moved: a runner may have been interrupted.
-const LOOKS_PER_FULL_PASS: u64 = 25;
 /// Runs of one group that are looked at.
 const SCAN_MAX: usize = 10_000;
 
@@ -28,8 +26,7 @@ pub(super) struct Look;
 /// What it knows.
 pub(super) struct State {
     context: Context,
-    looks: u64,
-    seen: BTreeMap<GroupId, u64>,
+    groups: LedGroups,
     runners: BTreeMap<(String, u64), ActorRef<GoOn>>,
 }
 
@@ -41,9 +38,8 @@ impl Actor for Driver {
     async fn pre_start(&self, myself: ActorRef<Look>, context: Context) -> Result<State, ActorProcessingErr> {
         myself.send_interval(LOOK_EVERY, || Look);
         Ok(State {
+            groups: LedGroups::new(context.ledger.clone()),
             context,
-            looks: 0,
-            seen: BTreeMap::new(),
             runners: BTreeMap::new(),
         })
     }
@@ -57,11 +53,7 @@ impl Actor for Driver {
         if state.context.catalog.current().pipelines.is_empty() {
             return Ok(());
         }
-        state.looks += 1;
-        if state.looks.is_multiple_of(LOOKS_PER_FULL_PASS) {
-            state.seen.clear();
-        }
-        for group in state.moved_groups() {
+        for group in state.groups.look() {
             for run in state.open(group).await {
                 state.drive(&myself, run).await;
             }
@@ -89,25 +81,6 @@ impl Actor for Driver {
 }
 
 impl State {
-    /// The groups that this node leads and that have moved since they were last looked at.
-    fn moved_groups(&mut self) -> Vec<GroupId> {
-        let ledger = &self.context.ledger;
-        let mut moved = Vec::new();
-        for group in ledger.data_groups() {
-            if !ledger.leads(group) {
-                self.seen.remove(&group);
-                continue;
-            }
-            let Some(applied) = ledger.applied(group).map(|applied| *applied.borrow()) else {
-                continue;
-            };
-            if self.seen.insert(group, applied) != Some(applied) {
-                moved.push(group);
-            }
-        }
-        moved
-    }
-
     async fn open(&self, group: GroupId) -> Vec<(String, u64)> {
         let caller = Caller::internal("pipeline driver");
         let from = Key::PipelineRun(String::new(), 0);

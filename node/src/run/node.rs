@@ -22,6 +22,7 @@ use crate::catalog::{CatalogCopy, CatalogWatch, feed};
 use crate::config::Config;
 use crate::context::{Clock, ComputePool, Context};
 use crate::drift;
+use crate::features::service_plan::Plans;
 use crate::identity::{DataDir, Identity};
 use crate::ledger::{Ledger, Parts};
 use crate::machine::Machine;
@@ -223,6 +224,7 @@ fn assemble(
     Ok(Context {
         ledger,
         catalog,
+        plans: Plans::default(),
         peers,
         artifacts,
         metrics,

@@ -25,8 +25,8 @@ pub(crate) struct PredictQuery {
     pub(crate) consistency: Freshness,
     /// Whether the features are wanted in the answer.
     pub(crate) return_features: bool,
-    /// The request as it came, to be passed on to another node.
-    wire: v1::PredictRequest,
+    /// The request as it came, without rows and ids, to be passed on to another node.
+    rest: v1::PredictRequest,
 }
 
 /// The answer.
@@ -50,8 +50,9 @@ pub(crate) struct Prediction {
 
 impl PredictQuery {
     /// Reads and checks a request.
-    pub(crate) fn from_wire(wire: v1::PredictRequest) -> Result<Self, Failure> {
-        let rows = TableRows::from_wire("rows", wire.rows.clone().unwrap_or_default())?;
+    pub(crate) fn from_wire(mut wire: v1::PredictRequest) -> Result<Self, Failure> {
+        let rows = TableRows::from_wire("rows", wire.rows.take().unwrap_or_default())?;
+        let ids = std::mem::take(&mut wire.ids);
         let count = rows.len();
         if count == 0 || count > READ_ROWS_MAX {
             let reason = format!("{count} rows in one request; give 1 to {READ_ROWS_MAX}");
@@ -70,11 +71,8 @@ impl PredictQuery {
             );
             return Err(Failure::invalid("as_of", reason));
         }
-        if !wire.ids.is_empty() && wire.ids.len() != count {
-            let reason = format!(
-                "{} ids for {count} rows: give one per row, or none",
-                wire.ids.len()
-            );
+        if !ids.is_empty() && ids.len() != count {
+            let reason = format!("{} ids for {count} rows: give one per row, or none", ids.len());
             return Err(Failure::invalid("ids", reason));
         }
         Ok(Self {
@@ -82,16 +80,20 @@ impl PredictQuery {
             rows,
             raw: wire.raw,
             as_of,
-            ids: wire.ids.clone(),
+            ids,
             consistency: Freshness::from_wire(wire.consistency.clone()),
             return_features: wire.return_features,
-            wire,
+            rest: wire,
         })
     }
 
     /// The request as it came.
     pub(super) fn to_wire(&self) -> v1::PredictRequest {
-        self.wire.clone()
+        v1::PredictRequest {
+            rows: Some(self.rows.clone().into_wire()),
+            ids: self.ids.clone(),
+            ..self.rest.clone()
+        }
     }
 }
 

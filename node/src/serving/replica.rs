@@ -102,6 +102,7 @@ impl Actor for Replica {
 
 impl Kept {
     async fn score(&mut self, work: &Work) -> Result<Scored, Failure> {
+        fail::fail_point!("serving::score");
         let (loaded, inputs) = (Arc::clone(&work.loaded), Arc::clone(&work.inputs));
         if inputs.rows() <= ROWS_INLINE_MAX {
             return self.score_through_cache(&loaded, &inputs);

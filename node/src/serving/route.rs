@@ -4,6 +4,7 @@
 //! Invariants: a request that another node sent is answered here or not at all; only failures that another replica might
 //! not have are tried again; what the request itself is to blame for is answered at once.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -121,12 +122,15 @@ async fn ask(
 ) -> Result<Prediction, Failure> {
     let now = context.clock.now();
     let (features, read_point) = match (&loaded.version.spec.service, query.raw) {
-        (Some(service), false) => read(context, caller, query, service).await?,
+        (Some(service), false) => {
+            let (features, read_point) = read(context, caller, query, service).await?;
+            (Cow::Owned(features), read_point)
+        }
         (None, false) => {
             let reason = "the model has no feature service; give its inputs with `raw`";
             return Err(Failure::invalid("raw", reason));
         }
-        (_, true) => (query.rows.clone(), ReadPoints::default()),
+        (_, true) => (Cow::Borrowed(&query.rows), ReadPoints::default()),
     };
     let inputs = Arc::new(inputs::frame(&loaded.version.spec.signature, &features)?);
     let ids = if slot.spec().log_predictions {
@@ -156,7 +160,7 @@ async fn ask(
         version: loaded.version.number,
         read_point,
         node: context.ledger.node(),
-        features: query.return_features.then_some(features),
+        features: query.return_features.then(|| features.into_owned()),
         cached,
     })
 }
@@ -168,8 +172,8 @@ async fn read(
     service: &str,
 ) -> Result<(TableRows, ReadPoints), Failure> {
     let wanted = OnlineRead {
-        service: service.to_owned(),
-        rows: query.rows.clone(),
+        service,
+        rows: &query.rows,
         as_of: query.as_of.clone(),
         consistency: query.consistency.clone(),
     };

@@ -9,15 +9,14 @@ use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
 
 use super::coordinator::{Coordinator, GoOn, Start};
 use super::worker::{self, Worker};
-use super::{LIST_MAX, job_of, same_kind};
+use super::{LIST_MAX, job_of};
 use crate::api::Caller;
 use crate::context::Context;
 use crate::error::Failure;
+use crate::ledger::{LedGroups, same_kind};
 
-/// How often the groups are looked at; a group that has not moved costs one comparison.
+/// How often the groups are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
-/// Jobs are looked at again after this many looks even if their group has not moved: a coordinator may have failed.
-const LOOKS_PER_FULL_PASS: u64 = 25;
 
 /// The actor.
 struct Supervisor;
@@ -28,8 +27,7 @@ struct Look;
 /// What the supervisor knows.
 struct State {
     context: Context,
-    looks: u64,
-    seen: BTreeMap<GroupId, u64>,
+    groups: LedGroups,
     coordinators: BTreeMap<String, ActorRef<GoOn>>,
 }
 
@@ -52,9 +50,8 @@ impl Actor for Supervisor {
     async fn pre_start(&self, myself: ActorRef<Look>, context: Context) -> Result<State, ActorProcessingErr> {
         start_worker(&myself, &context).await?;
         Ok(State {
+            groups: LedGroups::new(context.ledger.clone()),
             context,
-            looks: 0,
-            seen: BTreeMap::new(),
             coordinators: BTreeMap::new(),
         })
     }
@@ -65,11 +62,7 @@ impl Actor for Supervisor {
         _look: Look,
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
-        state.looks += 1;
-        if state.looks.is_multiple_of(LOOKS_PER_FULL_PASS) {
-            state.seen.clear();
-        }
-        for group in state.moved_groups() {
+        for group in state.groups.look() {
             for job in state.unfinished(group).await {
                 state.coordinate(&myself, job).await;
             }
@@ -108,25 +101,6 @@ async fn start_worker(myself: &ActorRef<Look>, context: &Context) -> Result<(), 
 }
 
 impl State {
-    /// The groups that this node leads and that have moved since they were last looked at.
-    fn moved_groups(&mut self) -> Vec<GroupId> {
-        let ledger = &self.context.ledger;
-        let mut moved = Vec::new();
-        for group in ledger.data_groups() {
-            if !ledger.leads(group) {
-                self.seen.remove(&group);
-                continue;
-            }
-            let Some(applied) = ledger.applied(group).map(|applied| *applied.borrow()) else {
-                continue;
-            };
-            if self.seen.insert(group, applied) != Some(applied) {
-                moved.push(group);
-            }
-        }
-        moved
-    }
-
     async fn unfinished(&self, group: GroupId) -> Vec<String> {
         let caller = Caller::internal("training supervisor");
         let from = Key::Job(String::new());

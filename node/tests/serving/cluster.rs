@@ -24,6 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct Cluster {
     nodes: Vec<Node>,
     dir: TempDir,
+    /// What goes wrong in the nodes, in the words of the crate `fail`.
+    faults: &'static str,
 }
 
 /// One node.
@@ -35,10 +37,16 @@ struct Node {
 impl Cluster {
     /// A cluster of that many nodes, all of them answering.
     pub(crate) async fn start(count: usize) -> Self {
+        Self::start_with_faults(count, "").await
+    }
+
+    /// A cluster in whose nodes these faults happen, for instance `serving::score=1*panic`.
+    pub(crate) async fn start_with_faults(count: usize, faults: &'static str) -> Self {
         let dir = TempDir::with_prefix("covey-serving-").unwrap();
         let mut cluster = Self {
             nodes: Vec::new(),
             dir,
+            faults,
         };
         let mut first_peer = 0;
         for number in 0..count {
@@ -107,6 +115,7 @@ impl Cluster {
             .unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_covey"));
         command.arg(verb).arg("--data-dir").arg(folder).kill_on_drop(true);
+        command.env("FAILPOINTS", self.faults);
         command
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())

@@ -28,10 +28,14 @@ fn request(rows: v1::Table, raw: bool) -> v1::PredictRequest {
 /// A cluster that has learnt four days and serves the result as `live`.
 async fn learnt(nodes: usize, replicas: u32) -> Cluster {
     let cluster = Cluster::start(nodes).await;
-    world::declare(&cluster).await;
-    world::push(&cluster, &trips(0..4, 0.0)).await;
-    world::build(&cluster, 4).await;
-    let version = world::train(&cluster, "first", 1.0, "champion").await;
-    world::deploy(&cluster, "live", (replicas, version)).await;
+    learn(&cluster, replicas).await;
     cluster
+}
+
+async fn learn(cluster: &Cluster, replicas: u32) {
+    world::declare(cluster).await;
+    world::push(cluster, &trips(0..4, 0.0)).await;
+    world::build(cluster, 4).await;
+    let version = world::train(cluster, "first", 1.0, "champion").await;
+    world::deploy(cluster, "live", (replicas, version)).await;
 }

@@ -10,7 +10,7 @@ use tonic::Code;
 
 use crate::cluster::{Cluster, until};
 use crate::world::{self, BEGIN, DAY, inputs, keys, trips};
-use crate::{learnt, request};
+use crate::{learn, learnt, request};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn predictions_survive_a_switch_of_versions_and_the_loss_of_a_node() {
@@ -21,6 +21,28 @@ async fn predictions_survive_a_switch_of_versions_and_the_loss_of_a_node() {
     losing_a_node_fails_nothing_and_counts_nothing_twice(&mut cluster).await;
     world::ready(&cluster, "live", (3, 2)).await;
     world::ready(&cluster, "far", (2, 2)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_panics_is_started_again_and_its_request_is_answered() {
+    let cluster = Cluster::start_with_faults(1, "serving::score=2*panic").await;
+    learn(&cluster, 1).await;
+    let asked = request(inputs(&trips(0..1, 0.0)[..1]), true);
+    let answered = cluster.serving(0).predict(asked).await.unwrap().into_inner();
+    assert_eq!(answered.predictions.len(), 1);
+    let deployments = cluster
+        .serving(0)
+        .list_deployments(v1::ListDeploymentsRequest::default())
+        .await
+        .unwrap()
+        .into_inner()
+        .deployments;
+    let restarts: Vec<u64> = deployments[0]
+        .replicas
+        .iter()
+        .map(|replica| replica.restarts)
+        .collect();
+    assert_eq!(restarts, [2]);
 }
 
 /// The node is lost while the others serve and flush: `live` by replicas of their own, `far` by asking each other too.

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use covey_state::key::Table;
 use covey_state::{Fault, GroupId, Key, Record, View};
-use rocksdb::{DB, Direction, IteratorMode, ReadOptions};
+use rocksdb::{DB, ReadOptions};
 
 use super::layout;
 use super::owned_snapshot::OwnedSnapshot;
+use super::session::Session;
 use crate::error::Error;
 use crate::record;
 
@@ -31,13 +32,23 @@ impl GroupView {
         }
     }
 
+    /// A reader for many scans of this view, one after the other.
+    pub fn session(&self) -> Session<'_> {
+        Session::over(self)
+    }
+
+    /// The group that it shows.
+    pub(super) const fn group(&self) -> GroupId {
+        self.group
+    }
+
     /// The marker of what the group had applied at this moment.
     pub fn applied(&self) -> Result<Option<Bytes>, Error> {
         self.check()?;
         layout::applied(self.db(), self.group, &self.read_options())
     }
 
-    fn check(&self) -> Result<(), Error> {
+    pub(super) fn check(&self) -> Result<(), Error> {
         if self.unfinished {
             Err(Error::InstallUnfinished { group: self.group })
         } else {
@@ -45,17 +56,17 @@ impl GroupView {
         }
     }
 
-    fn db(&self) -> &DB {
+    pub(super) fn db(&self) -> &DB {
         self.snapshot.borrow_owner()
     }
 
-    fn read_options(&self) -> ReadOptions {
+    pub(super) fn read_options(&self) -> ReadOptions {
         let mut options = ReadOptions::default();
         options.set_snapshot(self.snapshot.borrow_dependent());
         options
     }
 
-    fn decode(&self, table: Table, stored_key: &[u8], value: &[u8]) -> Result<Record, Error> {
+    pub(super) fn decode(&self, table: Table, stored_key: &[u8], value: &[u8]) -> Result<Record, Error> {
         record::decode(stored_key, value).map_err(|reason| Error::Corrupt {
             place: layout::place(self.group, table, stored_key),
             reason,
@@ -100,27 +111,9 @@ impl GroupView {
         &self,
         table: Table,
         start: &[u8],
-        mut visit: impl FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>, Error>,
+        visit: impl FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>, Error>,
     ) -> Result<(), Error> {
-        self.check()?;
-        let mut options = self.read_options();
-        options.set_iterate_upper_bound(layout::group_bounds(self.group).1);
-        let from = IteratorMode::From(start, Direction::Forward);
-        // Where the reader stands, to name it when RocksDB cannot read on.
-        let mut last = start.to_vec();
-        for item in self
-            .db()
-            .iterator_cf_opt(super::family(self.db(), table), options, from)
-        {
-            let (key, value) =
-                item.map_err(|source| Error::reading(|| layout::place(self.group, table, &last), source))?;
-            if visit(&key, &value)?.is_break() {
-                break;
-            }
-            last.clear();
-            last.extend_from_slice(&key);
-        }
-        Ok(())
+        Session::over(self).scan_stored(table, start, visit)
     }
 
     /// Checks that a stored value is what was written under its key.
@@ -140,12 +133,6 @@ impl View for GroupView {
     }
 
     fn scan(&self, from: &Key, visit: &mut dyn FnMut(Key, Record) -> ControlFlow<()>) -> Result<(), Fault> {
-        let table = from.table();
-        let start = layout::stored_key(self.group, from);
-        self.scan_stored(table, &start, |stored_key, value| {
-            let key = layout::parse_key(self.group, table, stored_key)?;
-            Ok(visit(key, self.decode(table, stored_key, value)?))
-        })?;
-        Ok(())
+        Session::over(self).scan(from, visit)
     }
 }
