@@ -37,8 +37,10 @@ fix: prerequisites ## format, and apply what clippy can mend by itself
 	@cargo fmt --all
 
 .PHONY: bench
-bench: build ## run every benchmark; prints tables and writes bench-results/*.json
-	@$(COVEY) bench --all --output-dir bench-results
+bench: ## run every benchmark in a release build; prints tables and writes bench-results/*.json
+	@deploy/prerequisites.sh --bench
+	@$(CARGO) build --release $(WORKSPACE)
+	@$(TARGET_DIR)/release/covey bench --all --output-dir bench-results
 
 .PHONY: containers
 containers: ## build the image and try three nodes, where docker or podman is there

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Makes sure that Covey can be built here. As root it installs what is missing; as anybody else it names the exact
 # packages, and how to get Rust, and stops. It changes nothing when nothing is missing.
+# With --bench it also makes sure of what Covey is measured against.
 set -euo pipefail
 
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
@@ -11,6 +12,8 @@ export PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
 has() { command -v "$1" >/dev/null 2>&1; }
 
 say() { printf '%s\n' "$*" >&2; }
+
+against="${1:-}"
 
 any_file() { compgen -G "$1" >/dev/null; }
 
@@ -35,6 +38,7 @@ rust_is_ready() {
 missing_packages() {
     if ! { has gcc && has g++ && has make; }; then echo build-essential; fi
     has_libclang || echo libclang-dev
+    if [ "$against" = --bench ]; then has etcd || echo etcd-server; fi
     if ! rust_is_ready && ! has rustup; then
         has curl || echo curl
         [ -e /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates

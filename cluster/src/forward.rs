@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use covey_state::{GroupId, NodeId};
 use openraft::errors::{ClientWriteError, ForwardToLeader, RaftError};
+use openraft::async_runtime::watch::WatchReceiver as _;
 use tokio::time::Instant;
 
 use crate::backoff::Backoff;
@@ -131,8 +132,7 @@ pub(crate) async fn lead<C: LeaderCall>(
             Outcome::NotLeader(hint) => search.redirected(target, hint),
         }
         if let Some(pause) = search.pause() {
-            // sleep: an election takes time; the pause grows with every try and ends with the deadline.
-            tokio::time::sleep_until(deadline.min(Instant::now() + pause)).await;
+            search.hint = elected(inner, group, deadline.min(Instant::now() + pause)).await;
         }
         if Instant::now() >= deadline {
             return Err(Error::Deadline {
@@ -140,6 +140,32 @@ pub(crate) async fn lead<C: LeaderCall>(
                 operation: C::NAME,
                 obstacle: search.obstacle,
             });
+        }
+    }
+}
+
+/// Waits until the replica here hears of another leader than before, but not longer than `until`: an election takes time,
+/// and whoever waits for it should not wait longer than it takes.
+async fn elected(inner: &Inner, group: GroupId, until: Instant) -> Option<NodeId> {
+    let Some(replica) = inner.replica(group) else {
+        // sleep: nothing here tells of an election; the pause grows with every try.
+        tokio::time::sleep_until(until).await;
+        return None;
+    };
+    let (before, mut metrics) = (replica.leader(), replica.metrics());
+    loop {
+        let changed = tokio::time::timeout_at(until, metrics.changed()).await;
+        let leader = replica.leader().filter(|leader| Some(*leader) != before);
+        match changed {
+            Ok(Ok(())) if leader.is_none() => {}
+            Ok(Ok(())) => return leader,
+            // The replica has stopped; others may go on.
+            Ok(Err(_)) => {
+                // sleep: see above.
+                tokio::time::sleep_until(until).await;
+                return None;
+            }
+            Err(_) => return None,
         }
     }
 }

@@ -1,5 +1,9 @@
 //! `covey bench`: measurements on this machine, against real processes, as tables and as JSON files.
 
+pub(crate) mod kv_node;
+
+mod consensus;
+mod failover;
 mod predict;
 
 use std::path::{Path, PathBuf};
@@ -17,7 +21,7 @@ pub struct BenchOptions {
 }
 
 /// The measurements there are.
-const NAMES: [&str; 1] = ["predict"];
+const NAMES: [&str; 3] = ["predict", "consensus", "failover"];
 
 /// Runs one measurement, or all.
 pub async fn run(options: BenchOptions) -> Result<()> {
@@ -30,6 +34,8 @@ pub async fn run(options: BenchOptions) -> Result<()> {
     for name in chosen {
         let figures = match name {
             "predict" => predict::measure(Path::new("examples/flights")).await?,
+            "consensus" => consensus::measure().await?,
+            "failover" => failover::measure().await?,
             unknown => bail!(
                 "there is no benchmark `{unknown}`; there are: {}",
                 NAMES.join(", ")
@@ -39,7 +45,7 @@ pub async fn run(options: BenchOptions) -> Result<()> {
         let file = options.output_dir.join(format!("{name}.json"));
         let json: serde_json::Map<String, serde_json::Value> = figures
             .into_iter()
-            .map(|(key, value)| (key.to_owned(), value.into()))
+            .map(|(key, value)| (key, value.into()))
             .collect();
         std::fs::write(&file, serde_json::to_vec_pretty(&json)?)?;
         println!("written to {}\n", file.display());
@@ -47,12 +53,23 @@ pub async fn run(options: BenchOptions) -> Result<()> {
     Ok(())
 }
 
-fn show(name: &str, figures: &[(&'static str, f64)]) {
+fn show(name: &str, figures: &[(String, f64)]) {
     let mut table = Table::new();
     table.load_preset(comfy_table::presets::UTF8_FULL_CONDENSED);
     table.set_header([name, "value"]);
     for (key, value) in figures {
-        table.add_row([(*key).to_owned(), format!("{value:.3}")]);
+        table.add_row([key.clone(), format!("{value:.3}")]);
     }
     println!("{table}");
+}
+
+/// The value that this share of the sorted ones does not exceed.
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss
+)]
+fn percentile(sorted: &[f64], share: f64) -> f64 {
+    let rank = (share * sorted.len().saturating_sub(1) as f64).round() as usize;
+    sorted.get(rank).copied().unwrap_or(f64::NAN)
 }

@@ -25,6 +25,7 @@ mod feature;
 mod group;
 mod init;
 mod job;
+mod kv_node;
 mod label;
 mod model;
 mod node;
@@ -114,6 +115,9 @@ enum Verb {
     Demo(demo::Demo),
     /// Measure this machine
     Bench(bench::Bench),
+    /// Run a node of the database that `bench consensus` measures
+    #[command(hide = true)]
+    KvNode(kv_node::KvNode),
     /// Print a shell's completion script
     Completion(completion::Completion),
     /// Print the version
@@ -176,6 +180,7 @@ async fn dispatch(cli: Cli) -> Result<(), Trouble> {
         Verb::Apply(verb) => verb.run(&access).await,
         Verb::Demo(verb) => verb.run().await,
         Verb::Bench(verb) => verb.run().await,
+        Verb::KvNode(verb) => verb.run().await,
         Verb::Completion(verb) => verb.run(),
         Verb::Version(verb) => verb.run(access.output),
     }

@@ -26,8 +26,11 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
+pub(crate) use cluster::DemoCluster;
+pub(crate) use fleet::Fleet;
 pub(crate) use prepared::Prepared;
 use story::Story;
+pub(crate) use table::TableBuilder;
 
 /// What the demo is run with.
 #[derive(Debug, Clone)]

@@ -29,5 +29,11 @@ pub mod peer {
     }
 }
 
+/// The part of etcd's interface that the consensus benchmark speaks.
+#[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
+pub mod etcd {
+    tonic::include_proto!("etcdserverpb");
+}
+
 /// Every message and service above as an encoded `FileDescriptorSet`, for gRPC reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/covey_descriptor.bin"));

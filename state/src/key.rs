@@ -94,6 +94,8 @@ pub enum Key {
     History(EntityKey, ViewId, Reverse<RowVersion>),
     /// Data: one tile of an entity in a view, oldest first.
     Tile(EntityKey, ViewId, Hop, Timestamp),
+    /// Bytes under bytes: for another database on the same host. Covey itself has none.
+    Plain(Vec<u8>),
 }
 
 impl Key {
@@ -128,7 +130,8 @@ impl Key {
             | Self::Alert(..)
             | Self::Prediction(..)
             | Self::Outcome(..)
-            | Self::PipelineRun(..) => Table::Records,
+            | Self::PipelineRun(..)
+            | Self::Plain(_) => Table::Records,
             Self::Latest(..) => Table::Latest,
             Self::History(..) => Table::History,
             Self::Tile(..) => Table::Tiles,
@@ -169,7 +172,8 @@ impl Key {
             | Self::DeadLetter(..)
             | Self::Latest(..)
             | Self::History(..)
-            | Self::Tile(..) => None,
+            | Self::Tile(..)
+            | Self::Plain(_) => None,
         }
     }
 

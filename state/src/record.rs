@@ -85,6 +85,8 @@ pub enum Record {
     Row(Row),
     /// See [`crate::Key::Tile`].
     Tile(Tile),
+    /// See [`crate::Key::Plain`].
+    Plain(Vec<u8>),
 }
 
 /// A record of another kind than its key calls for: the map is damaged.
@@ -144,4 +146,5 @@ kinds! {
     PipelineRun(PipelineRun);
     Row(Row);
     Tile(Tile);
+    Plain(Vec<u8>);
 }

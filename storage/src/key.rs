@@ -45,6 +45,7 @@ mod tag {
     pub(super) const LATEST: u8 = 29;
     pub(super) const HISTORY: u8 = 30;
     pub(super) const TILE: u8 = 31;
+    pub(super) const PLAIN: u8 = 32;
 
     pub(super) const REQUEST_UNIQUE: u8 = 0;
     pub(super) const REQUEST_PRODUCER: u8 = 1;

@@ -15,11 +15,14 @@ use crate::checksum;
 const FORMAT_POSTCARD: u8 = 1;
 /// A row in the layout of [`PackedRow`].
 const FORMAT_ROW: u8 = 2;
+/// The bytes of a plain record, as they are.
+const FORMAT_PLAIN: u8 = 3;
 
 /// The value stored under `key` for `record`.
 pub(crate) fn encode(key: &[u8], record: &Record) -> Vec<u8> {
     let payload = match record {
         Record::Row(row) => packed_row::pack(vec![FORMAT_ROW], row),
+        Record::Plain(bytes) => [&[FORMAT_PLAIN], bytes.as_slice()].concat(),
         other => postcard::to_extend(other, vec![FORMAT_POSTCARD])
             .expect("records hold only types that postcard can write"),
     };
@@ -34,8 +37,9 @@ pub(crate) fn decode(key: &[u8], value: &[u8]) -> Result<Record, String> {
             postcard::from_bytes(body).map_err(|error| format!("its record cannot be decoded: {error}"))
         }
         Some((&FORMAT_ROW, body)) => PackedRow::new(body).and_then(|row| row.unpack()).map(Record::Row),
+        Some((&FORMAT_PLAIN, body)) => Ok(Record::Plain(body.to_vec())),
         Some((format, _)) => Err(format!(
-            "its format is {format}, this binary understands {FORMAT_POSTCARD} and {FORMAT_ROW}"
+            "its format is {format}, this binary understands {FORMAT_POSTCARD} to {FORMAT_PLAIN}"
         )),
         None => Err("it is empty".to_owned()),
     }
@@ -75,6 +79,12 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn plain_bytes_come_back_as_they_are(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
+            let record = Record::Plain(bytes);
+            prop_assert_eq!(decode(b"key", &encode(b"key", &record)), Ok(record));
+        }
+
         #[test]
         fn a_row_comes_back_bit_for_bit(row in row()) {
             let bytes = encode(b"key", &Record::Row(row.clone()));

@@ -114,14 +114,19 @@ impl DemoCluster {
             .start(None)
     }
 
-    /// Takes a node out for good: its replicas move, then it is removed, then its process stops.
+    /// Takes the first node out for good: its replicas move, then it is removed, then its process stops.
     pub(crate) async fn remove_first(&mut self) -> Result<()> {
-        let address = self
-            .nodes
-            .first()
-            .ok_or_else(|| anyhow!("there is no node"))?
-            .address();
-        let id = self.id_of(&address).await?;
+        let id = self.give_up_first().await?;
+        self.set_state(&id, v1::NodeState::Removed).await?;
+        let mut first = self.nodes.remove(0);
+        self.fleet.remove(&first.endpoint());
+        first.stop().await
+    }
+
+    /// Has every replica move off the first node. Gives its id.
+    pub(crate) async fn give_up_first(&self) -> Result<String> {
+        let first = self.nodes.first().ok_or_else(|| anyhow!("there is no node"))?;
+        let id = self.id_of(&first.address()).await?;
         self.set_state(&id, v1::NodeState::Decommissioning).await?;
         let deadline = Instant::now() + SETTLE_WITHIN;
         loop {
@@ -132,7 +137,7 @@ impl DemoCluster {
                 .find(|node| node.id == id)
                 .map_or(0, |node| node.replicas);
             if replicas == 0 && status.groups_moving == 0 {
-                break;
+                return Ok(id);
             }
             if Instant::now() > deadline {
                 bail!("{replicas} replicas are still on {id} after {SETTLE_WITHIN:?}");
@@ -140,10 +145,6 @@ impl DemoCluster {
             // sleep: replicas take time to move; asking more often would not speed them up.
             tokio::time::sleep(LOOK_EVERY).await;
         }
-        self.set_state(&id, v1::NodeState::Removed).await?;
-        let mut first = self.nodes.remove(0);
-        self.fleet.remove(&first.endpoint());
-        first.stop().await
     }
 
     async fn id_of(&self, address: &str) -> Result<String> {
@@ -153,7 +154,8 @@ impl DemoCluster {
             .ok_or_else(|| anyhow!("no node listens on {address}"))
     }
 
-    async fn set_state(&self, node: &str, state: v1::NodeState) -> Result<()> {
+    /// Drains a node, or lets it take part again, or sends it away.
+    pub(crate) async fn set_state(&self, node: &str, state: v1::NodeState) -> Result<()> {
         let request = v1::SetNodeStateRequest {
             node: node.to_owned(),
             state: state.into(),

@@ -60,6 +60,7 @@ fn read(from: &mut Reader<'_>) -> Result<Key, Malformed> {
             from.descending::<ROW_VERSION_BYTES, _>(row_version)?,
         ),
         tag::TILE => Key::Tile(entity(from)?, view(from)?, hop(from)?, timestamp(from)?),
+        tag::PLAIN => Key::Plain(from.bytes()?),
         unknown => return Err(Malformed::Tag(unknown)),
     })
 }

@@ -68,6 +68,7 @@ fn write<'w>(out: &'w mut Writer, key: &Key) -> &'w mut Writer {
             .u32(view.get())
             .u8(hop_number(*hop))
             .i64(start.micros()),
+        Key::Plain(bytes) => out.u8(tag::PLAIN).bytes(bytes),
     }
 }
 

@@ -73,7 +73,12 @@ impl Writer {
 
     /// Ascending by bytes, which for texts is by characters.
     pub fn text(&mut self, text: &str) -> &mut Self {
-        for &byte in text.as_bytes() {
+        self.bytes(text.as_bytes())
+    }
+
+    /// Ascending by bytes; a shorter string sorts before its continuation.
+    pub fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
+        for &byte in bytes {
             self.0.push(byte);
             if byte == 0 {
                 self.0.push(ESCAPED_ZERO);
@@ -145,15 +150,20 @@ impl<'a> Reader<'a> {
 
     /// See [`Writer::text`].
     pub fn text(&mut self) -> Result<String, Malformed> {
-        let mut text = Vec::new();
+        String::from_utf8(self.bytes()?).map_err(|_| Malformed::Text)
+    }
+
+    /// See [`Writer::bytes`].
+    pub fn bytes(&mut self) -> Result<Vec<u8>, Malformed> {
+        let mut bytes = Vec::new();
         loop {
             match self.u8()? {
                 0 => match self.u8()? {
-                    TERMINATOR => return String::from_utf8(text).map_err(|_| Malformed::Text),
-                    ESCAPED_ZERO => text.push(0),
+                    TERMINATOR => return Ok(bytes),
+                    ESCAPED_ZERO => bytes.push(0),
                     other => return Err(Malformed::Tag(other)),
                 },
-                byte => text.push(byte),
+                byte => bytes.push(byte),
             }
         }
     }

@@ -114,6 +114,7 @@ fn data_key() -> impl Strategy<Value = Key> {
         (text(), text()).prop_map(|(name, id)| Key::Prediction(name, id)),
         (text(), time(), text()).prop_map(|(name, start, id)| Key::Outcome(name, start, id)),
         (text(), number()).prop_map(|(name, number)| Key::PipelineRun(name, number)),
+        prop::collection::vec(any::<u8>(), 0..12).prop_map(Key::Plain),
     ]
 }
 
