@@ -2,6 +2,7 @@
 
 mod groups;
 mod inner;
+mod pulse;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -64,6 +65,8 @@ impl Host {
         machine: Arc<dyn StateMachine>,
     ) -> Result<Self, Error> {
         let inner = Arc::new(Inner::new(config, identity, stores, machine)?);
+        // First: what is opened early must not wait for what is opened late.
+        pulse::start(&inner);
         groups::reopen(&inner).await?;
         Ok(Self { inner })
     }

@@ -17,6 +17,10 @@ pub struct HostMetrics {
     pub messages_sent: IntCounterVec,
     /// Consensus messages that did not find room in a peer's outbox.
     pub messages_refused: IntCounterVec,
+    /// Frames of answers sent to a peer.
+    pub answer_frames_sent: IntCounterVec,
+    /// Beats: heartbeats of all led groups, made at one time.
+    pub beats: IntCounter,
     /// Connections to a peer that came up.
     pub connections: IntCounterVec,
     /// Snapshots sent.
@@ -60,6 +64,15 @@ impl HostMetrics {
                 "covey_raft_messages_refused_total",
                 "Consensus messages that found a peer's outbox full.",
                 &["peer"],
+            )?,
+            answer_frames_sent: counters(
+                "covey_raft_answer_frames_sent_total",
+                "Frames of answers sent to a peer.",
+                &["peer"],
+            )?,
+            beats: counter(
+                "covey_raft_beats_total",
+                "Times at which all groups led here made their heartbeats.",
             )?,
             connections: counters(
                 "covey_raft_connections_total",
@@ -141,6 +154,8 @@ impl HostMetrics {
             Box::new(self.frames_sent.clone()),
             Box::new(self.messages_sent.clone()),
             Box::new(self.messages_refused.clone()),
+            Box::new(self.answer_frames_sent.clone()),
+            Box::new(self.beats.clone()),
             Box::new(self.connections.clone()),
             Box::new(self.snapshots_sent.clone()),
             Box::new(self.snapshots_received.clone()),

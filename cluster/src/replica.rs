@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use covey_state::{GroupId, NodeId};
+use futures::FutureExt as _;
 use openraft::ReadPolicy;
 use openraft::async_runtime::watch::WatchReceiver as _;
 use openraft::errors::{LinearizableReadError, RaftError};
-use prometheus::IntCounter;
 use tokio::sync::{Semaphore, watch};
 
 use crate::consensus::{Fatal, Raft, Request};
@@ -33,6 +33,8 @@ pub(crate) struct Replica {
     pub(crate) freshness: Arc<Freshness>,
     /// Confirmations of this node's leadership.
     confirmations: Arc<Rounds<Outcome<u64>>>,
+    /// Whether one is under way, so that the heartbeats that bring it do not wait for those of other groups.
+    confirming: Arc<AtomicBool>,
     /// Indexes for reads on this node, wherever the leader is.
     pub(crate) read_indexes: Arc<Rounds<Result<u64, Error>>>,
     proposals: Semaphore,
@@ -40,8 +42,8 @@ pub(crate) struct Replica {
     reads_max: usize,
     metrics: MetricsWatch,
     applied: watch::Receiver<u64>,
-    /// Whether it is being stopped on purpose.
-    stopping: Arc<AtomicBool>,
+    /// Whether nothing more is to be said about its end: it was stopped on purpose, or its fault was reported.
+    silent: AtomicBool,
 }
 
 impl Replica {
@@ -61,10 +63,12 @@ impl Replica {
         let log = stores.raftdb.group(group);
         let log = LogStore::new(log, stores.statedb.clone(), inner.config.append_bytes_max);
         let freshness = Arc::new(Freshness::default());
+        let confirming = Arc::new(AtomicBool::new(false));
         let network = NetworkFactory {
             transport: Arc::clone(&inner.transport),
             group,
             freshness: Arc::clone(&freshness),
+            confirming: Arc::clone(&confirming),
         };
         let consensus = Arc::clone(&inner.consensus);
         let raft = Raft::new(inner.identity.node.get(), consensus, network, log, machine)
@@ -72,14 +76,6 @@ impl Replica {
             .map_err(|fatal| stopped(group, &fatal))?;
         let metrics = raft.metrics();
         freshness.watch(metrics.clone());
-        let stopping = Arc::new(AtomicBool::new(false));
-        let faults = inner.metrics.faults.clone();
-        tokio::spawn(report_fault(
-            group,
-            metrics.clone(),
-            Arc::clone(&stopping),
-            faults,
-        ));
         let config = &inner.config;
         Ok(Arc::new(Self {
             group,
@@ -87,13 +83,14 @@ impl Replica {
             snapshots,
             freshness,
             confirmations: Rounds::new(config.reads_max),
+            confirming,
             read_indexes: Rounds::new(config.reads_max),
             proposals: Semaphore::new(config.proposals_max),
             proposals_max: config.proposals_max,
             reads_max: config.reads_max,
             metrics,
             applied,
-            stopping,
+            silent: AtomicBool::new(false),
         }))
     }
 
@@ -141,6 +138,33 @@ impl Replica {
         address.map(|address| address.of_node(node.get()))
     }
 
+    /// On the leader: how many others must hear from it. 0 on everybody else.
+    pub(crate) fn followers(&self) -> usize {
+        let metrics = self.metrics.borrow_watched();
+        if metrics.running_state.is_err() || !metrics.state.is_leader() {
+            return 0;
+        }
+        let members = metrics.membership_config.nodes();
+        members.filter(|(node, _)| **node != metrics.id).count()
+    }
+
+    /// Has the leader show its followers that it leads. A group that is too busy even for that is left alone: what
+    /// keeps it busy shows as much.
+    pub(crate) fn beat(&self) {
+        let trigger = self.raft.trigger();
+        // Never waits. The scheduler's budget must not make it seem to.
+        let _ = tokio::task::unconstrained(trigger.heartbeat()).now_or_never();
+    }
+
+    /// The fault that stopped it, the first time it is asked for.
+    pub(crate) fn new_fault(&self) -> Option<Error> {
+        if self.silent.load(Ordering::Relaxed) {
+            return None;
+        }
+        let fault = self.fault()?;
+        (!self.silent.swap(true, Ordering::Relaxed)).then_some(fault)
+    }
+
     /// The fault that stopped it.
     pub(crate) fn fault(&self) -> Option<Error> {
         let metrics = self.metrics.borrow_watched();
@@ -178,10 +202,15 @@ impl Replica {
 
     /// Confirms with a quorum that this replica leads, and tells the index that a read must wait for.
     pub(crate) async fn confirm(&self) -> Outcome<u64> {
-        let raft = self.raft.clone();
+        let (raft, confirming) = (self.raft.clone(), Arc::clone(&self.confirming));
         let round = move || {
-            let raft = raft.clone();
-            async move { read_index(&raft).await }
+            let (raft, confirming) = (raft.clone(), Arc::clone(&confirming));
+            async move {
+                confirming.store(true, Ordering::Relaxed);
+                let index = read_index(&raft).await;
+                confirming.store(false, Ordering::Relaxed);
+                index
+            }
         };
         match self.confirmations.join(round).await {
             Ok(outcome) => outcome,
@@ -197,7 +226,7 @@ impl Replica {
 
     /// Stops it. Its store may be opened again afterwards.
     pub(crate) async fn stop(&self) {
-        self.stopping.store(true, Ordering::Relaxed);
+        self.silent.store(true, Ordering::Relaxed);
         if let Err(error) = self.raft.shutdown().await {
             tracing::warn!(group = %self.group, %error, "a replica did not stop in order");
         }
@@ -220,29 +249,5 @@ fn stopped(group: GroupId, fatal: &Fatal) -> Error {
     Error::Stopped {
         group,
         reason: chain(fatal),
-    }
-}
-
-/// Says so, loudly, when a fault stops the replica.
-async fn report_fault(
-    group: GroupId,
-    mut metrics: MetricsWatch,
-    stopping: Arc<AtomicBool>,
-    faults: IntCounter,
-) {
-    loop {
-        let state = metrics.borrow_watched().running_state.clone();
-        let closed = match state {
-            Ok(()) => metrics.changed().await.is_err(),
-            Err(_) if stopping.load(Ordering::Relaxed) => true,
-            Err(fatal) => {
-                faults.inc();
-                tracing::error!(%group, fault = %chain(&fatal), "a fault has stopped this group on this node");
-                true
-            }
-        };
-        if closed {
-            return;
-        }
     }
 }

@@ -4,6 +4,7 @@
 //! connection for everything that may be large or slow (snapshots, forwarded requests, the application's own calls),
 //! so that no heartbeat ever waits behind it.
 
+mod gathering;
 mod link;
 mod network;
 mod outbox;
@@ -24,6 +25,7 @@ use crate::config::HostConfig;
 use crate::error::Error;
 use crate::identity::{Identity, Peer};
 use crate::metrics::HostMetrics;
+use gathering::Gathering;
 use link::LinkTask;
 use outbox::{Outbox, Priority};
 use passport::Stamp;
@@ -39,6 +41,8 @@ pub(crate) struct Transport {
     pub(crate) identity: Identity,
     pub(crate) config: Arc<HostConfig>,
     pub(crate) metrics: HostMetrics,
+    /// Holds heartbeats back until those of all groups are there.
+    pub(crate) gathering: Gathering,
     links: RwLock<BTreeMap<NodeId, Arc<Link>>>,
     snapshot_sends: Semaphore,
 }
@@ -57,6 +61,7 @@ impl Transport {
             identity,
             config,
             metrics,
+            gathering: Gathering::default(),
             links: RwLock::default(),
             snapshot_sends,
         }
@@ -141,7 +146,7 @@ impl Transport {
     fn open(&self, peer: Peer) -> Result<Link, Error> {
         let endpoint = self.endpoint(&peer)?;
         let calls = endpoint.connect_lazy();
-        let (outbox, inbox) = outbox::outbox(&self.config);
+        let (outbox, inbox) = outbox::outbox(&self.config, self.gathering.held());
         let task = LinkTask {
             peer: peer.clone(),
             client: self.client_on(endpoint.connect_lazy(), peer.node),

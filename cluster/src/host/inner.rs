@@ -77,6 +77,16 @@ impl Inner {
         }
     }
 
+    /// Every running replica.
+    pub(super) fn replicas(&self) -> Vec<Arc<Replica>> {
+        let slots = self.slots.read().unwrap_or_else(PoisonError::into_inner);
+        let running = |slot: &Slot| match slot {
+            Slot::Running(replica) => Some(Arc::clone(replica)),
+            Slot::Failed(_) => None,
+        };
+        slots.values().filter_map(running).collect()
+    }
+
     /// The replica of a group, or why there is none.
     pub(crate) fn hosted(&self, group: GroupId) -> Result<Arc<Replica>, Error> {
         match self

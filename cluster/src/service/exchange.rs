@@ -1,7 +1,8 @@
 //! The receiving end of a peer's stream: hands each message to its group and sends the answers back.
 //!
 //! Messages enter the queues of their groups in the order in which they came; their answers wait for the disk on
-//! their own, so one slow group holds up no other.
+//! their own, so one slow group holds up no other. Only the answers to heartbeats, which wait for no disk, wait a moment
+//! for each other: those of all groups leave in one frame, as the heartbeats came in one.
 
 use std::sync::Arc;
 use std::task::Poll;
@@ -11,6 +12,7 @@ use covey_proto::peer::v1::envelope::Body;
 use covey_proto::peer::v1::{AppendRequest, Envelope, Frame, ProposeRequest, Refusal};
 use covey_state::{GroupId, NodeId};
 use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
 use futures::{FutureExt as _, Stream, StreamExt as _};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
@@ -24,8 +26,11 @@ use crate::forward::Outcome;
 use crate::host::Inner;
 use crate::replica::Replica;
 
-/// Answers in one frame.
-const FRAME_ANSWERS_MAX: usize = 256;
+/// Batches of answers in one frame.
+const FRAME_BATCHES_MAX: usize = 256;
+
+/// How long the answers to the heartbeats of one frame wait for each other. Readers may wait for one of them.
+const GATHER: Duration = Duration::from_millis(5);
 
 /// Serves the stream in a task; the answers come out of the stream returned.
 pub(super) fn start(
@@ -37,6 +42,10 @@ pub(super) fn start(
     let requests_max = inner.config.peer_requests_max;
     let (answers, outgoing) = mpsc::channel(requests_max);
     let requests = Arc::new(Semaphore::new(requests_max));
+    let frames_sent = inner
+        .metrics
+        .answer_frames_sent
+        .with_label_values(&[&from.to_string()]);
     tokio::spawn(serve(
         Door {
             inner,
@@ -47,17 +56,25 @@ pub(super) fn start(
         incoming,
     ));
     ReceiverStream::new(outgoing)
-        .ready_chunks(FRAME_ANSWERS_MAX)
-        .map(|envelopes| Ok(Frame { envelopes }))
+        .ready_chunks(FRAME_BATCHES_MAX)
+        .map(move |batches: Vec<Vec<Envelope>>| {
+            frames_sent.inc();
+            Ok(Frame {
+                envelopes: batches.into_iter().flatten().collect(),
+            })
+        })
 }
 
 /// What the task of a stream owns.
 struct Door {
     inner: Arc<Inner>,
     from: NodeId,
-    answers: mpsc::Sender<Envelope>,
+    answers: mpsc::Sender<Vec<Envelope>>,
     requests: Arc<Semaphore>,
 }
+
+/// An answer that is not there yet, and the request's turn.
+type Waiting = BoxFuture<'static, (Envelope, OwnedSemaphorePermit)>;
 
 async fn serve(door: Door, mut incoming: Streaming<Frame>) {
     let mut closing = door.inner.closing();
@@ -69,8 +86,12 @@ async fn serve(door: Door, mut incoming: Streaming<Frame>) {
         };
         match frame {
             Ok(Some(frame)) => {
+                let mut heartbeats = FuturesUnordered::new();
                 for envelope in frame.envelopes {
-                    door.take(envelope).await;
+                    heartbeats.extend(door.take(envelope).await);
+                }
+                if !heartbeats.is_empty() {
+                    tokio::spawn(answer_together(door.answers.clone(), heartbeats));
                 }
             }
             Ok(None) => return,
@@ -96,55 +117,88 @@ impl Door {
             let body = Some(Body::ProposeReply(propose_reply(outcome)));
             // The caller has hung up if this fails, and nobody waits for the answer.
             let _ = answers
-                .send(Envelope {
+                .send(vec![Envelope {
                     group,
                     correlation,
                     body,
-                })
+                }])
                 .await;
         });
     }
 
-    /// Hands a request to its group; the answer follows when it is there.
-    async fn take(&self, envelope: Envelope) {
+    /// Hands a request to its group. The answer follows when it is there, except that to a heartbeat, which is returned.
+    async fn take(&self, envelope: Envelope) -> Option<Waiting> {
         let Envelope {
             group,
             correlation,
             body: Some(body),
         } = envelope
         else {
-            return;
+            return None;
         };
         if let Body::Propose(request) = body {
-            return self.propose(group, correlation, request);
+            self.propose(group, correlation, request);
+            return None;
         }
+        let heartbeat = matches!(&body, Body::Append(request) if request.entries.is_empty());
         let permit = Arc::clone(&self.requests)
             .acquire_owned()
             .await
             .expect("the semaphore is never closed");
-        let mut handling = handle(self.inner.replica(GroupId::new(group)), body);
+        let handling = handle(self.inner.replica(GroupId::new(group)), body);
+        let mut waiting: Waiting = async move {
+            let body = Some(handling.await);
+            let answer = Envelope {
+                group,
+                correlation,
+                body,
+            };
+            (answer, permit)
+        }
+        .boxed();
         // The first poll puts the request into the queue of its group, here and now, which keeps the order of the
         // stream. It must not be put off by the scheduler's budget.
         let first = tokio::task::unconstrained(std::future::poll_fn(|context| {
-            Poll::Ready(handling.poll_unpin(context))
+            Poll::Ready(waiting.poll_unpin(context))
         }));
-        let (answers, reply) = (self.answers.clone(), move |body| Envelope {
-            group,
-            correlation,
-            body: Some(body),
-        });
         match first.await {
-            Poll::Ready(body) => deliver(&answers, reply(body), permit).await,
+            Poll::Ready((answer, _permit)) if heartbeat => {
+                return Some(std::future::ready((answer, _permit)).boxed());
+            }
+            Poll::Ready((answer, _permit)) => deliver(&self.answers, vec![answer]).await,
+            Poll::Pending if heartbeat => return Some(waiting),
             Poll::Pending => {
-                tokio::spawn(async move { deliver(&answers, reply(handling.await), permit).await });
+                let answers = self.answers.clone();
+                tokio::spawn(async move {
+                    let (answer, _permit) = waiting.await;
+                    deliver(&answers, vec![answer]).await;
+                });
             }
         }
+        None
     }
 }
 
-async fn deliver(answers: &mpsc::Sender<Envelope>, answer: Envelope, _permit: OwnedSemaphorePermit) {
-    // The caller has hung up if this fails, and nobody waits for the answer.
-    let _ = answers.send(answer).await;
+/// Sends the answers that come within a moment as one batch, then those of the next moment, until there are all.
+async fn answer_together(answers: mpsc::Sender<Vec<Envelope>>, mut waiting: FuturesUnordered<Waiting>) {
+    while let Some((answer, _permit)) = waiting.next().await {
+        let mut ready = vec![answer];
+        let others = async {
+            while let Some((answer, _permit)) = waiting.next().await {
+                ready.push(answer);
+            }
+        };
+        // Those that do not come in time are of the next batch.
+        let _ = tokio::time::timeout(GATHER, others).await;
+        deliver(&answers, ready).await;
+    }
+}
+
+async fn deliver(answers: &mpsc::Sender<Vec<Envelope>>, batch: Vec<Envelope>) {
+    if !batch.is_empty() {
+        // The caller has hung up if this fails, and nobody waits for the answer.
+        let _ = answers.send(batch).await;
+    }
 }
 
 /// Answers a request.

@@ -90,6 +90,7 @@ impl StateMachine for Numbers {
 /// A node that runs.
 struct Running {
     host: Host,
+    registry: prometheus::Registry,
     statedb: StateDb,
     stop: oneshot::Sender<()>,
     server: JoinHandle<()>,
@@ -112,6 +113,17 @@ impl TestNode {
 
     pub(crate) fn status(&self) -> GroupStatus {
         self.host().group(GROUP).unwrap()
+    }
+
+    /// What a counter of this node has come to, over all its labels.
+    pub(crate) fn count(&self, name: &str) -> u64 {
+        let families = self.running.as_ref().unwrap().registry.gather();
+        let family = families.iter().find(|family| family.name() == name).unwrap();
+        let counts = family
+            .get_metric()
+            .iter()
+            .map(|metric| metric.get_counter().value());
+        counts.sum::<f64>() as u64
     }
 
     /// What this node's own state holds, whatever its age.
@@ -159,9 +171,12 @@ impl TestNode {
             incarnation: self.incarnation,
         };
         let machine = Arc::new(Numbers { node: self.peer.node });
-        let host = Host::start(self.config.clone(), identity, stores, machine)
-            .await
-            .unwrap();
+        let registry = prometheus::Registry::new();
+        let config = HostConfig {
+            registry: Some(registry.clone()),
+            ..self.config.clone()
+        };
+        let host = Host::start(config, identity, stores, machine).await.unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         let served = Server::builder()
             .add_service(host.peer_service())
@@ -171,6 +186,7 @@ impl TestNode {
         let server = tokio::spawn(async move { served.await.unwrap() });
         self.running = Some(Running {
             host,
+            registry,
             statedb,
             stop,
             server,
@@ -181,6 +197,7 @@ impl TestNode {
     pub(crate) async fn stop(&mut self) {
         let Running {
             host,
+            registry: _,
             statedb,
             stop,
             server,

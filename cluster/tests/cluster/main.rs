@@ -8,6 +8,7 @@ mod elections;
 mod faults;
 mod harness;
 mod membership;
+mod pulse;
 mod reads;
 mod snapshots;
 mod writes;
