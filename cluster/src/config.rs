@@ -64,6 +64,11 @@ pub struct HostConfig {
     pub retry_max: Duration,
     /// Proposals of one group that wait for their answer on this node. 8,192.
     pub proposals_max: usize,
+    /// Bytes of proposals that wait for their answer on this node, over all groups, its own and forwarded ones, with a
+    /// fixed charge for each. 256 MiB.
+    pub proposal_bytes_max: usize,
+    /// When whoever found a queue full should try again. 100 ms.
+    pub retry_after: Duration,
     /// Reads of one group that wait for a confirmed index on this node. 65,536.
     pub reads_max: usize,
     /// How many entries a learner may miss when it becomes a voter. 1,000.
@@ -106,6 +111,8 @@ impl Default for HostConfig {
             retry_min: Duration::from_millis(20),
             retry_max: Duration::from_secs(1),
             proposals_max: 8_192,
+            proposal_bytes_max: 256 << 20,
+            retry_after: Duration::from_millis(100),
             reads_max: 65_536,
             promote_lag_max: 1_000,
             entry_bytes_max: 16 << 20,
@@ -188,6 +195,13 @@ impl HostConfig {
             let reason = format!(
                 "message_bytes_max = {} must be at least {headroom}, twice the largest entry or append",
                 self.message_bytes_max
+            );
+            return Err(Error::Config { reason });
+        }
+        if self.proposal_bytes_max < 2 * self.entry_bytes_max {
+            let reason = format!(
+                "proposal_bytes_max = {} must hold at least two entries of entry_bytes_max = {}",
+                self.proposal_bytes_max, self.entry_bytes_max
             );
             return Err(Error::Config { reason });
         }

@@ -18,6 +18,7 @@ pub mod read;
 pub mod slots;
 pub mod status;
 
+mod admission;
 mod backoff;
 mod codec;
 mod consensus;

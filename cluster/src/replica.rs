@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use covey_state::{GroupId, NodeId};
+use covey_storage::GroupLog;
 use futures::FutureExt as _;
 use openraft::ReadPolicy;
 use openraft::async_runtime::watch::WatchReceiver as _;
 use openraft::errors::{LinearizableReadError, RaftError};
 use tokio::sync::{Semaphore, watch};
 
+use crate::admission::Busy;
 use crate::consensus::{Fatal, Raft, Request};
 use crate::error::{Error, chain};
 use crate::forward::Outcome;
@@ -40,6 +43,9 @@ pub(crate) struct Replica {
     proposals: Semaphore,
     proposals_max: usize,
     reads_max: usize,
+    retry_after: Duration,
+    /// Tells how far the disk is behind.
+    log: GroupLog,
     metrics: MetricsWatch,
     applied: watch::Receiver<u64>,
     /// Whether nothing more is to be said about its end: it was stopped on purpose, or its fault was reported.
@@ -61,7 +67,7 @@ impl Replica {
         })?;
         let applied = machine.applied();
         let log = stores.raftdb.group(group);
-        let log = LogStore::new(log, stores.statedb.clone(), inner.config.append_bytes_max);
+        let log_store = LogStore::new(log.clone(), stores.statedb.clone(), inner.config.append_bytes_max);
         let freshness = Arc::new(Freshness::default());
         let confirming = Arc::new(AtomicBool::new(false));
         let network = NetworkFactory {
@@ -71,7 +77,7 @@ impl Replica {
             confirming: Arc::clone(&confirming),
         };
         let consensus = Arc::clone(&inner.consensus);
-        let raft = Raft::new(inner.identity.node.get(), consensus, network, log, machine)
+        let raft = Raft::new(inner.identity.node.get(), consensus, network, log_store, machine)
             .await
             .map_err(|fatal| stopped(group, &fatal))?;
         let metrics = raft.metrics();
@@ -88,6 +94,8 @@ impl Replica {
             proposals: Semaphore::new(config.proposals_max),
             proposals_max: config.proposals_max,
             reads_max: config.reads_max,
+            retry_after: config.retry_after,
+            log,
             metrics,
             applied,
             silent: AtomicBool::new(false),
@@ -178,11 +186,12 @@ impl Replica {
     /// Proposes an entry, if this replica leads.
     pub(crate) async fn propose(&self, entry: Bytes) -> Outcome<Committed> {
         let Ok(_turn) = self.proposals.try_acquire() else {
-            return Outcome::Busy {
-                queue: "queue of proposals",
-                limit: self.proposals_max,
-            };
+            return self.busy("queue of proposals", self.proposals_max);
         };
+        let backlog = self.log.backlog();
+        if backlog.is_long() {
+            return self.busy("queue of the log in bytes", backlog.limit_bytes);
+        }
         match self.raft.client_write(Request(entry)).await {
             Ok(written) => {
                 let id = written.log_id;
@@ -214,14 +223,19 @@ impl Replica {
         };
         match self.confirmations.join(round).await {
             Ok(outcome) => outcome,
-            Err(NoAnswer::Full) => Outcome::Busy {
-                queue: "queue of reads",
-                limit: self.reads_max,
-            },
+            Err(NoAnswer::Full) => self.busy("queue of reads", self.reads_max),
             Err(NoAnswer::Lost) => {
                 Outcome::Unavailable("the confirmation of leadership broke off".to_owned())
             }
         }
+    }
+
+    fn busy<T>(&self, queue: &'static str, limit: usize) -> Outcome<T> {
+        Outcome::Busy(Busy {
+            queue: queue.into(),
+            limit,
+            retry_after: self.retry_after,
+        })
     }
 
     /// Stops it. Its store may be opened again afterwards.

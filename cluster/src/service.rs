@@ -97,17 +97,6 @@ impl PeerService for PeerEndpoint {
         Ok(Response::new(reply))
     }
 
-    async fn read_index(
-        &self,
-        request: Request<wire::ReadIndexRequest>,
-    ) -> Result<Response<wire::ReadIndexReply>, Status> {
-        self.admit(&request)?;
-        let wire::ReadIndexRequest { group, timeout_ms } = request.into_inner();
-        let confirm = async |replica: Arc<Replica>, _| replica.confirm().await;
-        let outcome = self.with_replica(group, timeout_ms, confirm).await;
-        Ok(Response::new(outcome::read_index_reply(outcome)))
-    }
-
     async fn change_members(
         &self,
         request: Request<wire::ChangeMembersRequest>,

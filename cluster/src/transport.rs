@@ -27,10 +27,11 @@ use crate::identity::{Identity, Peer};
 use crate::metrics::HostMetrics;
 use gathering::Gathering;
 use link::LinkTask;
-use outbox::{Outbox, Priority};
+use outbox::Outbox;
 use passport::Stamp;
 
 pub(crate) use network::NetworkFactory;
+pub(crate) use outbox::{CallError, Priority};
 pub(crate) use passport::Gate;
 
 /// A client of a peer's service that names both sides in every call.
@@ -107,17 +108,30 @@ impl Transport {
     }
 
     /// Sends a request on the stream and waits for its answer as long as the caller likes.
-    pub(crate) async fn request(&self, to: NodeId, group: GroupId, body: Body) -> Result<Body, String> {
-        let link = self.link(to).map_err(|error| error.to_string())?;
-        let answer = link
-            .outbox
-            .push(Priority::Bulk, group, body)
-            .map_err(|error| error.to_string())?;
-        drop(link);
-        match answer.await {
-            Ok(answer) => answer.map_err(|error| error.to_string()),
-            Err(_) => Err(format!("the link to {to} is closed")),
+    pub(crate) async fn request(
+        &self,
+        to: NodeId,
+        priority: Priority,
+        group: GroupId,
+        body: Body,
+    ) -> Result<Body, CallError> {
+        let link = self.link(to).map_err(|error| CallError::Unreachable {
+            reason: error.to_string(),
+        })?;
+        let answer = link.outbox.push(priority, group, body);
+        if answer.is_err() {
+            self.metrics
+                .messages_refused
+                .with_label_values(&[&to.to_string()])
+                .inc();
         }
+        let answer = answer?;
+        drop(link);
+        answer.await.unwrap_or_else(|_| {
+            Err(CallError::Unreachable {
+                reason: format!("the link to {to} is closed"),
+            })
+        })
     }
 
     /// A client of a peer's service on that connection.

@@ -54,6 +54,23 @@ pub struct LogBounds {
     pub last: Option<LogEntry>,
 }
 
+/// How far the disk is behind, over all groups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backlog {
+    /// Bytes that wait for the committer.
+    pub queued_bytes: usize,
+    /// Beyond these, jobs are refused.
+    pub limit_bytes: usize,
+}
+
+impl Backlog {
+    /// Whether more than half of the queue is taken: then new work should wait outside, so that what was begun, here
+    /// and for other nodes, still finds room.
+    pub fn is_long(self) -> bool {
+        self.queued_bytes > self.limit_bytes / 2
+    }
+}
+
 /// The limits of a log database.
 #[derive(Debug, Clone)]
 pub struct RaftDbConfig {

@@ -9,6 +9,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::Stores;
 use super::groups::Slot;
+use crate::admission::Admission;
 use crate::config::HostConfig;
 use crate::error::Error;
 use crate::identity::Identity;
@@ -27,6 +28,7 @@ pub(crate) struct Inner {
     pub(crate) transport: Arc<Transport>,
     pub(crate) gate: Gate,
     pub(crate) metrics: HostMetrics,
+    pub(crate) admission: Admission,
     pub(crate) snapshot_receives: Semaphore,
     pub(super) slots: RwLock<BTreeMap<GroupId, Slot>>,
     /// One opening or closing of a group at a time.
@@ -55,6 +57,7 @@ impl Inner {
             transport: Arc::new(Transport::new(identity, Arc::clone(&config), metrics.clone())),
             gate: Gate::new(identity),
             metrics,
+            admission: Admission::new(&config),
             snapshot_receives: Semaphore::new(config.snapshot_receives_max),
             slots: RwLock::default(),
             turn: tokio::sync::Mutex::default(),

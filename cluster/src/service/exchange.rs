@@ -4,12 +4,13 @@
 //! their own, so one slow group holds up no other. Only the answers to heartbeats, which wait for no disk, wait a moment
 //! for each other: those of all groups leave in one frame, as the heartbeats came in one.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use covey_proto::peer::v1::envelope::Body;
-use covey_proto::peer::v1::{AppendRequest, Envelope, Frame, ProposeRequest, Refusal};
+use covey_proto::peer::v1::{AppendRequest, Envelope, Frame, ProposeRequest, ReadIndexRequest, Refusal};
 use covey_state::{GroupId, NodeId};
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
@@ -18,7 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
-use super::outcome::propose_reply;
+use super::outcome::{propose_reply, read_index_reply};
 use super::{end_of, within};
 use crate::codec;
 use crate::error::{Error, chain};
@@ -104,25 +105,44 @@ async fn serve(door: Door, mut incoming: Streaming<Frame>) {
 }
 
 impl Door {
-    /// Lets a proposal wait for its commit on its own. The group limits how many do, and they take no turn from the
-    /// consensus messages, which may be what they wait for.
+    /// Lets a proposal wait for its commit on its own. The group limits how many do and the node how many bytes, and
+    /// they take no turn from the consensus messages, which may be what they wait for.
     fn propose(&self, group: u64, correlation: u64, request: ProposeRequest) {
+        let admitted = self.inner.admission.admit(request.entry.len());
         let replica = self.inner.replica(GroupId::new(group));
-        let answers = self.answers.clone();
-        tokio::spawn(async move {
+        self.answer_later(group, correlation, async move {
+            let outcome = match (admitted, replica) {
+                (Err(busy), _) => Outcome::Busy(busy),
+                (Ok(_room), Some(replica)) => {
+                    within(end_of(request.timeout_ms), replica.propose(request.entry)).await
+                }
+                (Ok(_), None) => Outcome::NotHosted,
+            };
+            Body::ProposeReply(propose_reply(outcome))
+        });
+    }
+
+    /// Lets readers wait for the confirmation of a leader on their own; the group limits how many do.
+    fn read_index(&self, group: u64, correlation: u64, request: ReadIndexRequest) {
+        let replica = self.inner.replica(GroupId::new(group));
+        self.answer_later(group, correlation, async move {
             let outcome = match replica {
-                Some(replica) => within(end_of(request.timeout_ms), replica.propose(request.entry)).await,
+                Some(replica) => within(end_of(request.timeout_ms), replica.confirm()).await,
                 None => Outcome::NotHosted,
             };
-            let body = Some(Body::ProposeReply(propose_reply(outcome)));
-            // The caller has hung up if this fails, and nobody waits for the answer.
-            let _ = answers
-                .send(vec![Envelope {
-                    group,
-                    correlation,
-                    body,
-                }])
-                .await;
+            Body::ReadIndexReply(read_index_reply(outcome))
+        });
+    }
+
+    fn answer_later(&self, group: u64, correlation: u64, body: impl Future<Output = Body> + Send + 'static) {
+        let answers = self.answers.clone();
+        tokio::spawn(async move {
+            let answer = Envelope {
+                group,
+                correlation,
+                body: Some(body.await),
+            };
+            deliver(&answers, vec![answer]).await;
         });
     }
 
@@ -136,10 +156,17 @@ impl Door {
         else {
             return None;
         };
-        if let Body::Propose(request) = body {
-            self.propose(group, correlation, request);
-            return None;
-        }
+        let body = match body {
+            Body::Propose(request) => {
+                self.propose(group, correlation, request);
+                return None;
+            }
+            Body::ReadIndex(request) => {
+                self.read_index(group, correlation, request);
+                return None;
+            }
+            consensus => consensus,
+        };
         let heartbeat = matches!(&body, Body::Append(request) if request.entries.is_empty());
         let permit = Arc::clone(&self.requests)
             .acquire_owned()
@@ -248,6 +275,8 @@ async fn answer(replica: &Replica, body: Body) -> Result<Body, String> {
         }
         Body::Propose(_)
         | Body::ProposeReply(_)
+        | Body::ReadIndex(_)
+        | Body::ReadIndexReply(_)
         | Body::AppendReply(_)
         | Body::VoteReply(_)
         | Body::TransferReply(_)

@@ -13,7 +13,7 @@ use covey_state::GroupId;
 use super::job::{Job, Operation};
 use super::layout::{self, Kind};
 use super::memory::LogMemory;
-use super::{Done, Handle, LogBounds, LogEntry, lock, recovery};
+use super::{Backlog, Done, Handle, LogBounds, LogEntry, lock, recovery};
 use crate::error::{Error, Place};
 
 /// What is shared of one group between its handles and the committer.
@@ -78,6 +78,11 @@ impl GroupLog {
     /// The group.
     pub fn id(&self) -> GroupId {
         self.cell.group
+    }
+
+    /// How far the disk is behind, over all groups.
+    pub fn backlog(&self) -> Backlog {
+        self.handle.shared.queue.backlog()
     }
 
     /// Where the log begins and ends.
