@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use openraft::{Config, SnapshotPolicy};
+use openraft::{Config, LinearizerOption, ReadPolicy, SnapshotPolicy};
 
 use crate::error::Error;
 
@@ -64,6 +64,10 @@ pub struct HostConfig {
     pub retry_max: Duration,
     /// Proposals of one group that wait for their answer on this node. 8,192.
     pub proposals_max: usize,
+    /// Whether a leader that a quorum confirmed a moment ago answers linearizable reads without asking again. Faster, but
+    /// then clocks must run at nearly the same speed on all nodes, and a machine must never be resumed from a snapshot
+    /// of its memory. Off.
+    pub lease_reads: bool,
     /// Bytes of proposals that wait for their answer on this node, over all groups, its own and forwarded ones, with a
     /// fixed charge for each. 256 MiB.
     pub proposal_bytes_max: usize,
@@ -111,6 +115,7 @@ impl Default for HostConfig {
             retry_min: Duration::from_millis(20),
             retry_max: Duration::from_secs(1),
             proposals_max: 8_192,
+            lease_reads: false,
             proposal_bytes_max: 256 << 20,
             retry_after: Duration::from_millis(100),
             reads_max: 65_536,
@@ -123,7 +128,20 @@ impl Default for HostConfig {
     }
 }
 
+/// The part of a lease in which reads are answered by it; the rest is the margin for clocks that run at different
+/// speeds.
+const LEASE_PART: f64 = 0.6;
+
 impl HostConfig {
+    /// How old the last confirmation of a leader may be for a linearizable read.
+    pub(crate) fn confirmation(&self) -> LinearizerOption {
+        if self.lease_reads {
+            LinearizerOption::new(Some(self.election_max.mul_f64(LEASE_PART)), true)
+        } else {
+            ReadPolicy::ReadIndex.into()
+        }
+    }
+
     /// Checks the settings against each other and turns them into the consensus library's form.
     pub(crate) fn consensus(&self) -> Result<Arc<Config>, Error> {
         self.check()?;

@@ -8,10 +8,11 @@ use bytes::Bytes;
 use covey_state::{GroupId, NodeId};
 use covey_storage::GroupLog;
 use futures::FutureExt as _;
-use openraft::ReadPolicy;
+use openraft::LinearizerOption;
 use openraft::async_runtime::watch::WatchReceiver as _;
 use openraft::errors::{LinearizableReadError, RaftError};
 use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
 
 use crate::admission::Busy;
 use crate::consensus::{Fatal, Raft, Request};
@@ -40,6 +41,12 @@ pub(crate) struct Replica {
     confirming: Arc<AtomicBool>,
     /// Indexes for reads on this node, wherever the leader is.
     pub(crate) read_indexes: Arc<Rounds<Result<u64, Error>>>,
+    /// How fresh one has to be for a read.
+    confirmation: LinearizerOption,
+    /// Until when it neither votes nor asks for votes; see [`Replica::may_vote`].
+    votes_from: Instant,
+    /// Whether it asks for votes when its leader is silent.
+    campaigns: AtomicBool,
     proposals: Semaphore,
     proposals_max: usize,
     reads_max: usize,
@@ -80,6 +87,8 @@ impl Replica {
         let raft = Raft::new(inner.identity.node.get(), consensus, network, log_store, machine)
             .await
             .map_err(|fatal| stopped(group, &fatal))?;
+        let campaigns = Instant::now() >= inner.votes_from;
+        raft.runtime_config().elect(campaigns);
         let metrics = raft.metrics();
         freshness.watch(metrics.clone());
         let config = &inner.config;
@@ -90,6 +99,9 @@ impl Replica {
             freshness,
             confirmations: Rounds::new(config.reads_max),
             confirming,
+            confirmation: config.confirmation(),
+            votes_from: inner.votes_from,
+            campaigns: AtomicBool::new(campaigns),
             read_indexes: Rounds::new(config.reads_max),
             proposals: Semaphore::new(config.proposals_max),
             proposals_max: config.proposals_max,
@@ -144,6 +156,28 @@ impl Replica {
         let metrics = self.metrics.borrow_watched();
         let address = metrics.membership_config.get_node(&node.get());
         address.map(|address| address.of_node(node.get()))
+    }
+
+    /// Whether it may vote. For one lease after the start of a node that was there before it may not: the node may have
+    /// confirmed a leader just before it stopped, and that leader relies on it until its lease is over.
+    pub(crate) fn may_vote(&self) -> bool {
+        Instant::now() >= self.votes_from
+    }
+
+    /// Lets it ask for votes as soon as it may vote, or at once if its vote is the only one.
+    pub(crate) fn allow_campaign(&self) {
+        if self.campaigns.load(Ordering::Relaxed) {
+            return;
+        }
+        let alone = {
+            let metrics = self.metrics.borrow_watched();
+            let mut voters = metrics.membership_config.membership().voter_ids();
+            voters.next() == Some(metrics.id) && voters.next().is_none()
+        };
+        if alone || self.may_vote() {
+            self.campaigns.store(true, Ordering::Relaxed);
+            self.raft.runtime_config().elect(true);
+        }
     }
 
     /// On the leader: how many others must hear from it. 0 on everybody else.
@@ -212,11 +246,13 @@ impl Replica {
     /// Confirms with a quorum that this replica leads, and tells the index that a read must wait for.
     pub(crate) async fn confirm(&self) -> Outcome<u64> {
         let (raft, confirming) = (self.raft.clone(), Arc::clone(&self.confirming));
+        let confirmation = self.confirmation.clone();
         let round = move || {
             let (raft, confirming) = (raft.clone(), Arc::clone(&confirming));
+            let confirmation = confirmation.clone();
             async move {
                 confirming.store(true, Ordering::Relaxed);
-                let index = read_index(&raft).await;
+                let index = read_index(&raft, confirmation).await;
                 confirming.store(false, Ordering::Relaxed);
                 index
             }
@@ -247,8 +283,8 @@ impl Replica {
     }
 }
 
-async fn read_index(raft: &Raft) -> Outcome<u64> {
-    match raft.get_read_linearizer(ReadPolicy::ReadIndex).await {
+async fn read_index(raft: &Raft, confirmation: LinearizerOption) -> Outcome<u64> {
+    match raft.get_read_linearizer(confirmation).await {
         Ok(linearizer) => Outcome::Done(linearizer.read_log_id().index()),
         Err(RaftError::Fatal(_)) => Outcome::NotHosted,
         Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(to))) => Outcome::elsewhere(to),

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use covey_state::{GroupId, NodeId};
 use rand::seq::SliceRandom as _;
 use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
 
 use super::Stores;
 use super::groups::Slot;
@@ -29,6 +30,8 @@ pub(crate) struct Inner {
     pub(crate) gate: Gate,
     pub(crate) metrics: HostMetrics,
     pub(crate) admission: Admission,
+    /// When replicas on this node may vote: one lease after the start, unless nothing was here before.
+    pub(crate) votes_from: Instant,
     pub(crate) snapshot_receives: Semaphore,
     pub(super) slots: RwLock<BTreeMap<GroupId, Slot>>,
     /// One opening or closing of a group at a time.
@@ -47,6 +50,10 @@ impl Inner {
         machine: Arc<dyn StateMachine>,
     ) -> Result<Self, Error> {
         let consensus = config.consensus()?;
+        let logs = stores.raftdb.groups();
+        let has_past = !logs
+            .map_err(Error::storage("list the logs", GroupId::CONTROL))?
+            .is_empty();
         let metrics = HostMetrics::new(config.registry.as_ref())?;
         let config = Arc::new(config);
         Ok(Self {
@@ -58,6 +65,11 @@ impl Inner {
             gate: Gate::new(identity),
             metrics,
             admission: Admission::new(&config),
+            votes_from: if has_past {
+                Instant::now() + config.election_max
+            } else {
+                Instant::now()
+            },
             snapshot_receives: Semaphore::new(config.snapshot_receives_max),
             slots: RwLock::default(),
             turn: tokio::sync::Mutex::default(),

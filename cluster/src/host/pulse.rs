@@ -2,7 +2,7 @@
 //!
 //! The consensus library's own heartbeats, one timer per group, are switched off. On every beat each led group makes
 //! its heartbeats, the links hold them until they are all there, and for each peer they leave in one frame. The beat
-//! also looks for groups that a fault has stopped, so no task has to watch each of them.
+//! also looks for groups that a fault has stopped, and for those that may vote from now on, so no task has to watch each.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -41,6 +41,7 @@ async fn run(inner: Weak<Inner>, period: Duration, mut closing: watch::Receiver<
 async fn beat(inner: &Inner, patience: Duration) {
     let replicas = inner.replicas();
     for replica in &replicas {
+        replica.allow_campaign();
         if let Some(fault) = replica.new_fault() {
             inner.metrics.faults.inc();
             tracing::error!(group = %replica.group, fault = %chain(&fault), "a fault has stopped this group on this node");

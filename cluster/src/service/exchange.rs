@@ -7,10 +7,12 @@
 use std::future::Future;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use covey_proto::peer::v1::envelope::Body;
-use covey_proto::peer::v1::{AppendRequest, Envelope, Frame, ProposeRequest, ReadIndexRequest, Refusal};
+use covey_proto::peer::v1::{
+    AppendRequest, Echo, Envelope, Frame, ProposeRequest, ReadIndexRequest, Refusal,
+};
 use covey_state::{GroupId, NodeId};
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
@@ -20,7 +22,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
 use super::outcome::{propose_reply, read_index_reply};
-use super::{end_of, within};
+use super::{TIMEOUT_MAX, end_of, within};
 use crate::codec;
 use crate::error::{Error, chain};
 use crate::forward::Outcome;
@@ -43,6 +45,7 @@ pub(super) fn start(
     let requests_max = inner.config.peer_requests_max;
     let (answers, outgoing) = mpsc::channel(requests_max);
     let requests = Arc::new(Semaphore::new(requests_max));
+    let opened = Instant::now();
     let frames_sent = inner
         .metrics
         .answer_frames_sent
@@ -51,6 +54,7 @@ pub(super) fn start(
         Door {
             inner,
             from,
+            opened,
             answers,
             requests,
         },
@@ -62,6 +66,8 @@ pub(super) fn start(
             frames_sent.inc();
             Ok(Frame {
                 envelopes: batches.into_iter().flatten().collect(),
+                stamp_ms: Some(u64::try_from(opened.elapsed().as_millis()).unwrap_or(u64::MAX)),
+                echo: None,
             })
         })
 }
@@ -70,6 +76,8 @@ pub(super) fn start(
 struct Door {
     inner: Arc<Inner>,
     from: NodeId,
+    /// The beginning of the stream's time.
+    opened: Instant,
     answers: mpsc::Sender<Vec<Envelope>>,
     requests: Arc<Semaphore>,
 }
@@ -88,8 +96,9 @@ async fn serve(door: Door, mut incoming: Streaming<Frame>) {
         match frame {
             Ok(Some(frame)) => {
                 let mut heartbeats = FuturesUnordered::new();
+                let sent_after = frame.echo.map(|echo| door.moment(echo));
                 for envelope in frame.envelopes {
-                    heartbeats.extend(door.take(envelope).await);
+                    heartbeats.extend(door.take(envelope, sent_after).await);
                 }
                 if !heartbeats.is_empty() {
                     tokio::spawn(answer_together(door.answers.clone(), heartbeats));
@@ -105,6 +114,13 @@ async fn serve(door: Door, mut incoming: Streaming<Frame>) {
 }
 
 impl Door {
+    /// A moment before which the frame that brought this echo was not sent.
+    fn moment(&self, echo: Echo) -> Instant {
+        let since = Duration::from_millis(echo.stamp_ms.saturating_add(echo.held_ms));
+        // A peer whose clock runs faster than ours must not make it seem that the frame comes from the future.
+        Instant::now().min(self.opened + since.min(TIMEOUT_MAX * 365))
+    }
+
     /// Lets a proposal wait for its commit on its own. The group limits how many do and the node how many bytes, and
     /// they take no turn from the consensus messages, which may be what they wait for.
     fn propose(&self, group: u64, correlation: u64, request: ProposeRequest) {
@@ -147,7 +163,7 @@ impl Door {
     }
 
     /// Hands a request to its group. The answer follows when it is there, except that to a heartbeat, which is returned.
-    async fn take(&self, envelope: Envelope) -> Option<Waiting> {
+    async fn take(&self, envelope: Envelope, sent_after: Option<Instant>) -> Option<Waiting> {
         let Envelope {
             group,
             correlation,
@@ -172,7 +188,7 @@ impl Door {
             .acquire_owned()
             .await
             .expect("the semaphore is never closed");
-        let handling = handle(self.inner.replica(GroupId::new(group)), body);
+        let handling = handle(self.inner.replica(GroupId::new(group)), body, sent_after);
         let mut waiting: Waiting = async move {
             let body = Some(handling.await);
             let answer = Envelope {
@@ -229,12 +245,16 @@ async fn deliver(answers: &mpsc::Sender<Vec<Envelope>>, batch: Vec<Envelope>) {
 }
 
 /// Answers a request.
-fn handle(replica: Option<Arc<Replica>>, body: Body) -> BoxFuture<'static, Body> {
+fn handle(
+    replica: Option<Arc<Replica>>,
+    body: Body,
+    sent_after: Option<Instant>,
+) -> BoxFuture<'static, Body> {
     let Some(replica) = replica else {
         return refusal("this node has no running replica of the group").boxed();
     };
     async move {
-        answer(&replica, body)
+        answer(&replica, body, sent_after)
             .await
             .unwrap_or_else(|reason| Body::Refusal(Refusal { reason }))
     }
@@ -247,15 +267,19 @@ async fn refusal(reason: &'static str) -> Body {
     })
 }
 
-async fn answer(replica: &Replica, body: Body) -> Result<Body, String> {
+async fn answer(replica: &Replica, body: Body, sent_after: Option<Instant>) -> Result<Body, String> {
     match body {
-        Body::Append(request) => append(replica, request).await,
+        Body::Append(request) => append(replica, request, sent_after).await,
         Body::Vote(request) => {
+            if !request.leadership_transfer {
+                may_vote(replica)?;
+            }
             let request = codec::vote_request_from(request).map_err(malformed)?;
             let reply = replica.raft.vote(request).await.map_err(|error| chain(&error))?;
             Ok(Body::VoteReply(codec::vote_reply(&reply)))
         }
         Body::PreVote(request) => {
+            may_vote(replica)?;
             let request = codec::vote_request_from(request).map_err(malformed)?;
             let reply = replica
                 .raft
@@ -284,8 +308,23 @@ async fn answer(replica: &Replica, body: Body) -> Result<Body, String> {
     }
 }
 
-async fn append(replica: &Replica, request: AppendRequest) -> Result<Body, String> {
+/// A leader that hands over lets voters vote in any case; every other candidate has to wait.
+fn may_vote(replica: &Replica) -> Result<(), String> {
+    if replica.may_vote() {
+        return Ok(());
+    }
+    Err("this node has just started and withholds its votes for one lease".to_owned())
+}
+
+async fn append(
+    replica: &Replica,
+    request: AppendRequest,
+    sent_after: Option<Instant>,
+) -> Result<Body, String> {
     let quorum_age = request.quorum_age_ms.map(Duration::from_millis);
+    let confirmed = sent_after
+        .zip(quorum_age)
+        .and_then(|(sent, age)| sent.checked_sub(age));
     let request = codec::append_from(request).map_err(malformed)?;
     let (vote, commit) = (request.vote, request.leader_commit);
     let reply = replica
@@ -296,7 +335,7 @@ async fn append(replica: &Replica, request: AppendRequest) -> Result<Body, Strin
     if reply.is_success() {
         replica
             .freshness
-            .heard(&vote, commit, quorum_age, replica.applied_index());
+            .heard(&vote, commit, confirmed, replica.applied_index());
     }
     Ok(Body::AppendReply(codec::append_reply(&reply)))
 }

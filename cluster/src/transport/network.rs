@@ -119,7 +119,8 @@ impl Network {
         let previous = request.prev_log_id;
         let last = request.entries.last().map(|entry| entry.log_id).or(previous);
         let age = self.factory.freshness.quorum_age();
-        let age_ms = age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
+        // Rounded up. The link adds the time in its queue.
+        let age_ms = age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX - 1) + 1);
         let body = Body::Append(codec::append(request, age_ms));
         let sent = match self.priority {
             // Readers wait for this one.

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use covey_proto::peer::v1::envelope::Body;
 use covey_state::GroupId;
@@ -51,6 +52,8 @@ pub(crate) struct Call {
     pub(crate) group: GroupId,
     pub(crate) body: Body,
     pub(crate) answer: oneshot::Sender<Result<Body, CallError>>,
+    /// When it was queued.
+    pub(crate) queued_at: Instant,
     bytes: usize,
 }
 
@@ -144,6 +147,7 @@ impl Outbox {
                 group,
                 body,
                 answer,
+                queued_at: Instant::now(),
                 bytes,
             })
             .map_err(|refused| {
