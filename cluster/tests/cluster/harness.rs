@@ -25,6 +25,9 @@ use uuid::Uuid;
 
 pub(crate) const GROUP: GroupId = GroupId::new(1);
 
+/// Nobody listens there.
+const NOWHERE: &str = "127.0.0.1:1";
+
 /// How long anything may take before a test gives up.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -290,6 +293,19 @@ impl Cluster {
         for node in self.nodes.iter().filter(|node| node.running.is_some()) {
             for other in &self.nodes {
                 node.host().knows(other.peer.clone()).unwrap();
+            }
+        }
+    }
+
+    /// Lets no message through between two nodes, until they are introduced again.
+    pub(crate) fn cut(&self, one: usize, other: usize) {
+        for (from, to) in [(one, other), (other, one)] {
+            if self.nodes[from].running.is_some() {
+                let peer = Peer {
+                    peer_addr: NOWHERE.to_owned(),
+                    ..self.nodes[to].peer.clone()
+                };
+                self.nodes[from].host().knows(peer).unwrap();
             }
         }
     }

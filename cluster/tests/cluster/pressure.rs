@@ -1,0 +1,124 @@
+//! More than a node can take: every queue has an end, and whoever finds it full is told so by name.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use covey_cluster::{Consistency, Error, HostConfig};
+
+use crate::harness::{Cluster, GROUP, config, deadline};
+
+/// Offers many writes at one node at one time; tells how many were acknowledged and how many refused for now.
+async fn offer(cluster: &Cluster, at: usize, writes: u64, bytes: usize) -> (u64, u64) {
+    let host = cluster.nodes[at].host();
+    let padding = "0".repeat(bytes);
+    let offered = (0..writes).map(|number| {
+        let entry = Bytes::from(format!("k{number}={padding}{number}"));
+        host.propose(GROUP, entry, deadline())
+    });
+    let (mut acknowledged, mut refused) = (0, 0);
+    for answer in futures::future::join_all(offered).await {
+        match answer {
+            Ok(_) => acknowledged += 1,
+            Err(Error::Overloaded {
+                limit, retry_after, ..
+            }) => {
+                assert!(limit > 0);
+                assert_eq!(retry_after, Duration::from_millis(70));
+                refused += 1;
+            }
+            Err(other) => panic!("neither an acknowledgement nor a typed refusal: {other}"),
+        }
+    }
+    (acknowledged, refused)
+}
+
+fn tight() -> HostConfig {
+    HostConfig {
+        retry_after: Duration::from_millis(70),
+        ..config()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_full_queue_of_a_leader_reaches_clients_of_every_node_as_a_typed_refusal() {
+    let cluster = Cluster::voting(
+        3,
+        HostConfig {
+            proposals_max: 4,
+            ..tight()
+        },
+    )
+    .await;
+    let (leader, follower) = (cluster.leader().await, cluster.follower().await);
+    for at in [leader, follower] {
+        let (acknowledged, refused) = offer(&cluster, at, 400, 0).await;
+        assert!(acknowledged > 0 && refused > 0, "{acknowledged} and {refused}");
+        assert_eq!(acknowledged + refused, 400);
+    }
+    cluster.nodes[follower].put("afterwards", 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_writes_holds_no_more_bytes_than_its_limit() {
+    let cluster = Cluster::voting(
+        3,
+        HostConfig {
+            entry_bytes_max: 8 << 10,
+            proposal_bytes_max: 64 << 10,
+            ..tight()
+        },
+    )
+    .await;
+    let follower = cluster.follower().await;
+    let (acknowledged, refused) = offer(&cluster, follower, 2_000, 1_000).await;
+    // All are offered before the first is answered, and each costs 2 KiB of the 64.
+    assert!(
+        acknowledged <= 64 && refused >= 1_900,
+        "{acknowledged} and {refused}"
+    );
+    let (acknowledged, _) = offer(&cluster, follower, 10, 1_000).await;
+    assert_eq!(acknowledged, 10, "afterwards there is room again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_reads_is_refused_by_name_beyond_the_limit() {
+    let cluster = Cluster::voting(
+        3,
+        HostConfig {
+            reads_max: 10,
+            ..tight()
+        },
+    )
+    .await;
+    let follower = cluster.nodes[cluster.follower().await].host();
+    let reads = (0..500).map(|_| follower.read(GROUP, Consistency::Linearizable, deadline()));
+    let (mut answered, mut refused) = (0, 0);
+    for read in futures::future::join_all(reads).await {
+        match read {
+            Ok(_) => answered += 1,
+            Err(Error::Overloaded { queue, limit: 10, .. }) => {
+                assert_eq!(queue, "queue of reads");
+                refused += 1;
+            }
+            Err(other) => panic!("neither an answer nor a typed refusal: {other}"),
+        }
+    }
+    assert!(answered > 0 && refused > 0, "{answered} and {refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn writes_go_on_while_a_follower_takes_nothing_and_it_catches_up_afterwards() {
+    let cluster = Cluster::voting(3, tight()).await;
+    let (leader, follower) = (cluster.leader().await, cluster.follower().await);
+    let other = 3 - leader - follower;
+    cluster.cut(leader, follower);
+    cluster.cut(other, follower);
+    let (acknowledged, _) = offer(&cluster, leader, 200, 0).await;
+    assert!(acknowledged > 0);
+    cluster.introduce();
+    let committed = cluster.nodes[leader].put("afterwards", 7).await;
+    let token = Consistency::AtLeast(committed.position.index);
+    let late = &cluster.nodes[follower];
+    late.host().read(GROUP, token, deadline()).await.unwrap();
+    assert_eq!(late.number("afterwards"), Some(7));
+}
