@@ -1,6 +1,8 @@
 //! `covey bench`: measurements on this machine, against real processes, as tables and as JSON files.
 
+mod idle;
 mod predict;
+mod process;
 
 use std::path::{Path, PathBuf};
 
@@ -17,7 +19,7 @@ pub struct BenchOptions {
 }
 
 /// The measurements there are.
-const NAMES: [&str; 1] = ["predict"];
+const NAMES: [&str; 2] = ["predict", "idle"];
 
 /// Runs one measurement, or all.
 pub async fn run(options: BenchOptions) -> Result<()> {
@@ -30,6 +32,7 @@ pub async fn run(options: BenchOptions) -> Result<()> {
     for name in chosen {
         let figures = match name {
             "predict" => predict::measure(Path::new("examples/flights")).await?,
+            "idle" => idle::measure().await?,
             unknown => bail!(
                 "there is no benchmark `{unknown}`; there are: {}",
                 NAMES.join(", ")

@@ -26,6 +26,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
+pub(crate) use cluster::DemoCluster;
 pub(crate) use prepared::Prepared;
 use story::Story;
 
