@@ -22,6 +22,7 @@ mod admission;
 mod backoff;
 mod codec;
 mod consensus;
+mod flush;
 mod forward;
 mod freshness;
 mod log_store;

@@ -63,18 +63,11 @@ impl Replica {
     /// Opens what this node has of a group, which may be nothing, and lets it run.
     pub(crate) async fn open(inner: &Inner, group: GroupId) -> Result<Arc<Self>, Error> {
         let stores = &inner.stores;
-        let state = stores.statedb.group(group);
-        let snapshots = Arc::new(SnapshotStore::open(&stores.snapshot_dir, group)?);
-        let machine = StateStore::open(StateParts {
-            state,
-            machine: Arc::clone(&inner.machine),
-            snapshots: Arc::clone(&snapshots),
-            config: Arc::clone(&inner.config),
-            metrics: inner.metrics.clone(),
-        })?;
+        let (snapshots, machine) = open_state(inner, group).await?;
         let applied = machine.applied();
         let log = stores.raftdb.group(group);
-        let log_store = LogStore::new(log.clone(), stores.statedb.clone(), inner.config.append_bytes_max);
+        let append_bytes_max = inner.config.append_bytes_max;
+        let log_store = LogStore::new(log.clone(), inner.flush.clone(), append_bytes_max);
         let freshness = Arc::new(Freshness::default());
         let confirming = Arc::new(AtomicBool::new(false));
         let network = NetworkFactory {
@@ -281,6 +274,31 @@ impl Replica {
             tracing::warn!(group = %self.group, %error, "a replica did not stop in order");
         }
     }
+}
+
+/// Opens the state and the snapshots, on a thread that may wait for the disk.
+async fn open_state(inner: &Inner, group: GroupId) -> Result<(Arc<SnapshotStore>, StateStore), Error> {
+    let snapshot_dir = inner.stores.snapshot_dir.clone();
+    let state = inner.stores.statedb.group(group);
+    let machine = Arc::clone(&inner.machine);
+    let (config, metrics) = (Arc::clone(&inner.config), inner.metrics.clone());
+    let flush = inner.flush.clone();
+    let opening = tokio::task::spawn_blocking(move || {
+        let snapshots = Arc::new(SnapshotStore::open(&snapshot_dir, group)?);
+        let store = StateStore::open(StateParts {
+            state,
+            machine,
+            snapshots: Arc::clone(&snapshots),
+            flush,
+            config,
+            metrics,
+        })?;
+        Ok((snapshots, store))
+    });
+    opening.await.map_err(|panic| Error::Stopped {
+        group,
+        reason: panic.to_string(),
+    })?
 }
 
 async fn read_index(raft: &Raft, confirmation: LinearizerOption) -> Outcome<u64> {

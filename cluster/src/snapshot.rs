@@ -60,8 +60,16 @@ impl Drop for SnapshotDir {
         if !self.unwanted.load(Ordering::Relaxed) {
             return;
         }
-        if let Err(error) = fs::remove_dir_all(&self.path) {
-            tracing::warn!(path = %self.path.display(), %error, "an old snapshot could not be removed");
+        let path = std::mem::take(&mut self.path);
+        let remove = move || {
+            if let Err(error) = fs::remove_dir_all(&path) {
+                tracing::warn!(path = %path.display(), %error, "an old snapshot could not be removed");
+            }
+        };
+        // Whoever holds it last may be a task that must not wait for the disk.
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(remove)),
+            Err(_) => remove(),
         }
     }
 }
@@ -105,7 +113,13 @@ impl SnapshotStore {
                 }
                 Err(error) => {
                     tracing::info!(path = %found.display(), %error, "sweeping an unfinished snapshot");
-                    fs::remove_dir_all(&found).map_err(Error::file("remove directory", &found))?;
+                    // It may be on its way out already.
+                    match fs::remove_dir_all(&found) {
+                        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                            return Err(Error::file("remove directory", &found)(error));
+                        }
+                        Ok(()) | Err(_) => {}
+                    }
                 }
             }
         }

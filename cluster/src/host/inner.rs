@@ -13,6 +13,7 @@ use super::groups::Slot;
 use crate::admission::Admission;
 use crate::config::HostConfig;
 use crate::error::Error;
+use crate::flush::StateFlush;
 use crate::identity::Identity;
 use crate::machine::StateMachine;
 use crate::metrics::HostMetrics;
@@ -30,6 +31,8 @@ pub(crate) struct Inner {
     pub(crate) gate: Gate,
     pub(crate) metrics: HostMetrics,
     pub(crate) admission: Admission,
+    /// Flushes of the state, shared by all groups.
+    pub(crate) flush: StateFlush,
     /// When replicas on this node may vote: one lease after the start, unless nothing was here before.
     pub(crate) votes_from: Instant,
     pub(crate) snapshot_receives: Semaphore,
@@ -65,6 +68,7 @@ impl Inner {
             gate: Gate::new(identity),
             metrics,
             admission: Admission::new(&config),
+            flush: StateFlush::new(stores.statedb.clone()),
             votes_from: if has_past {
                 Instant::now() + config.election_max
             } else {

@@ -109,6 +109,12 @@ impl GroupLog {
         Ok(())
     }
 
+    /// What [`GroupLog::read`] gives, if all of it is in memory: then the call does not wait for the disk.
+    pub fn read_memory(&self, range: Range<u64>, bytes_max: usize) -> Result<Option<Vec<LogEntry>>, Error> {
+        let plan = self.cell.sound()?.plan_read(range, bytes_max);
+        Ok(plan.on_disk.is_empty().then_some(plan.in_memory))
+    }
+
     /// The entries of a range, as far as they are there, without a hole: at least one if there is any, and no more
     /// once they reach `bytes_max`. What comes from disk is verified.
     pub fn read(&self, range: Range<u64>, bytes_max: usize) -> Result<Vec<LogEntry>, Error> {
