@@ -29,6 +29,10 @@ pub struct HostMetrics {
     pub snapshots_received: IntCounter,
     /// Bytes of snapshots sent.
     pub snapshot_bytes_sent: IntCounter,
+    /// Bytes of snapshots received.
+    pub snapshot_bytes_received: IntCounter,
+    /// Bytes of snapshots that were there already when a transfer went on.
+    pub snapshot_bytes_resumed: IntCounter,
     /// Entries applied.
     pub entries_applied: IntCounter,
     /// Batches in which they were applied.
@@ -82,6 +86,14 @@ impl HostMetrics {
             snapshots_sent: counter("covey_raft_snapshots_sent_total", "Snapshots sent.")?,
             snapshots_received: counter("covey_raft_snapshots_received_total", "Snapshots received.")?,
             snapshot_bytes_sent: counter("covey_raft_snapshot_sent_bytes_total", "Bytes of snapshots sent.")?,
+            snapshot_bytes_received: counter(
+                "covey_raft_snapshot_received_bytes_total",
+                "Bytes of snapshots received.",
+            )?,
+            snapshot_bytes_resumed: counter(
+                "covey_raft_snapshot_resumed_bytes_total",
+                "Bytes of snapshots that were there already when a transfer went on.",
+            )?,
             entries_applied: counter("covey_raft_entries_applied_total", "Entries applied.")?,
             batches_applied: counter(
                 "covey_raft_batches_applied_total",
@@ -160,6 +172,8 @@ impl HostMetrics {
             Box::new(self.snapshots_sent.clone()),
             Box::new(self.snapshots_received.clone()),
             Box::new(self.snapshot_bytes_sent.clone()),
+            Box::new(self.snapshot_bytes_received.clone()),
+            Box::new(self.snapshot_bytes_resumed.clone()),
             Box::new(self.entries_applied.clone()),
             Box::new(self.batches_applied.clone()),
             Box::new(self.read_rounds.clone()),

@@ -17,6 +17,7 @@ use covey_storage::{GroupState, SnapshotManifest};
 use crate::codec;
 use crate::consensus::SnapshotMeta;
 use crate::error::Error;
+use crate::service::Partial;
 
 /// The file that makes a directory a snapshot.
 const RECORD: &str = "record";
@@ -87,6 +88,8 @@ pub(crate) struct SnapshotStore {
     group: GroupId,
     path: PathBuf,
     current: Mutex<Option<Saved>>,
+    /// What is there of a snapshot whose transfer broke. Whoever receives one holds the lock.
+    pub(crate) partial: tokio::sync::Mutex<Option<Partial>>,
     next: AtomicU64,
 }
 
@@ -127,6 +130,7 @@ impl SnapshotStore {
             group,
             path,
             current: Mutex::new(newest),
+            partial: tokio::sync::Mutex::default(),
             next: AtomicU64::new(0),
         })
     }

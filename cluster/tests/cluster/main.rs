@@ -10,6 +10,7 @@ mod harness;
 mod leases;
 mod membership;
 mod pressure;
+mod proxy;
 mod pulse;
 mod reads;
 mod slow_link;
