@@ -168,6 +168,7 @@ impl SnapshotStore {
         let manifest = state
             .export(dir.path())
             .map_err(Error::storage("export the state", self.group))?;
+        fail::fail_point!("snapshot::exported");
         let (last_log_id, last_membership) = codec::load_applied(manifest.applied.as_ref())?;
         let meta = SnapshotMeta {
             last_log_id,
@@ -194,6 +195,7 @@ impl SnapshotStore {
                 .or_else(|_| fs::copy(&from, &to).map(drop))
                 .map_err(Error::file("copy", &from))?;
         }
+        fail::fail_point!("snapshot::linked");
         let manifest = SnapshotManifest::clone(&data.manifest);
         self.save(Saved {
             meta,
@@ -206,6 +208,7 @@ impl SnapshotStore {
     fn save(&self, saved: Saved) -> Result<Saved, Error> {
         write_record(&saved)?;
         sync_dir(&self.path)?;
+        fail::fail_point!("snapshot::recorded");
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if current
             .as_ref()
@@ -241,6 +244,7 @@ fn write_record(saved: &Saved) -> Result<(), Error> {
     file.write_all(&codec::store_snapshot_record(&record))
         .map_err(Error::file("write", &draft))?;
     file.sync_all().map_err(Error::file("sync", &draft))?;
+    fail::fail_point!("snapshot::drafted");
     fs::rename(&draft, &path).map_err(Error::file("rename to", &path))?;
     sync_dir(directory)
 }

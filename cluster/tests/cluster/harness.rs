@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -241,13 +241,21 @@ async fn listen(address: &str) -> TcpListener {
 /// Nodes of one cluster, numbered from 1.
 pub(crate) struct Cluster {
     pub(crate) nodes: Vec<TestNode>,
-    _dir: TempDir,
+    /// Goes with the cluster, unless the caller keeps it.
+    _dir: Option<TempDir>,
 }
 
 impl Cluster {
     /// Nodes that run and know each other, without any group.
     pub(crate) async fn of(count: u64, config: HostConfig) -> Self {
         let dir = tempfile::tempdir().unwrap();
+        let mut cluster = Self::within(dir.path(), count, config).await;
+        cluster._dir = Some(dir);
+        cluster
+    }
+
+    /// The same with their data in a directory of the caller's, where it may be already.
+    pub(crate) async fn within(dir: &Path, count: u64, config: HostConfig) -> Self {
         let cluster = Uuid::new_v4();
         let mut nodes = Vec::new();
         for number in 1..=count {
@@ -260,14 +268,14 @@ impl Cluster {
                 },
                 cluster,
                 config: config.clone(),
-                dir: dir.path().join(number.to_string()),
+                dir: dir.join(number.to_string()),
                 incarnation: 0,
                 running: None,
             };
             node.start().await;
             nodes.push(node);
         }
-        let cluster = Self { nodes, _dir: dir };
+        let cluster = Self { nodes, _dir: None };
         cluster.introduce();
         cluster
     }

@@ -7,6 +7,7 @@ mod churn;
 mod elections;
 mod faults;
 mod harness;
+mod kills;
 mod leases;
 mod membership;
 mod pressure;

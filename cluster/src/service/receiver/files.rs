@@ -149,6 +149,7 @@ impl Files {
             .sync_all()
             .await
             .map_err(Error::file("sync", &open.path))?;
+        fail::fail_point!("snapshot::received_one_file");
         self.held_bytes += open.received;
         self.held.push(open.promised.name);
         Ok(())
