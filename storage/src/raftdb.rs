@@ -80,6 +80,8 @@ pub struct RaftDbConfig {
     pub batch_bytes_max: usize,
     /// Bytes of recent entries kept in memory per group for readers, beyond those not yet written.
     pub tail_bytes_max: usize,
+    /// The same over all groups: with many groups each keeps an equal part of this.
+    pub tails_bytes_max: usize,
     /// Bytes of a memtable.
     pub memtable_bytes: usize,
 }
@@ -90,6 +92,7 @@ impl Default for RaftDbConfig {
             queue_bytes_max: 256 << 20,
             batch_bytes_max: 4 << 20,
             tail_bytes_max: 512 << 10,
+            tails_bytes_max: 128 << 20,
             memtable_bytes: 32 << 20,
         }
     }
@@ -108,6 +111,16 @@ struct Shared {
     groups: Mutex<BTreeMap<GroupId, Arc<GroupCell>>>,
     /// Commit markers that ride in the next batch, whatever makes it.
     committed: Mutex<BTreeMap<GroupId, Bytes>>,
+}
+
+impl Shared {
+    /// Bytes of recent entries that each group may keep in memory now.
+    fn tail_bytes_max(&self) -> usize {
+        let groups = lock(&self.groups).len().max(1);
+        self.config
+            .tail_bytes_max
+            .min(self.config.tails_bytes_max / groups)
+    }
 }
 
 /// The front's end: closing it ends the committer.

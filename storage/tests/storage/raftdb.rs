@@ -207,6 +207,32 @@ fn reads_stop_at_the_byte_limit_but_give_at_least_one_entry() {
 }
 
 #[test]
+fn many_groups_share_the_memory_for_recent_entries() {
+    let directory = TempDir::new().unwrap();
+    let config = RaftDbConfig {
+        tails_bytes_max: 2_000,
+        ..RaftDbConfig::default()
+    };
+    let db = RaftDb::open(directory.path(), config).unwrap();
+    let log = db.group(group(1));
+    append(&log, 0..10);
+    assert!(
+        log.read_memory(0..10, usize::MAX).unwrap().is_some(),
+        "one group has it all"
+    );
+    let _others: Vec<_> = (2..=10).map(|number| db.group(group(number))).collect();
+    append(&log, 10..20);
+    assert!(log.read_memory(0..20, usize::MAX).unwrap().is_none());
+    let recent = log.read_memory(18..20, usize::MAX).unwrap();
+    assert_eq!(recent.map(|entries| indexes(&entries)), Some(vec![18, 19]));
+    assert_eq!(
+        read_all(&log),
+        log_entries(log.id(), 0..20),
+        "the rest is on disk"
+    );
+}
+
+#[test]
 fn truncation_drops_the_end_and_the_log_goes_on_from_there() {
     for reopen in [false, true] {
         let directory = TempDir::new().unwrap();
