@@ -56,6 +56,8 @@ pub struct HostConfig {
     pub outbox_bytes_max: usize,
     /// Requests of one peer that are answered at one time. 4,096.
     pub peer_requests_max: usize,
+    /// Forwarded proposals and reads of one peer that wait at one time, over all groups. 16,384.
+    pub peer_forwarded_max: usize,
     /// How long a connection may take to come up. 1 s.
     pub connect_timeout: Duration,
     /// The shortest wait before a failed step is tried again; doubled each time, with jitter. 20 ms.
@@ -111,6 +113,7 @@ impl Default for HostConfig {
             outbox_messages_max: 4_096,
             outbox_bytes_max: 64 << 20,
             peer_requests_max: 4_096,
+            peer_forwarded_max: 16_384,
             connect_timeout: Duration::from_secs(1),
             retry_min: Duration::from_millis(20),
             retry_max: Duration::from_secs(1),
@@ -185,6 +188,7 @@ impl HostConfig {
             ("apply_entries_max", self.apply_entries_max),
             ("outbox_messages_max", self.outbox_messages_max),
             ("peer_requests_max", self.peer_requests_max),
+            ("peer_forwarded_max", self.peer_forwarded_max),
             ("proposals_max", self.proposals_max),
             ("reads_max", self.reads_max),
             ("open_parallel", self.open_parallel),

@@ -7,6 +7,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use covey_proto::peer::v1::envelope::Body;
 use covey_state::{GroupId, NodeId};
 use openraft::errors::{ClientWriteError, ForwardToLeader, RaftError};
 use tokio::time::Instant;
@@ -73,6 +74,18 @@ impl<T> Outcome<T> {
             }),
             CallError::Unreachable { .. } => Self::Unavailable(error.to_string()),
         }
+    }
+
+    /// What an answer means that is not of the kind asked for.
+    pub(crate) fn of_other_answer(body: &Body, to: NodeId, config: &HostConfig) -> Self {
+        if matches!(body, Body::Refusal(_)) {
+            return Self::Busy(Busy {
+                queue: format!("queue of forwarded requests at {to}").into(),
+                limit: config.peer_forwarded_max,
+                retry_after: config.retry_after,
+            });
+        }
+        Self::Unavailable(format!("the answer of {to} does not fit the request"))
     }
 
     /// Somebody else leads, perhaps.

@@ -301,7 +301,7 @@ impl LeaderCall for Proposal {
         let body = Body::Propose(request);
         match transport.request(to, Priority::Bulk, self.group, body).await {
             Ok(Body::ProposeReply(reply)) => service::propose_outcome(self.group, reply),
-            Ok(_) => Outcome::Unavailable(format!("the answer of {to} does not fit a proposal")),
+            Ok(other) => Outcome::of_other_answer(&other, to, &transport.config),
             Err(error) => Outcome::of_call(error, to, &transport.config),
         }
     }

@@ -21,6 +21,8 @@ pub struct HostMetrics {
     pub answer_frames_sent: IntCounterVec,
     /// Beats: heartbeats of all led groups, made at one time.
     pub beats: IntCounter,
+    /// Proposals and reads that a peer forwarded beyond its limit.
+    pub forwarded_refused: IntCounterVec,
     /// Connections to a peer that came up.
     pub connections: IntCounterVec,
     /// Snapshots sent.
@@ -77,6 +79,11 @@ impl HostMetrics {
             beats: counter(
                 "covey_raft_beats_total",
                 "Times at which all groups led here made their heartbeats.",
+            )?,
+            forwarded_refused: counters(
+                "covey_raft_forwarded_refused_total",
+                "Proposals and reads that a peer forwarded beyond its limit.",
+                &["peer"],
             )?,
             connections: counters(
                 "covey_raft_connections_total",
@@ -168,6 +175,7 @@ impl HostMetrics {
             Box::new(self.messages_refused.clone()),
             Box::new(self.answer_frames_sent.clone()),
             Box::new(self.beats.clone()),
+            Box::new(self.forwarded_refused.clone()),
             Box::new(self.connections.clone()),
             Box::new(self.snapshots_sent.clone()),
             Box::new(self.snapshots_received.clone()),

@@ -186,7 +186,7 @@ impl LeaderCall for ReadIndex {
         let body = Body::ReadIndex(request);
         match transport.request(to, Priority::Urgent, self.group, body).await {
             Ok(Body::ReadIndexReply(reply)) => service::read_index_outcome(reply),
-            Ok(_) => Outcome::Unavailable(format!("the answer of {to} does not fit a read")),
+            Ok(other) => Outcome::of_other_answer(&other, to, &transport.config),
             Err(error) => Outcome::of_call(error, to, &transport.config),
         }
     }

@@ -45,6 +45,7 @@ pub(super) fn start(
     let requests_max = inner.config.peer_requests_max;
     let (answers, outgoing) = mpsc::channel(requests_max);
     let requests = Arc::new(Semaphore::new(requests_max));
+    let forwarded = Arc::new(Semaphore::new(inner.config.peer_forwarded_max));
     let opened = Instant::now();
     let frames_sent = inner
         .metrics
@@ -57,6 +58,7 @@ pub(super) fn start(
             opened,
             answers,
             requests,
+            forwarded,
         },
         incoming,
     ));
@@ -80,6 +82,7 @@ struct Door {
     opened: Instant,
     answers: mpsc::Sender<Vec<Envelope>>,
     requests: Arc<Semaphore>,
+    forwarded: Arc<Semaphore>,
 }
 
 /// An answer that is not there yet, and the request's turn.
@@ -150,15 +153,32 @@ impl Door {
         });
     }
 
-    fn answer_later(&self, group: u64, correlation: u64, body: impl Future<Output = Body> + Send + 'static) {
+    /// Answers a forwarded request when its work is done. A peer that forwards more than it may wait for is told so, if
+    /// it takes answers at all.
+    fn answer_later(&self, group: u64, correlation: u64, work: impl Future<Output = Body> + Send + 'static) {
         let answers = self.answers.clone();
-        tokio::spawn(async move {
-            let answer = Envelope {
+        let answer = move |body| {
+            vec![Envelope {
                 group,
                 correlation,
-                body: Some(body.await),
-            };
-            deliver(&answers, vec![answer]).await;
+                body: Some(body),
+            }]
+        };
+        let Ok(turn) = Arc::clone(&self.forwarded).try_acquire_owned() else {
+            let from = self.from.to_string();
+            self.inner
+                .metrics
+                .forwarded_refused
+                .with_label_values(&[&from])
+                .inc();
+            let reason = "too many forwarded requests of this peer wait".to_owned();
+            // Full means that it takes none.
+            let _ = answers.try_send(answer(Body::Refusal(Refusal { reason })));
+            return;
+        };
+        tokio::spawn(async move {
+            deliver(&answers, answer(work.await)).await;
+            drop(turn);
         });
     }
 

@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use covey_cluster::{Consistency, Error, HostConfig};
+use covey_proto::peer::v1::envelope::Body;
+use covey_proto::peer::v1::peer_service_client::PeerServiceClient;
+use covey_proto::peer::v1::{Envelope, Frame, ProposeRequest};
 
-use crate::harness::{Cluster, GROUP, config, deadline};
+use crate::harness::{Cluster, GROUP, config, deadline, eventually};
 
 /// Offers many writes at one node at one time; tells how many were acknowledged and how many refused for now.
 async fn offer(cluster: &Cluster, at: usize, writes: u64, bytes: usize) -> (u64, u64) {
@@ -104,6 +107,55 @@ async fn a_flood_of_reads_is_refused_by_name_beyond_the_limit() {
         }
     }
     assert!(answered > 0 && refused > 0, "{answered} and {refused}");
+}
+
+/// A frame with a proposal that is too small to matter, and its number.
+fn proposal(correlation: u64) -> Frame {
+    let request = ProposeRequest {
+        entry: Bytes::from_static(b"a=1"),
+        timeout_ms: 60_000,
+    };
+    Frame {
+        envelopes: vec![Envelope {
+            group: GROUP.get(),
+            correlation,
+            body: Some(Body::Propose(request)),
+        }],
+        ..Frame::default()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_never_reads_its_answers_cannot_make_a_node_keep_more_than_its_limit() {
+    let cluster = Cluster::voting(
+        1,
+        HostConfig {
+            peer_requests_max: 8,
+            peer_forwarded_max: 8,
+            ..tight()
+        },
+    )
+    .await;
+    let node = &cluster.nodes[0];
+    let endpoint = format!("http://{}", node.peer.peer_addr);
+    let mut peer = PeerServiceClient::connect(endpoint).await.unwrap();
+    let frames = futures::stream::iter((1..=200_000).map(proposal));
+    let mut request = tonic::Request::new(frames);
+    let identity = node.host().identity();
+    for (name, value) in [
+        ("covey-cluster", identity.cluster.to_string()),
+        ("covey-from", "n9".to_owned()),
+        ("covey-incarnation", "1".to_owned()),
+        ("covey-to", identity.node.to_string()),
+    ] {
+        request.metadata_mut().insert(name, value.parse().unwrap());
+    }
+    let _never_read = peer.exchange(request).await.unwrap();
+    eventually("most of it is refused", || {
+        (node.count("covey_raft_forwarded_refused_total") > 100_000).then_some(())
+    })
+    .await;
+    node.put("afterwards", 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
