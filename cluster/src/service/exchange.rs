@@ -101,11 +101,13 @@ async fn serve(door: Door, mut incoming: Streaming<Frame>) {
                 let mut heartbeats = FuturesUnordered::new();
                 let sent_after = frame.echo.map(|echo| door.moment(echo));
                 for envelope in frame.envelopes {
+                    if door.requests.available_permits() == 0 {
+                        // The heartbeats must give up their turns before others can have one.
+                        door.answer_together(&mut heartbeats);
+                    }
                     heartbeats.extend(door.take(envelope, sent_after).await);
                 }
-                if !heartbeats.is_empty() {
-                    tokio::spawn(answer_together(door.answers.clone(), heartbeats));
-                }
+                door.answer_together(&mut heartbeats);
             }
             Ok(None) => return,
             Err(status) => {
@@ -182,6 +184,13 @@ impl Door {
         });
     }
 
+    /// Lets the heartbeats taken so far be answered.
+    fn answer_together(&self, heartbeats: &mut FuturesUnordered<Waiting>) {
+        if !heartbeats.is_empty() {
+            tokio::spawn(gather(self.answers.clone(), std::mem::take(heartbeats)));
+        }
+    }
+
     /// Hands a request to its group. The answer follows when it is there, except that to a heartbeat, which is returned.
     async fn take(&self, envelope: Envelope, sent_after: Option<Instant>) -> Option<Waiting> {
         let Envelope {
@@ -243,7 +252,7 @@ impl Door {
 }
 
 /// Sends the answers that come within a moment as one batch, then those of the next moment, until there are all.
-async fn answer_together(answers: mpsc::Sender<Vec<Envelope>>, mut waiting: FuturesUnordered<Waiting>) {
+async fn gather(answers: mpsc::Sender<Vec<Envelope>>, mut waiting: FuturesUnordered<Waiting>) {
     while let Some((answer, _permit)) = waiting.next().await {
         let mut ready = vec![answer];
         let others = async {
@@ -265,26 +274,12 @@ async fn deliver(answers: &mpsc::Sender<Vec<Envelope>>, batch: Vec<Envelope>) {
 }
 
 /// Answers a request.
-fn handle(
-    replica: Option<Arc<Replica>>,
-    body: Body,
-    sent_after: Option<Instant>,
-) -> BoxFuture<'static, Body> {
-    let Some(replica) = replica else {
-        return refusal("this node has no running replica of the group").boxed();
+async fn handle(replica: Option<Arc<Replica>>, body: Body, sent_after: Option<Instant>) -> Body {
+    let answered = match replica {
+        Some(replica) => answer(&replica, body, sent_after).await,
+        None => Err("this node has no running replica of the group".to_owned()),
     };
-    async move {
-        answer(&replica, body, sent_after)
-            .await
-            .unwrap_or_else(|reason| Body::Refusal(Refusal { reason }))
-    }
-    .boxed()
-}
-
-async fn refusal(reason: &'static str) -> Body {
-    Body::Refusal(Refusal {
-        reason: reason.to_owned(),
-    })
+    answered.unwrap_or_else(|reason| Body::Refusal(Refusal { reason }))
 }
 
 async fn answer(replica: &Replica, body: Body, sent_after: Option<Instant>) -> Result<Body, String> {
