@@ -80,7 +80,7 @@ impl Replica {
         let raft = Raft::new(inner.identity.node.get(), consensus, network, log_store, machine)
             .await
             .map_err(|fatal| stopped(group, &fatal))?;
-        let campaigns = Instant::now() >= inner.votes_from;
+        let campaigns = Instant::now() >= inner.votes_from || votes_alone(&raft, group).await?;
         raft.runtime_config().elect(campaigns);
         let metrics = raft.metrics();
         freshness.watch(metrics.clone());
@@ -157,17 +157,9 @@ impl Replica {
         Instant::now() >= self.votes_from
     }
 
-    /// Lets it ask for votes as soon as it may vote, or at once if its vote is the only one.
+    /// Lets it ask for votes as soon as it may vote.
     pub(crate) fn allow_campaign(&self) {
-        if self.campaigns.load(Ordering::Relaxed) {
-            return;
-        }
-        let alone = {
-            let metrics = self.metrics.borrow_watched();
-            let mut voters = metrics.membership_config.membership().voter_ids();
-            voters.next() == Some(metrics.id) && voters.next().is_none()
-        };
-        if alone || self.may_vote() {
+        if self.may_vote() && !self.campaigns.load(Ordering::Relaxed) {
             self.campaigns.store(true, Ordering::Relaxed);
             self.raft.runtime_config().elect(true);
         }
@@ -299,6 +291,16 @@ async fn open_state(inner: &Inner, group: GroupId) -> Result<(Arc<SnapshotStore>
         group,
         reason: panic.to_string(),
     })?
+}
+
+/// Whether nobody else has a vote, so that nobody can be contradicted.
+async fn votes_alone(raft: &Raft, group: GroupId) -> Result<bool, Error> {
+    let voters = raft.with_raft_state(|state| {
+        let effective = state.membership_state.effective();
+        effective.membership().voter_ids().count()
+    });
+    let voters = voters.await.map_err(|fatal| stopped(group, &fatal))?;
+    Ok(voters <= 1)
 }
 
 async fn read_index(raft: &Raft, confirmation: LinearizerOption) -> Outcome<u64> {
