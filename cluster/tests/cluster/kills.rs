@@ -65,9 +65,9 @@ fn run(directory: &Path, point: &str) -> u64 {
     let said = String::from_utf8(output.stdout).unwrap();
     let last = said
         .lines()
-        .filter_map(|line| line.strip_prefix("acknowledged "))
+        .filter_map(|line| line.split_once("acknowledged "))
         .next_back();
-    last.expect("something was acknowledged").parse().unwrap()
+    last.expect("something was acknowledged").1.parse().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
