@@ -69,7 +69,7 @@ impl Gathering {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn the_last_heartbeat_ends_the_gathering() {
         let gathering = Gathering::default();
         let held = gathering.held();
@@ -77,13 +77,13 @@ mod tests {
         assert!(*held.borrow());
         gathering.arrived();
         gathering.arrived();
-        let started = tokio::time::Instant::now();
-        gathering.finish(Duration::from_secs(1)).await;
+        let patience = Duration::from_secs(600);
+        let finished = gathering.finish(patience);
+        tokio::time::timeout(patience / 10, finished).await.unwrap();
         assert!(!*held.borrow());
-        assert_eq!(started.elapsed(), Duration::ZERO);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_heartbeat_that_never_comes_holds_the_others_back_only_so_long() {
         let gathering = Gathering::default();
         let held = gathering.held();

@@ -121,12 +121,10 @@ impl TestNode {
     /// What a counter of this node has come to, over all its labels.
     pub(crate) fn count(&self, name: &str) -> u64 {
         let families = self.running.as_ref().unwrap().registry.gather();
-        let family = families.iter().find(|family| family.name() == name).unwrap();
-        let counts = family
-            .get_metric()
-            .iter()
-            .map(|metric| metric.get_counter().value());
-        counts.sum::<f64>() as u64
+        // A counter with labels is not there before it has counted anything.
+        let family = families.iter().filter(|family| family.name() == name);
+        let metrics = family.flat_map(|family| family.get_metric());
+        metrics.map(|metric| metric.get_counter().value()).sum::<f64>() as u64
     }
 
     /// What this node's own state holds, whatever its age.

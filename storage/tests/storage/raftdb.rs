@@ -104,7 +104,7 @@ fn what_waits_of_many_groups_shares_one_fsync() {
     assert_eq!(db.metrics().syncs.get() - before.0, 1);
     let registry = prometheus::Registry::new();
     db.metrics().register(&registry).unwrap();
-    assert_eq!(registry.gather().len(), 8);
+    assert_eq!(registry.gather().len(), 10);
 }
 
 #[test]
