@@ -3,18 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use openraft::{Config, SnapshotPolicy};
+use openraft::{Config, LinearizerOption, ReadPolicy, SnapshotPolicy};
 
 use crate::error::Error;
 
 /// Settings of a [`crate::Host`]. The defaults suit a few hundred groups per node on a slow disk.
 #[derive(Debug, Clone)]
 pub struct HostConfig {
-    /// How often a leader shows that it is alive. 300 ms keeps hundreds of idle groups cheap.
+    /// How often the leaders on a node show that they are alive, all at one time. 300 ms keeps hundreds of idle groups
+    /// cheap, and three beats fit into a lease.
     pub heartbeat: Duration,
-    /// The shortest silence after which a follower asks for votes; ten slow fsyncs must fit into it. 1 s.
+    /// How long, at least, a follower waits for votes of others before it asks for votes itself, counted from the end
+    /// of the leader's lease. 700 ms.
     pub election_min: Duration,
-    /// The longest such silence; also how long a leader's word holds. 2 s.
+    /// The longest such wait, and how long a leader's word holds: its lease. So a new leader is elected between
+    /// `election_max + election_min` and twice `election_max` after the old one fell silent. 1 s; the same on all nodes.
     pub election_max: Duration,
     /// Entries after which a group takes a snapshot. 20,000.
     pub snapshot_every: u64,
@@ -53,6 +56,8 @@ pub struct HostConfig {
     pub outbox_bytes_max: usize,
     /// Requests of one peer that are answered at one time. 4,096.
     pub peer_requests_max: usize,
+    /// Forwarded proposals and reads of one peer that wait at one time, over all groups. 16,384.
+    pub peer_forwarded_max: usize,
     /// How long a connection may take to come up. 1 s.
     pub connect_timeout: Duration,
     /// The shortest wait before a failed step is tried again; doubled each time, with jitter. 20 ms.
@@ -61,6 +66,15 @@ pub struct HostConfig {
     pub retry_max: Duration,
     /// Proposals of one group that wait for their answer on this node. 8,192.
     pub proposals_max: usize,
+    /// Whether a leader that a quorum confirmed a moment ago answers linearizable reads without asking again. Faster, but
+    /// then clocks must run at nearly the same speed on all nodes, and a machine must never be resumed from a snapshot
+    /// of its memory. Off.
+    pub lease_reads: bool,
+    /// Bytes of proposals that wait for their answer on this node, over all groups, its own and forwarded ones, with a
+    /// fixed charge for each. 256 MiB.
+    pub proposal_bytes_max: usize,
+    /// When whoever found a queue full should try again. 100 ms.
+    pub retry_after: Duration,
     /// Reads of one group that wait for a confirmed index on this node. 65,536.
     pub reads_max: usize,
     /// How many entries a learner may miss when it becomes a voter. 1,000.
@@ -79,8 +93,8 @@ impl Default for HostConfig {
     fn default() -> Self {
         Self {
             heartbeat: Duration::from_millis(300),
-            election_min: Duration::from_millis(1_000),
-            election_max: Duration::from_millis(2_000),
+            election_min: Duration::from_millis(700),
+            election_max: Duration::from_millis(1_000),
             snapshot_every: 20_000,
             logs_kept: 5_000,
             purge_batch: 1_000,
@@ -99,10 +113,14 @@ impl Default for HostConfig {
             outbox_messages_max: 4_096,
             outbox_bytes_max: 64 << 20,
             peer_requests_max: 4_096,
+            peer_forwarded_max: 16_384,
             connect_timeout: Duration::from_secs(1),
             retry_min: Duration::from_millis(20),
             retry_max: Duration::from_secs(1),
             proposals_max: 8_192,
+            lease_reads: false,
+            proposal_bytes_max: 256 << 20,
+            retry_after: Duration::from_millis(100),
             reads_max: 65_536,
             promote_lag_max: 1_000,
             entry_bytes_max: 16 << 20,
@@ -113,13 +131,29 @@ impl Default for HostConfig {
     }
 }
 
+/// The part of a lease in which reads are answered by it; the rest is the margin for clocks that run at different
+/// speeds.
+const LEASE_PART: f64 = 0.6;
+
 impl HostConfig {
+    /// How old the last confirmation of a leader may be for a linearizable read.
+    pub(crate) fn confirmation(&self) -> LinearizerOption {
+        if self.lease_reads {
+            LinearizerOption::new(Some(self.election_max.mul_f64(LEASE_PART)), true)
+        } else {
+            ReadPolicy::ReadIndex.into()
+        }
+    }
+
     /// Checks the settings against each other and turns them into the consensus library's form.
     pub(crate) fn consensus(&self) -> Result<Arc<Config>, Error> {
         self.check()?;
         let config = Config {
             cluster_name: "covey".to_owned(),
-            heartbeat_interval: millis(self.heartbeat),
+            // The host's pulse makes the heartbeats. This only sets how often a group looks at its election timer,
+            // 13 times in 64 intervals, and an idle group should look rarely.
+            enable_heartbeat: false,
+            heartbeat_interval: millis(self.election_min).saturating_sub(1),
             election_timeout_min: millis(self.election_min),
             election_timeout_max: millis(self.election_max),
             install_snapshot_timeout: millis(self.snapshot_timeout),
@@ -154,6 +188,7 @@ impl HostConfig {
             ("apply_entries_max", self.apply_entries_max),
             ("outbox_messages_max", self.outbox_messages_max),
             ("peer_requests_max", self.peer_requests_max),
+            ("peer_forwarded_max", self.peer_forwarded_max),
             ("proposals_max", self.proposals_max),
             ("reads_max", self.reads_max),
             ("open_parallel", self.open_parallel),
@@ -162,6 +197,13 @@ impl HostConfig {
             return Err(Error::Config {
                 reason: format!("{name} = 0, it must be at least 1"),
             });
+        }
+        if self.heartbeat.is_zero() || self.heartbeat >= self.election_min {
+            let reason = format!(
+                "heartbeat = {:?} must be positive and shorter than election_min = {:?}",
+                self.heartbeat, self.election_min
+            );
+            return Err(Error::Config { reason });
         }
         if self.lag_max <= self.snapshot_every {
             let reason = format!(
@@ -175,6 +217,13 @@ impl HostConfig {
             let reason = format!(
                 "message_bytes_max = {} must be at least {headroom}, twice the largest entry or append",
                 self.message_bytes_max
+            );
+            return Err(Error::Config { reason });
+        }
+        if self.proposal_bytes_max < 2 * self.entry_bytes_max {
+            let reason = format!(
+                "proposal_bytes_max = {} must hold at least two entries of entry_bytes_max = {}",
+                self.proposal_bytes_max, self.entry_bytes_max
             );
             return Err(Error::Config { reason });
         }

@@ -1,8 +1,10 @@
 //! The one error of this crate: what could not be done, to which group, and why.
 
+use std::borrow::Cow;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use covey_state::{GroupId, NodeId};
 
@@ -39,13 +41,15 @@ pub enum Error {
         /// What stood in the way at the last try.
         obstacle: String,
     },
-    /// A bounded queue is full. Nothing was done.
+    /// A bounded queue is full, here or on the leader. Nothing was done.
     #[error("{queue} is full, its limit is {limit}")]
     Overloaded {
         /// Which queue.
-        queue: &'static str,
+        queue: Cow<'static, str>,
         /// Its limit.
         limit: usize,
+        /// When to try again; clients should add jitter.
+        retry_after: Duration,
     },
     /// A change of members or an entry that cannot succeed as it stands.
     #[error("group {group} refuses: {reason}")]

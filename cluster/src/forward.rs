@@ -7,11 +7,13 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use covey_proto::peer::v1::envelope::Body;
 use covey_state::{GroupId, NodeId};
-use openraft::errors::{ClientWriteError, ForwardToLeader, RaftError};
 use openraft::async_runtime::watch::WatchReceiver as _;
+use openraft::errors::{ClientWriteError, ForwardToLeader, RaftError};
 use tokio::time::Instant;
 
+use crate::admission::Busy;
 use crate::backoff::Backoff;
 use crate::config::HostConfig;
 use crate::consensus::TypeConfig;
@@ -19,7 +21,7 @@ use crate::error::Error;
 use crate::host::Inner;
 use crate::identity::Peer;
 use crate::replica::Replica;
-use crate::transport::Transport;
+use crate::transport::{CallError, Transport};
 
 /// Hints that are followed without a pause; more than that is a circle.
 const HOPS_MAX: usize = 3;
@@ -35,13 +37,8 @@ pub(crate) enum Outcome<T> {
     NotHosted,
     /// Not now; it may or may not have happened.
     Unavailable(String),
-    /// A queue of that node is full.
-    Busy {
-        /// Which queue.
-        queue: &'static str,
-        /// Its limit.
-        limit: usize,
-    },
+    /// A queue of that node, or on the way to it, is full.
+    Busy(Busy),
     /// Never as it stands.
     Rejected(String),
 }
@@ -66,6 +63,30 @@ impl<T> Outcome<T> {
                 error @ (ClientWriteError::LogEntryDiscarded(_) | ClientWriteError::PreconditionFailed(_)),
             ) => Self::Unavailable(error.to_string()),
         }
+    }
+
+    /// What a message that got no answer means.
+    pub(crate) fn of_call(error: CallError, to: NodeId, config: &HostConfig) -> Self {
+        match error {
+            CallError::Full { messages, .. } => Self::Busy(Busy {
+                queue: format!("outbox to {to}").into(),
+                limit: messages,
+                retry_after: config.retry_after,
+            }),
+            CallError::Unreachable { .. } => Self::Unavailable(error.to_string()),
+        }
+    }
+
+    /// What an answer means that is not of the kind asked for.
+    pub(crate) fn of_other_answer(body: &Body, to: NodeId, config: &HostConfig) -> Self {
+        if matches!(body, Body::Refusal(_)) {
+            return Self::Busy(Busy {
+                queue: format!("queue of forwarded requests at {to}").into(),
+                limit: config.peer_forwarded_max,
+                retry_after: config.retry_after,
+            });
+        }
+        Self::Unavailable(format!("the answer of {to} does not fit the request"))
     }
 
     /// Somebody else leads, perhaps.
@@ -121,12 +142,8 @@ pub(crate) async fn lead<C: LeaderCall>(
                 return Ok(answer);
             }
             Outcome::Rejected(reason) => return Err(Error::Refused { group, reason }),
-            Outcome::Busy { queue, limit } if target == inner.identity.node => {
-                return Err(Error::Overloaded { queue, limit });
-            }
-            Outcome::Busy { queue, limit } => {
-                search.failed(format!("{queue} of {target} is full at {limit}"))
-            }
+            // Asking again at once would only make it worse; the caller knows best whether to wait.
+            Outcome::Busy(busy) => return Err(busy.into()),
             Outcome::Unavailable(reason) => search.failed(reason),
             Outcome::NotHosted => search.failed(format!("{target} has no running replica")),
             Outcome::NotLeader(hint) => search.redirected(target, hint),

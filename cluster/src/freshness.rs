@@ -1,9 +1,13 @@
 //! How old what a replica shows may be at most.
 //!
-//! A leader knows when a quorum last confirmed it, and tells the age of that with every message. Everything that was
-//! acknowledged anywhere before that moment is at or before the commit index in the same message, provided the leader
-//! has committed an entry of its own term. So a follower that has applied that index is at most that old, plus the
-//! time the message travelled.
+//! This is the closed timestamp of a group. A leader knows when a quorum last confirmed it, and tells the age of that
+//! with every message. Everything that was acknowledged anywhere before that moment is at or before the commit index in
+//! the same message, provided the leader has committed an entry of its own term. So the state of a follower that has
+//! applied that index is closed up to that moment.
+//!
+//! No two clocks are compared, and it does not matter how long a message travelled: a frame brings back a stamp of the
+//! follower's own clock that it was sent after (see `Frame` in `peer.proto`), and the age counts back from there. A
+//! follower that slept over a full socket does not take the old messages in it for news.
 
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -56,23 +60,14 @@ impl Freshness {
         metrics.last_quorum_acked.map(|at| at.elapsed())
     }
 
-    /// On a follower: a message of its leader was accepted.
-    pub(crate) fn heard(
-        &self,
-        vote: &Vote,
-        commit: Option<LogId>,
-        quorum_age: Option<Duration>,
-        applied: u64,
-    ) {
-        let (Some(commit), Some(age)) = (commit, quorum_age) else {
+    /// On a follower: a message of its leader was accepted. The leader had been confirmed at or after `confirmed`.
+    pub(crate) fn heard(&self, vote: &Vote, commit: Option<LogId>, confirmed: Option<Instant>, applied: u64) {
+        let (Some(commit), Some(at)) = (commit, confirmed) else {
             return;
         };
         if commit.leader_id != vote.leader_id {
             return;
         }
-        let Some(at) = Instant::now().checked_sub(age) else {
-            return;
-        };
         let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         heard.settle(applied);
         if applied >= commit.index {
@@ -129,7 +124,8 @@ mod tests {
         let freshness = Freshness::default();
         assert_eq!(freshness.staleness(0), None);
         let age = Duration::from_secs(1);
-        freshness.heard(&vote(), Some(LogId::new(LEADER, 7)), Some(age), 5);
+        let confirmed = Instant::now() - age;
+        freshness.heard(&vote(), Some(LogId::new(LEADER, 7)), Some(confirmed), 5);
         assert_eq!(freshness.staleness(6), None, "entry 7 is still missing");
         let staleness = freshness.staleness(7).unwrap();
         assert!(staleness >= age && staleness < 2 * age, "{staleness:?}");
@@ -139,7 +135,7 @@ mod tests {
     fn a_commit_of_an_earlier_term_proves_nothing() {
         let freshness = Freshness::default();
         let earlier = LeaderId { term: 1, node_id: 3 };
-        freshness.heard(&vote(), Some(LogId::new(earlier, 7)), Some(Duration::ZERO), 7);
+        freshness.heard(&vote(), Some(LogId::new(earlier, 7)), Some(Instant::now()), 7);
         assert_eq!(freshness.staleness(7), None);
     }
 }

@@ -2,6 +2,7 @@
 
 mod groups;
 mod inner;
+mod pulse;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -28,7 +29,7 @@ use crate::read::{self, Consistency, ReadPoint};
 use crate::replica::Replica;
 use crate::service::{self, PeerEndpoint};
 use crate::status::GroupStatus;
-use crate::transport::Transport;
+use crate::transport::{Priority, Transport};
 pub use groups::Wipe;
 pub(crate) use inner::Inner;
 
@@ -64,6 +65,8 @@ impl Host {
         machine: Arc<dyn StateMachine>,
     ) -> Result<Self, Error> {
         let inner = Arc::new(Inner::new(config, identity, stores, machine)?);
+        // First: what is opened early must not wait for what is opened late.
+        pulse::start(&inner);
         groups::reopen(&inner).await?;
         Ok(Self { inner })
     }
@@ -108,7 +111,7 @@ impl Host {
     ///
     /// # Errors
     /// [`Error::Deadline`] when time runs out, and then the entry may still be committed; [`Error::Overloaded`] when
-    /// this node leads and too many proposals wait; [`Error::Refused`] when the entry is too large.
+    /// too many proposals wait here or at the leader, or its disk is behind; [`Error::Refused`] when the entry is too large.
     pub async fn propose(
         &self,
         group: GroupId,
@@ -120,6 +123,7 @@ impl Host {
             let reason = format!("an entry of {bytes} bytes is larger than the limit of {limit}");
             return Err(Error::Refused { group, reason });
         }
+        let _room = self.inner.admission.admit(bytes)?;
         lead(&self.inner, group, &Proposal { group, entry }, deadline.into()).await
     }
 
@@ -294,10 +298,11 @@ impl LeaderCall for Proposal {
             entry: self.entry.clone(),
             timeout_ms: service::timeout_ms(until),
         };
-        match transport.request(to, self.group, Body::Propose(request)).await {
+        let body = Body::Propose(request);
+        match transport.request(to, Priority::Bulk, self.group, body).await {
             Ok(Body::ProposeReply(reply)) => service::propose_outcome(self.group, reply),
-            Ok(_) => Outcome::Unavailable(format!("the answer of {to} does not fit a proposal")),
-            Err(reason) => Outcome::Unavailable(reason),
+            Ok(other) => Outcome::of_other_answer(&other, to, &transport.config),
+            Err(error) => Outcome::of_call(error, to, &transport.config),
         }
     }
 }

@@ -18,9 +18,11 @@ pub mod read;
 pub mod slots;
 pub mod status;
 
+mod admission;
 mod backoff;
 mod codec;
 mod consensus;
+mod flush;
 mod forward;
 mod freshness;
 mod log_store;

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use covey_storage::{Done, Error as StorageError, GroupLog, LogEntry, StateDb};
+use covey_storage::{Done, Error as StorageError, GroupLog, LogEntry};
 use futures::Stream;
 use openraft::storage::{IOFlushed, RaftLogStorage};
 use openraft::{LogState, OptionalSend, RaftLogReader};
@@ -19,6 +19,8 @@ use tokio::sync::oneshot;
 
 use crate::codec;
 use crate::consensus::{Entry, LogId, TypeConfig, Vote};
+use crate::error::chain;
+use crate::flush::StateFlush;
 
 /// Bytes that are read from the log at once when a whole range is wanted.
 const READ_BYTES_MAX: usize = 4 << 20;
@@ -30,21 +32,29 @@ const BUSY_PAUSE: Duration = Duration::from_millis(5);
 #[derive(Clone)]
 pub(crate) struct LogStore {
     log: GroupLog,
-    state: StateDb,
+    flush: StateFlush,
     append_bytes_max: usize,
 }
 
 impl LogStore {
-    pub(crate) fn new(log: GroupLog, state: StateDb, append_bytes_max: usize) -> Self {
+    pub(crate) fn new(log: GroupLog, flush: StateFlush, append_bytes_max: usize) -> Self {
         Self {
             log,
-            state,
+            flush,
             append_bytes_max,
         }
     }
 
-    fn read(&self, start: u64, end: u64, bytes_max: usize) -> io::Result<Vec<Entry>> {
-        let stored = self.log.read(start..end, bytes_max).map_err(io_error)?;
+    /// Reads recent entries from memory and others on a thread that may wait for the disk.
+    async fn read(&self, start: u64, end: u64, bytes_max: usize) -> io::Result<Vec<Entry>> {
+        let stored = match self.log.read_memory(start..end, bytes_max).map_err(io_error)? {
+            Some(stored) => stored,
+            None => {
+                let log = self.log.clone();
+                let read = tokio::task::spawn_blocking(move || log.read(start..end, bytes_max));
+                read.await.map_err(io::Error::other)?.map_err(io_error)?
+            }
+        };
         let entries = stored.iter().map(|entry| codec::load_entry(&entry.bytes));
         Ok(entries.collect::<Result<_, _>>()?)
     }
@@ -99,7 +109,7 @@ impl RaftLogReader<TypeConfig> for LogStore {
         let (mut next, end) = self.clamp(&range)?;
         let mut entries = Vec::new();
         while next < end {
-            let part = self.read(next, end, READ_BYTES_MAX)?;
+            let part = self.read(next, end, READ_BYTES_MAX).await?;
             let Some(last) = part.last() else { break };
             next = last.log_id.index + 1;
             entries.extend(part);
@@ -108,7 +118,7 @@ impl RaftLogReader<TypeConfig> for LogStore {
     }
 
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> io::Result<Vec<Entry>> {
-        self.read(start, end, self.append_bytes_max)
+        self.read(start, end, self.append_bytes_max).await
     }
 
     async fn entries_stream<R>(&mut self, range: R) -> impl Stream<Item = io::Result<Entry>> + OptionalSend
@@ -126,7 +136,7 @@ impl RaftLogReader<TypeConfig> for LogStore {
             if next >= end {
                 return None;
             }
-            match store.read(next, end, READ_BYTES_MAX) {
+            match store.read(next, end, READ_BYTES_MAX).await {
                 Ok(part) => {
                     let next = part.last().map_or(end, |last| last.log_id.index + 1);
                     let items: Vec<io::Result<Entry>> = part.into_iter().map(Ok).collect();
@@ -225,13 +235,16 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 
     async fn truncate_after(&mut self, last: Option<LogId>) -> io::Result<()> {
         let index = last.map(|last| last.index);
-        self.durable(|done| self.log.truncate_after(index, done)).await
+        // Looking for the last entry that stays may take a read from the disk.
+        let (store, runtime) = (self.clone(), tokio::runtime::Handle::current());
+        let truncated = tokio::task::spawn_blocking(move || {
+            runtime.block_on(store.durable(|done| store.log.truncate_after(index, done)))
+        });
+        truncated.await.map_err(io::Error::other)?
     }
 
     async fn purge(&mut self, through: LogId) -> io::Result<()> {
-        let state = self.state.clone();
-        let flushed = tokio::task::spawn_blocking(move || state.flush()).await;
-        flushed.map_err(io::Error::other)?.map_err(io_error)?;
+        self.flush.flush().await?;
         let marker: Bytes = codec::store_log_id(&through);
         self.durable(|done| self.log.purge(through.index, marker.clone(), done))
             .await
@@ -240,5 +253,5 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 
 /// A store's failure with all its causes in the text, which is all that the consensus library prints.
 pub(crate) fn io_error(error: StorageError) -> io::Error {
-    io::Error::other(crate::error::chain(&error))
+    io::Error::other(chain(&error))
 }

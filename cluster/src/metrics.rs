@@ -17,6 +17,12 @@ pub struct HostMetrics {
     pub messages_sent: IntCounterVec,
     /// Consensus messages that did not find room in a peer's outbox.
     pub messages_refused: IntCounterVec,
+    /// Frames of answers sent to a peer.
+    pub answer_frames_sent: IntCounterVec,
+    /// Beats: heartbeats of all led groups, made at one time.
+    pub beats: IntCounter,
+    /// Proposals and reads that a peer forwarded beyond its limit.
+    pub forwarded_refused: IntCounterVec,
     /// Connections to a peer that came up.
     pub connections: IntCounterVec,
     /// Snapshots sent.
@@ -25,6 +31,10 @@ pub struct HostMetrics {
     pub snapshots_received: IntCounter,
     /// Bytes of snapshots sent.
     pub snapshot_bytes_sent: IntCounter,
+    /// Bytes of snapshots received.
+    pub snapshot_bytes_received: IntCounter,
+    /// Bytes of snapshots that were there already when a transfer went on.
+    pub snapshot_bytes_resumed: IntCounter,
     /// Entries applied.
     pub entries_applied: IntCounter,
     /// Batches in which they were applied.
@@ -61,6 +71,20 @@ impl HostMetrics {
                 "Consensus messages that found a peer's outbox full.",
                 &["peer"],
             )?,
+            answer_frames_sent: counters(
+                "covey_raft_answer_frames_sent_total",
+                "Frames of answers sent to a peer.",
+                &["peer"],
+            )?,
+            beats: counter(
+                "covey_raft_beats_total",
+                "Times at which all groups led here made their heartbeats.",
+            )?,
+            forwarded_refused: counters(
+                "covey_raft_forwarded_refused_total",
+                "Proposals and reads that a peer forwarded beyond its limit.",
+                &["peer"],
+            )?,
             connections: counters(
                 "covey_raft_connections_total",
                 "Connections to a peer that came up.",
@@ -69,6 +93,14 @@ impl HostMetrics {
             snapshots_sent: counter("covey_raft_snapshots_sent_total", "Snapshots sent.")?,
             snapshots_received: counter("covey_raft_snapshots_received_total", "Snapshots received.")?,
             snapshot_bytes_sent: counter("covey_raft_snapshot_sent_bytes_total", "Bytes of snapshots sent.")?,
+            snapshot_bytes_received: counter(
+                "covey_raft_snapshot_received_bytes_total",
+                "Bytes of snapshots received.",
+            )?,
+            snapshot_bytes_resumed: counter(
+                "covey_raft_snapshot_resumed_bytes_total",
+                "Bytes of snapshots that were there already when a transfer went on.",
+            )?,
             entries_applied: counter("covey_raft_entries_applied_total", "Entries applied.")?,
             batches_applied: counter(
                 "covey_raft_batches_applied_total",
@@ -141,10 +173,15 @@ impl HostMetrics {
             Box::new(self.frames_sent.clone()),
             Box::new(self.messages_sent.clone()),
             Box::new(self.messages_refused.clone()),
+            Box::new(self.answer_frames_sent.clone()),
+            Box::new(self.beats.clone()),
+            Box::new(self.forwarded_refused.clone()),
             Box::new(self.connections.clone()),
             Box::new(self.snapshots_sent.clone()),
             Box::new(self.snapshots_received.clone()),
             Box::new(self.snapshot_bytes_sent.clone()),
+            Box::new(self.snapshot_bytes_received.clone()),
+            Box::new(self.snapshot_bytes_resumed.clone()),
             Box::new(self.entries_applied.clone()),
             Box::new(self.batches_applied.clone()),
             Box::new(self.read_rounds.clone()),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use covey_proto::peer::v1 as wire;
+use covey_proto::peer::v1::envelope::Body;
 use covey_state::{GroupId, NodeId};
 use tokio::time::Instant;
 
@@ -14,7 +15,7 @@ use crate::host::Inner;
 use crate::replica::Replica;
 use crate::round::NoAnswer;
 use crate::service;
-use crate::transport::Transport;
+use crate::transport::{Priority, Transport};
 
 /// What a reader asks of the state it sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,8 +96,9 @@ async fn read_index(inner: &Arc<Inner>, replica: &Replica, deadline: Instant) ->
             Ok(Err(NoAnswer::Lost)) => "the round broke off".clone_into(&mut obstacle),
             Ok(Err(NoAnswer::Full)) => {
                 return Err(Error::Overloaded {
-                    queue: "queue of reads",
+                    queue: "queue of reads".into(),
                     limit: inner.config.reads_max,
+                    retry_after: inner.config.retry_after,
                 });
             }
             Err(_) => {
@@ -177,17 +179,15 @@ impl LeaderCall for ReadIndex {
     }
 
     async fn there(&self, transport: &Transport, to: NodeId, until: Instant) -> Outcome<u64> {
-        let mut client = match transport.client(to) {
-            Ok(client) => client,
-            Err(error) => return Outcome::Unavailable(error.to_string()),
-        };
+        // With the consensus messages, and before the data: it is small, and its reader waits.
         let request = wire::ReadIndexRequest {
-            group: self.group.get(),
             timeout_ms: service::timeout_ms(until),
         };
-        match client.read_index(request).await {
-            Ok(reply) => service::read_index_outcome(reply.into_inner()),
-            Err(status) => service::failed(&status),
+        let body = Body::ReadIndex(request);
+        match transport.request(to, Priority::Urgent, self.group, body).await {
+            Ok(Body::ReadIndexReply(reply)) => service::read_index_outcome(reply),
+            Ok(other) => Outcome::of_other_answer(&other, to, &transport.config),
+            Err(error) => Outcome::of_call(error, to, &transport.config),
         }
     }
 }

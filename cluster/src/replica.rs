@@ -2,15 +2,19 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use covey_state::{GroupId, NodeId};
-use openraft::ReadPolicy;
+use covey_storage::GroupLog;
+use futures::FutureExt as _;
+use openraft::LinearizerOption;
 use openraft::async_runtime::watch::WatchReceiver as _;
 use openraft::errors::{LinearizableReadError, RaftError};
-use prometheus::IntCounter;
 use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
 
+use crate::admission::Busy;
 use crate::consensus::{Fatal, Raft, Request};
 use crate::error::{Error, chain};
 use crate::forward::Outcome;
@@ -33,53 +37,53 @@ pub(crate) struct Replica {
     pub(crate) freshness: Arc<Freshness>,
     /// Confirmations of this node's leadership.
     confirmations: Arc<Rounds<Outcome<u64>>>,
+    /// Whether one is under way, so that the heartbeats that bring it do not wait for those of other groups.
+    confirming: Arc<AtomicBool>,
     /// Indexes for reads on this node, wherever the leader is.
     pub(crate) read_indexes: Arc<Rounds<Result<u64, Error>>>,
+    /// How fresh one has to be for a read.
+    confirmation: LinearizerOption,
+    /// Until when it neither votes nor asks for votes; see [`Replica::may_vote`].
+    votes_from: Instant,
+    /// Whether it asks for votes when its leader is silent.
+    campaigns: AtomicBool,
     proposals: Semaphore,
     proposals_max: usize,
     reads_max: usize,
+    retry_after: Duration,
+    /// Tells how far the disk is behind.
+    log: GroupLog,
     metrics: MetricsWatch,
     applied: watch::Receiver<u64>,
-    /// Whether it is being stopped on purpose.
-    stopping: Arc<AtomicBool>,
+    /// Whether nothing more is to be said about its end: it was stopped on purpose, or its fault was reported.
+    silent: AtomicBool,
 }
 
 impl Replica {
     /// Opens what this node has of a group, which may be nothing, and lets it run.
     pub(crate) async fn open(inner: &Inner, group: GroupId) -> Result<Arc<Self>, Error> {
         let stores = &inner.stores;
-        let state = stores.statedb.group(group);
-        let snapshots = Arc::new(SnapshotStore::open(&stores.snapshot_dir, group)?);
-        let machine = StateStore::open(StateParts {
-            state,
-            machine: Arc::clone(&inner.machine),
-            snapshots: Arc::clone(&snapshots),
-            config: Arc::clone(&inner.config),
-            metrics: inner.metrics.clone(),
-        })?;
+        let (snapshots, machine) = open_state(inner, group).await?;
         let applied = machine.applied();
         let log = stores.raftdb.group(group);
-        let log = LogStore::new(log, stores.statedb.clone(), inner.config.append_bytes_max);
+        let append_bytes_max = inner.config.append_bytes_max;
+        let log_store = LogStore::new(log.clone(), inner.flush.clone(), append_bytes_max);
         let freshness = Arc::new(Freshness::default());
+        let confirming = Arc::new(AtomicBool::new(false));
         let network = NetworkFactory {
             transport: Arc::clone(&inner.transport),
             group,
             freshness: Arc::clone(&freshness),
+            confirming: Arc::clone(&confirming),
         };
         let consensus = Arc::clone(&inner.consensus);
-        let raft = Raft::new(inner.identity.node.get(), consensus, network, log, machine)
+        let raft = Raft::new(inner.identity.node.get(), consensus, network, log_store, machine)
             .await
             .map_err(|fatal| stopped(group, &fatal))?;
+        let campaigns = Instant::now() >= inner.votes_from || votes_alone(&raft, group).await?;
+        raft.runtime_config().elect(campaigns);
         let metrics = raft.metrics();
         freshness.watch(metrics.clone());
-        let stopping = Arc::new(AtomicBool::new(false));
-        let faults = inner.metrics.faults.clone();
-        tokio::spawn(report_fault(
-            group,
-            metrics.clone(),
-            Arc::clone(&stopping),
-            faults,
-        ));
         let config = &inner.config;
         Ok(Arc::new(Self {
             group,
@@ -87,13 +91,19 @@ impl Replica {
             snapshots,
             freshness,
             confirmations: Rounds::new(config.reads_max),
+            confirming,
+            confirmation: config.confirmation(),
+            votes_from: inner.votes_from,
+            campaigns: AtomicBool::new(campaigns),
             read_indexes: Rounds::new(config.reads_max),
             proposals: Semaphore::new(config.proposals_max),
             proposals_max: config.proposals_max,
             reads_max: config.reads_max,
+            retry_after: config.retry_after,
+            log,
             metrics,
             applied,
-            stopping,
+            silent: AtomicBool::new(false),
         }))
     }
 
@@ -141,6 +151,47 @@ impl Replica {
         address.map(|address| address.of_node(node.get()))
     }
 
+    /// Whether it may vote. For one lease after the start of a node that was there before it may not: the node may have
+    /// confirmed a leader just before it stopped, and that leader relies on it until its lease is over.
+    pub(crate) fn may_vote(&self) -> bool {
+        Instant::now() >= self.votes_from
+    }
+
+    /// Lets it ask for votes as soon as it may vote.
+    pub(crate) fn allow_campaign(&self) {
+        if self.may_vote() && !self.campaigns.load(Ordering::Relaxed) {
+            self.campaigns.store(true, Ordering::Relaxed);
+            self.raft.runtime_config().elect(true);
+        }
+    }
+
+    /// On the leader: how many others must hear from it. 0 on everybody else.
+    pub(crate) fn followers(&self) -> usize {
+        let metrics = self.metrics.borrow_watched();
+        if metrics.running_state.is_err() || !metrics.state.is_leader() {
+            return 0;
+        }
+        let members = metrics.membership_config.nodes();
+        members.filter(|(node, _)| **node != metrics.id).count()
+    }
+
+    /// Has the leader show its followers that it leads. A group that is too busy even for that is left alone: what
+    /// keeps it busy shows as much.
+    pub(crate) fn beat(&self) {
+        let trigger = self.raft.trigger();
+        // Never waits. The scheduler's budget must not make it seem to.
+        let _ = tokio::task::unconstrained(trigger.heartbeat()).now_or_never();
+    }
+
+    /// The fault that stopped it, the first time it is asked for.
+    pub(crate) fn new_fault(&self) -> Option<Error> {
+        if self.silent.load(Ordering::Relaxed) {
+            return None;
+        }
+        let fault = self.fault()?;
+        (!self.silent.swap(true, Ordering::Relaxed)).then_some(fault)
+    }
+
     /// The fault that stopped it.
     pub(crate) fn fault(&self) -> Option<Error> {
         let metrics = self.metrics.borrow_watched();
@@ -154,11 +205,12 @@ impl Replica {
     /// Proposes an entry, if this replica leads.
     pub(crate) async fn propose(&self, entry: Bytes) -> Outcome<Committed> {
         let Ok(_turn) = self.proposals.try_acquire() else {
-            return Outcome::Busy {
-                queue: "queue of proposals",
-                limit: self.proposals_max,
-            };
+            return self.busy("queue of proposals", self.proposals_max);
         };
+        let backlog = self.log.backlog();
+        if backlog.is_long() {
+            return self.busy("queue of the log in bytes", backlog.limit_bytes);
+        }
         match self.raft.client_write(Request(entry)).await {
             Ok(written) => {
                 let id = written.log_id;
@@ -178,34 +230,81 @@ impl Replica {
 
     /// Confirms with a quorum that this replica leads, and tells the index that a read must wait for.
     pub(crate) async fn confirm(&self) -> Outcome<u64> {
-        let raft = self.raft.clone();
+        let (raft, confirming) = (self.raft.clone(), Arc::clone(&self.confirming));
+        let confirmation = self.confirmation.clone();
         let round = move || {
-            let raft = raft.clone();
-            async move { read_index(&raft).await }
+            let (raft, confirming) = (raft.clone(), Arc::clone(&confirming));
+            let confirmation = confirmation.clone();
+            async move {
+                confirming.store(true, Ordering::Relaxed);
+                let index = read_index(&raft, confirmation).await;
+                confirming.store(false, Ordering::Relaxed);
+                index
+            }
         };
         match self.confirmations.join(round).await {
             Ok(outcome) => outcome,
-            Err(NoAnswer::Full) => Outcome::Busy {
-                queue: "queue of reads",
-                limit: self.reads_max,
-            },
+            Err(NoAnswer::Full) => self.busy("queue of reads", self.reads_max),
             Err(NoAnswer::Lost) => {
                 Outcome::Unavailable("the confirmation of leadership broke off".to_owned())
             }
         }
     }
 
+    fn busy<T>(&self, queue: &'static str, limit: usize) -> Outcome<T> {
+        Outcome::Busy(Busy {
+            queue: queue.into(),
+            limit,
+            retry_after: self.retry_after,
+        })
+    }
+
     /// Stops it. Its store may be opened again afterwards.
     pub(crate) async fn stop(&self) {
-        self.stopping.store(true, Ordering::Relaxed);
+        self.silent.store(true, Ordering::Relaxed);
         if let Err(error) = self.raft.shutdown().await {
             tracing::warn!(group = %self.group, %error, "a replica did not stop in order");
         }
     }
 }
 
-async fn read_index(raft: &Raft) -> Outcome<u64> {
-    match raft.get_read_linearizer(ReadPolicy::ReadIndex).await {
+/// Opens the state and the snapshots, on a thread that may wait for the disk.
+async fn open_state(inner: &Inner, group: GroupId) -> Result<(Arc<SnapshotStore>, StateStore), Error> {
+    let snapshot_dir = inner.stores.snapshot_dir.clone();
+    let state = inner.stores.statedb.group(group);
+    let machine = Arc::clone(&inner.machine);
+    let (config, metrics) = (Arc::clone(&inner.config), inner.metrics.clone());
+    let flush = inner.flush.clone();
+    let opening = tokio::task::spawn_blocking(move || {
+        let snapshots = Arc::new(SnapshotStore::open(&snapshot_dir, group)?);
+        let store = StateStore::open(StateParts {
+            state,
+            machine,
+            snapshots: Arc::clone(&snapshots),
+            flush,
+            config,
+            metrics,
+        })?;
+        Ok((snapshots, store))
+    });
+    opening.await.map_err(|panic| Error::Stopped {
+        group,
+        reason: panic.to_string(),
+    })?
+}
+
+/// Whether nobody else has a vote, so that nobody can be contradicted.
+async fn votes_alone(raft: &Raft, group: GroupId) -> Result<bool, Error> {
+    let voters = raft.with_raft_state(|state| {
+        let effective = state.membership_state.effective();
+        effective.membership().voter_ids().count()
+    });
+    let voters = voters.await.map_err(|fatal| stopped(group, &fatal))?;
+    Ok(voters <= 1)
+}
+
+async fn read_index(raft: &Raft, confirmation: LinearizerOption) -> Outcome<u64> {
+    match raft.get_read_linearizer(confirmation).await {
         Ok(linearizer) => Outcome::Done(linearizer.read_log_id().index()),
         Err(RaftError::Fatal(_)) => Outcome::NotHosted,
         Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(to))) => Outcome::elsewhere(to),
@@ -220,29 +319,5 @@ fn stopped(group: GroupId, fatal: &Fatal) -> Error {
     Error::Stopped {
         group,
         reason: chain(fatal),
-    }
-}
-
-/// Says so, loudly, when a fault stops the replica.
-async fn report_fault(
-    group: GroupId,
-    mut metrics: MetricsWatch,
-    stopping: Arc<AtomicBool>,
-    faults: IntCounter,
-) {
-    loop {
-        let state = metrics.borrow_watched().running_state.clone();
-        let closed = match state {
-            Ok(()) => metrics.changed().await.is_err(),
-            Err(_) if stopping.load(Ordering::Relaxed) => true,
-            Err(fatal) => {
-                faults.inc();
-                tracing::error!(%group, fault = %chain(&fatal), "a fault has stopped this group on this node");
-                true
-            }
-        };
-        if closed {
-            return;
-        }
     }
 }

@@ -14,6 +14,7 @@ use covey_proto::peer::v1::peer_service_server::PeerService;
 use covey_state::{GroupId, NodeId};
 use futures::Stream;
 use tokio::time::Instant;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::forward::Outcome;
@@ -22,6 +23,7 @@ use crate::members;
 use crate::replica::Replica;
 
 pub(crate) use outcome::{change_members_outcome, failed, propose_outcome, read_index_outcome};
+pub(crate) use receiver::Partial;
 
 /// The service of one host.
 pub struct PeerEndpoint {
@@ -78,6 +80,7 @@ type FrameStream = Pin<Box<dyn Stream<Item = Result<wire::Frame, Status>> + Send
 #[tonic::async_trait]
 impl PeerService for PeerEndpoint {
     type ExchangeStream = FrameStream;
+    type InstallSnapshotStream = ReceiverStream<Result<wire::SnapshotReply, Status>>;
 
     async fn exchange(
         &self,
@@ -91,21 +94,10 @@ impl PeerService for PeerEndpoint {
     async fn install_snapshot(
         &self,
         request: Request<Streaming<wire::SnapshotPart>>,
-    ) -> Result<Response<wire::InstallSnapshotReply>, Status> {
+    ) -> Result<Response<Self::InstallSnapshotStream>, Status> {
         let from = self.admit(&request)?;
-        let reply = receiver::receive(&self.inner, from, request.into_inner()).await?;
-        Ok(Response::new(reply))
-    }
-
-    async fn read_index(
-        &self,
-        request: Request<wire::ReadIndexRequest>,
-    ) -> Result<Response<wire::ReadIndexReply>, Status> {
-        self.admit(&request)?;
-        let wire::ReadIndexRequest { group, timeout_ms } = request.into_inner();
-        let confirm = async |replica: Arc<Replica>, _| replica.confirm().await;
-        let outcome = self.with_replica(group, timeout_ms, confirm).await;
-        Ok(Response::new(outcome::read_index_reply(outcome)))
+        let replies = receiver::receive(Arc::clone(&self.inner), from, request.into_inner());
+        Ok(Response::new(replies))
     }
 
     async fn change_members(

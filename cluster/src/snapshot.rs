@@ -17,6 +17,7 @@ use covey_storage::{GroupState, SnapshotManifest};
 use crate::codec;
 use crate::consensus::SnapshotMeta;
 use crate::error::Error;
+use crate::service::Partial;
 
 /// The file that makes a directory a snapshot.
 const RECORD: &str = "record";
@@ -60,8 +61,16 @@ impl Drop for SnapshotDir {
         if !self.unwanted.load(Ordering::Relaxed) {
             return;
         }
-        if let Err(error) = fs::remove_dir_all(&self.path) {
-            tracing::warn!(path = %self.path.display(), %error, "an old snapshot could not be removed");
+        let path = std::mem::take(&mut self.path);
+        let remove = move || {
+            if let Err(error) = fs::remove_dir_all(&path) {
+                tracing::warn!(path = %path.display(), %error, "an old snapshot could not be removed");
+            }
+        };
+        // Whoever holds it last may be a task that must not wait for the disk.
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(remove)),
+            Err(_) => remove(),
         }
     }
 }
@@ -79,6 +88,8 @@ pub(crate) struct SnapshotStore {
     group: GroupId,
     path: PathBuf,
     current: Mutex<Option<Saved>>,
+    /// What is there of a snapshot whose transfer broke. Whoever receives one holds the lock.
+    pub(crate) partial: tokio::sync::Mutex<Option<Partial>>,
     next: AtomicU64,
 }
 
@@ -105,7 +116,13 @@ impl SnapshotStore {
                 }
                 Err(error) => {
                     tracing::info!(path = %found.display(), %error, "sweeping an unfinished snapshot");
-                    fs::remove_dir_all(&found).map_err(Error::file("remove directory", &found))?;
+                    // It may be on its way out already.
+                    match fs::remove_dir_all(&found) {
+                        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                            return Err(Error::file("remove directory", &found)(error));
+                        }
+                        Ok(()) | Err(_) => {}
+                    }
                 }
             }
         }
@@ -113,6 +130,7 @@ impl SnapshotStore {
             group,
             path,
             current: Mutex::new(newest),
+            partial: tokio::sync::Mutex::default(),
             next: AtomicU64::new(0),
         })
     }
@@ -150,6 +168,7 @@ impl SnapshotStore {
         let manifest = state
             .export(dir.path())
             .map_err(Error::storage("export the state", self.group))?;
+        fail::fail_point!("snapshot::exported");
         let (last_log_id, last_membership) = codec::load_applied(manifest.applied.as_ref())?;
         let meta = SnapshotMeta {
             last_log_id,
@@ -176,6 +195,7 @@ impl SnapshotStore {
                 .or_else(|_| fs::copy(&from, &to).map(drop))
                 .map_err(Error::file("copy", &from))?;
         }
+        fail::fail_point!("snapshot::linked");
         let manifest = SnapshotManifest::clone(&data.manifest);
         self.save(Saved {
             meta,
@@ -188,6 +208,7 @@ impl SnapshotStore {
     fn save(&self, saved: Saved) -> Result<Saved, Error> {
         write_record(&saved)?;
         sync_dir(&self.path)?;
+        fail::fail_point!("snapshot::recorded");
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if current
             .as_ref()
@@ -223,6 +244,7 @@ fn write_record(saved: &Saved) -> Result<(), Error> {
     file.write_all(&codec::store_snapshot_record(&record))
         .map_err(Error::file("write", &draft))?;
     file.sync_all().map_err(Error::file("sync", &draft))?;
+    fail::fail_point!("snapshot::drafted");
     fs::rename(&draft, &path).map_err(Error::file("rename to", &path))?;
     sync_dir(directory)
 }

@@ -18,6 +18,7 @@ use crate::codec;
 use crate::config::HostConfig;
 use crate::consensus::{Entry, LogId, SnapshotMeta, StoredMembership, TypeConfig};
 use crate::error::Error;
+use crate::flush::StateFlush;
 use crate::log_store::io_error;
 use crate::machine::{LogPosition, StateMachine};
 use crate::metrics::HostMetrics;
@@ -31,6 +32,7 @@ pub(crate) struct StateStore {
     state: GroupState,
     machine: Arc<dyn StateMachine>,
     snapshots: Arc<SnapshotStore>,
+    flush: StateFlush,
     position: Position,
     /// Tells the index of the last entry applied; 0 before the first, which only ever names the first members.
     applied: watch::Sender<u64>,
@@ -50,6 +52,7 @@ pub(crate) struct StateParts {
     pub(crate) state: GroupState,
     pub(crate) machine: Arc<dyn StateMachine>,
     pub(crate) snapshots: Arc<SnapshotStore>,
+    pub(crate) flush: StateFlush,
     pub(crate) config: Arc<HostConfig>,
     pub(crate) metrics: HostMetrics,
 }
@@ -65,6 +68,7 @@ impl StateStore {
             state: parts.state,
             machine: parts.machine,
             snapshots: parts.snapshots,
+            flush: parts.flush,
             position,
             applied,
             config: parts.config,
@@ -214,6 +218,7 @@ impl RaftStateMachine<TypeConfig> for StateStore {
         SnapshotBuilder {
             state: self.state.clone(),
             snapshots: Arc::clone(&self.snapshots),
+            flush: self.flush.clone(),
         }
     }
 
@@ -245,6 +250,7 @@ impl RaftStateMachine<TypeConfig> for StateStore {
 pub(crate) struct SnapshotBuilder {
     state: GroupState,
     snapshots: Arc<SnapshotStore>,
+    flush: StateFlush,
 }
 
 impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
@@ -252,7 +258,10 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
 
     async fn build_snapshot(&mut self) -> io::Result<RaftSnapshot> {
         let (state, snapshots) = (self.state.clone(), Arc::clone(&self.snapshots));
-        Ok(into_raft(blocking(move || Ok(snapshots.take(&state)?)).await?))
+        let saved = blocking(move || Ok(snapshots.take(&state)?)).await?;
+        // Next the log is purged, while the group waits. Then little is left to be flushed.
+        self.flush.flush().await?;
+        Ok(into_raft(saved))
     }
 }
 

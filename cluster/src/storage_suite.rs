@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use crate::config::HostConfig;
 use crate::consensus::TypeConfig;
+use crate::flush::StateFlush;
 use crate::log_store::LogStore;
 use crate::machine::{LogPosition, StateMachine};
 use crate::metrics::HostMetrics;
@@ -35,14 +36,16 @@ impl StoreBuilder<TypeConfig, LogStore, StateStore, TempDir> for Builder {
         let raftdb = RaftDb::open(&dir.path().join("raft"), RaftDbConfig::default()).unwrap();
         let statedb = StateDb::open(&dir.path().join("state"), StateDbConfig::default()).unwrap();
         let config = Arc::new(HostConfig::default());
+        let flush = StateFlush::new(statedb.clone());
         let state = StateStore::open(StateParts {
             state: statedb.group(group),
             machine: Arc::new(NothingToDo),
             snapshots: Arc::new(SnapshotStore::open(&dir.path().join("snapshots"), group).unwrap()),
+            flush: flush.clone(),
             config: Arc::clone(&config),
             metrics: HostMetrics::new(None).unwrap(),
         });
-        let log = LogStore::new(raftdb.group(group), statedb, config.append_bytes_max);
+        let log = LogStore::new(raftdb.group(group), flush, config.append_bytes_max);
         Ok((dir, log, state.unwrap()))
     }
 }

@@ -4,6 +4,7 @@
 //! connection for everything that may be large or slow (snapshots, forwarded requests, the application's own calls),
 //! so that no heartbeat ever waits behind it.
 
+mod gathering;
 mod link;
 mod network;
 mod outbox;
@@ -24,11 +25,13 @@ use crate::config::HostConfig;
 use crate::error::Error;
 use crate::identity::{Identity, Peer};
 use crate::metrics::HostMetrics;
+use gathering::Gathering;
 use link::LinkTask;
-use outbox::{Outbox, Priority};
+use outbox::Outbox;
 use passport::Stamp;
 
 pub(crate) use network::NetworkFactory;
+pub(crate) use outbox::{CallError, Priority};
 pub(crate) use passport::Gate;
 
 /// A client of a peer's service that names both sides in every call.
@@ -39,6 +42,8 @@ pub(crate) struct Transport {
     pub(crate) identity: Identity,
     pub(crate) config: Arc<HostConfig>,
     pub(crate) metrics: HostMetrics,
+    /// Holds heartbeats back until those of all groups are there.
+    pub(crate) gathering: Gathering,
     links: RwLock<BTreeMap<NodeId, Arc<Link>>>,
     snapshot_sends: Semaphore,
 }
@@ -57,6 +62,7 @@ impl Transport {
             identity,
             config,
             metrics,
+            gathering: Gathering::default(),
             links: RwLock::default(),
             snapshot_sends,
         }
@@ -102,17 +108,30 @@ impl Transport {
     }
 
     /// Sends a request on the stream and waits for its answer as long as the caller likes.
-    pub(crate) async fn request(&self, to: NodeId, group: GroupId, body: Body) -> Result<Body, String> {
-        let link = self.link(to).map_err(|error| error.to_string())?;
-        let answer = link
-            .outbox
-            .push(Priority::Bulk, group, body)
-            .map_err(|error| error.to_string())?;
-        drop(link);
-        match answer.await {
-            Ok(answer) => answer.map_err(|error| error.to_string()),
-            Err(_) => Err(format!("the link to {to} is closed")),
+    pub(crate) async fn request(
+        &self,
+        to: NodeId,
+        priority: Priority,
+        group: GroupId,
+        body: Body,
+    ) -> Result<Body, CallError> {
+        let link = self.link(to).map_err(|error| CallError::Unreachable {
+            reason: error.to_string(),
+        })?;
+        let answer = link.outbox.push(priority, group, body);
+        if answer.is_err() {
+            self.metrics
+                .messages_refused
+                .with_label_values(&[&to.to_string()])
+                .inc();
         }
+        let answer = answer?;
+        drop(link);
+        answer.await.unwrap_or_else(|_| {
+            Err(CallError::Unreachable {
+                reason: format!("the link to {to} is closed"),
+            })
+        })
     }
 
     /// A client of a peer's service on that connection.
@@ -141,7 +160,7 @@ impl Transport {
     fn open(&self, peer: Peer) -> Result<Link, Error> {
         let endpoint = self.endpoint(&peer)?;
         let calls = endpoint.connect_lazy();
-        let (outbox, inbox) = outbox::outbox(&self.config);
+        let (outbox, inbox) = outbox::outbox(&self.config, self.gathering.held());
         let task = LinkTask {
             peer: peer.clone(),
             client: self.client_on(endpoint.connect_lazy(), peer.node),

@@ -4,7 +4,9 @@ pub(crate) mod kv_node;
 
 mod consensus;
 mod failover;
+mod idle;
 mod predict;
+mod process;
 
 use std::path::{Path, PathBuf};
 
@@ -21,7 +23,7 @@ pub struct BenchOptions {
 }
 
 /// The measurements there are.
-const NAMES: [&str; 3] = ["predict", "consensus", "failover"];
+const NAMES: [&str; 4] = ["predict", "consensus", "failover", "idle"];
 
 /// Runs one measurement, or all.
 pub async fn run(options: BenchOptions) -> Result<()> {
@@ -33,9 +35,10 @@ pub async fn run(options: BenchOptions) -> Result<()> {
         .with_context(|| format!("cannot make {}", options.output_dir.display()))?;
     for name in chosen {
         let figures = match name {
-            "predict" => predict::measure(Path::new("examples/flights")).await?,
+            "predict" => named(predict::measure(Path::new("examples/flights")).await?),
             "consensus" => consensus::measure().await?,
-            "failover" => failover::measure().await?,
+            "failover" => named(failover::measure().await?),
+            "idle" => named(idle::measure().await?),
             unknown => bail!(
                 "there is no benchmark `{unknown}`; there are: {}",
                 NAMES.join(", ")
@@ -61,6 +64,11 @@ fn show(name: &str, figures: &[(String, f64)]) {
         table.add_row([key.clone(), format!("{value:.3}")]);
     }
     println!("{table}");
+}
+
+fn named(figures: Vec<(&'static str, f64)>) -> Vec<(String, f64)> {
+    let owned = |(name, value): (&str, f64)| (name.to_owned(), value);
+    figures.into_iter().map(owned).collect()
 }
 
 /// The value that this share of the sorted ones does not exceed.

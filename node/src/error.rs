@@ -1,13 +1,12 @@
 //! Everything that can go wrong above the Raft host, and the one place where it becomes a gRPC status.
 
+mod retry;
+
 use std::time::Duration;
 
 use covey_proto::convert::InvalidField;
 use covey_state::{Fault, NodeId, Rejection};
 use tonic::{Code, Status};
-
-/// When to try again after a queue of the consensus layer was full.
-const OVERLOAD_PAUSE: Duration = Duration::from_millis(100);
 
 /// An error of any type that can be sent between threads.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -128,9 +127,15 @@ impl Failure {
             Code::DeadlineExceeded => Self::DeadlineExceeded {
                 what: format!("node {node}"),
             },
-            _ => Self::Peer {
-                node,
-                status: Box::new(status),
+            _ => match retry::retry_after(&status) {
+                Some(retry_after) => Self::Busy {
+                    what: format!("node {node}"),
+                    retry_after,
+                },
+                None => Self::Peer {
+                    node,
+                    status: Box::new(status),
+                },
             },
         }
     }
@@ -196,9 +201,11 @@ impl From<covey_cluster::Error> for Failure {
             } => Self::DeadlineExceeded {
                 what: format!("{operation} on group {group} ({obstacle})"),
             },
-            Error::Overloaded { queue, .. } => Self::Busy {
-                what: queue.to_owned(),
-                retry_after: OVERLOAD_PAUSE,
+            Error::Overloaded {
+                queue, retry_after, ..
+            } => Self::Busy {
+                what: queue.into_owned(),
+                retry_after,
             },
             Error::Refused { .. } => Self::Unavailable {
                 what: "the change of members".to_owned(),
@@ -245,7 +252,12 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 impl From<Failure> for Status {
     fn from(failure: Failure) -> Self {
         let (code, name) = failure.code();
-        let mut status = Self::new(code, chain(&failure));
+        let text = chain(&failure);
+        let mut status = if let Failure::Busy { retry_after, .. } = &failure {
+            retry::busy(text, *retry_after)
+        } else {
+            Self::new(code, text)
+        };
         status
             .metadata_mut()
             .insert("covey-code", tonic::metadata::MetadataValue::from_static(name));

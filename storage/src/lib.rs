@@ -29,7 +29,7 @@ pub mod statedb;
 
 pub use artifacts::ArtifactStore;
 pub use error::{Error, Place};
-pub use raftdb::{Done, GroupLog, LogBounds, LogEntry, RaftDb, RaftDbConfig};
+pub use raftdb::{Backlog, Done, GroupLog, LogBounds, LogEntry, RaftDb, RaftDbConfig};
 pub use statedb::{
     GroupBatch, GroupState, GroupView, Session, SnapshotFile, SnapshotManifest, StateDb, StateDbConfig,
     StateSnapshot,

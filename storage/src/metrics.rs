@@ -11,6 +11,8 @@ use crate::error::Error;
 pub struct RaftDbMetrics {
     /// Jobs per batch.
     pub batch_jobs: Histogram,
+    /// Log entries per batch.
+    pub batch_entries: Histogram,
     /// Groups per batch.
     pub batch_groups: Histogram,
     /// Bytes per batch.
@@ -19,8 +21,10 @@ pub struct RaftDbMetrics {
     pub write_seconds: Histogram,
     /// Seconds per fsync.
     pub sync_seconds: Histogram,
-    /// Jobs made durable; divided by `syncs` it is the number of writes per fsync.
+    /// Jobs made durable: appends, votes, purges.
     pub jobs: IntCounter,
+    /// Log entries made durable; divided by `syncs` it is the number of writes per fsync.
+    pub entries: IntCounter,
     /// Fsyncs.
     pub syncs: IntCounter,
     /// Jobs refused because the queue was full.
@@ -32,6 +36,13 @@ impl RaftDbMetrics {
     pub(crate) fn new() -> Self {
         Self {
             batch_jobs: histogram("covey_raftdb_batch_jobs", "jobs per batch", 1.0, 2.0, 14),
+            batch_entries: histogram(
+                "covey_raftdb_batch_entries",
+                "log entries per batch",
+                1.0,
+                2.0,
+                16,
+            ),
             batch_groups: histogram("covey_raftdb_batch_groups", "groups per batch", 1.0, 2.0, 10),
             batch_bytes: histogram("covey_raftdb_batch_bytes", "bytes per batch", 64.0, 4.0, 12),
             write_seconds: histogram(
@@ -43,6 +54,7 @@ impl RaftDbMetrics {
             ),
             sync_seconds: histogram("covey_raftdb_sync_seconds", "seconds per fsync", 1e-4, 2.0, 16),
             jobs: counter("covey_raftdb_jobs_total", "log jobs made durable"),
+            entries: counter("covey_raftdb_entries_total", "log entries made durable"),
             syncs: counter("covey_raftdb_syncs_total", "fsyncs of the log"),
             refused: counter(
                 "covey_raftdb_refused_total",
@@ -55,12 +67,13 @@ impl RaftDbMetrics {
     pub fn register(&self, registry: &Registry) -> Result<(), Error> {
         let histograms = [
             &self.batch_jobs,
+            &self.batch_entries,
             &self.batch_groups,
             &self.batch_bytes,
             &self.write_seconds,
             &self.sync_seconds,
         ];
-        let counters = [&self.jobs, &self.syncs, &self.refused];
+        let counters = [&self.jobs, &self.entries, &self.syncs, &self.refused];
         histograms
             .into_iter()
             .map(|histogram| registry.register(Box::new(histogram.clone())))

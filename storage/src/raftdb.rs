@@ -54,6 +54,23 @@ pub struct LogBounds {
     pub last: Option<LogEntry>,
 }
 
+/// How far the disk is behind, over all groups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backlog {
+    /// Bytes that wait for the committer.
+    pub queued_bytes: usize,
+    /// Beyond these, jobs are refused.
+    pub limit_bytes: usize,
+}
+
+impl Backlog {
+    /// Whether more than half of the queue is taken: then new work should wait outside, so that what was begun, here
+    /// and for other nodes, still finds room.
+    pub fn is_long(self) -> bool {
+        self.queued_bytes > self.limit_bytes / 2
+    }
+}
+
 /// The limits of a log database.
 #[derive(Debug, Clone)]
 pub struct RaftDbConfig {
@@ -63,6 +80,8 @@ pub struct RaftDbConfig {
     pub batch_bytes_max: usize,
     /// Bytes of recent entries kept in memory per group for readers, beyond those not yet written.
     pub tail_bytes_max: usize,
+    /// The same over all groups: with many groups each keeps an equal part of this.
+    pub tails_bytes_max: usize,
     /// Bytes of a memtable.
     pub memtable_bytes: usize,
 }
@@ -73,6 +92,7 @@ impl Default for RaftDbConfig {
             queue_bytes_max: 256 << 20,
             batch_bytes_max: 4 << 20,
             tail_bytes_max: 512 << 10,
+            tails_bytes_max: 128 << 20,
             memtable_bytes: 32 << 20,
         }
     }
@@ -91,6 +111,16 @@ struct Shared {
     groups: Mutex<BTreeMap<GroupId, Arc<GroupCell>>>,
     /// Commit markers that ride in the next batch, whatever makes it.
     committed: Mutex<BTreeMap<GroupId, Bytes>>,
+}
+
+impl Shared {
+    /// Bytes of recent entries that each group may keep in memory now.
+    fn tail_bytes_max(&self) -> usize {
+        let groups = lock(&self.groups).len().max(1);
+        self.config
+            .tail_bytes_max
+            .min(self.config.tails_bytes_max / groups)
+    }
 }
 
 /// The front's end: closing it ends the committer.

@@ -122,7 +122,9 @@ impl StateDb {
         self.0
             .db
             .flush_wal(true)
-            .map_err(Error::database("sync the state"))
+            .map_err(Error::database("sync the state"))?;
+        fault!("statedb::after_flush");
+        Ok(())
     }
 }
 

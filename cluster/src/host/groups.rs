@@ -44,12 +44,18 @@ pub(super) async fn reopen(inner: &Arc<Inner>) -> Result<(), Error> {
         .raftdb
         .groups()
         .map_err(Error::storage("list the logs", GroupId::CONTROL))?;
-    let held = inner
-        .stores
-        .statedb
-        .groups()
+    let statedb = inner.stores.statedb.clone();
+    let held = tokio::task::spawn_blocking(move || statedb.groups()).await;
+    let held = held
+        .map_err(|panic| Error::Stopped {
+            group: GroupId::CONTROL,
+            reason: panic.to_string(),
+        })?
         .map_err(Error::storage("list the states", GroupId::CONTROL))?;
-    for group in held.into_iter().filter(|group| !logged.contains(group)) {
+    for group in held
+        .into_iter()
+        .filter(|group| logged.binary_search(group).is_err())
+    {
         tracing::warn!(%group, "sweeping the rest of an erased group");
         erase_state(inner, group).await?;
     }

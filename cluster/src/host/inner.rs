@@ -6,11 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use covey_state::{GroupId, NodeId};
 use rand::seq::SliceRandom as _;
 use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
 
 use super::Stores;
 use super::groups::Slot;
+use crate::admission::Admission;
 use crate::config::HostConfig;
 use crate::error::Error;
+use crate::flush::StateFlush;
 use crate::identity::Identity;
 use crate::machine::StateMachine;
 use crate::metrics::HostMetrics;
@@ -27,6 +30,11 @@ pub(crate) struct Inner {
     pub(crate) transport: Arc<Transport>,
     pub(crate) gate: Gate,
     pub(crate) metrics: HostMetrics,
+    pub(crate) admission: Admission,
+    /// Flushes of the state, shared by all groups.
+    pub(crate) flush: StateFlush,
+    /// When replicas on this node may vote: one lease after the start, unless nothing was here before.
+    pub(crate) votes_from: Instant,
     pub(crate) snapshot_receives: Semaphore,
     pub(super) slots: RwLock<BTreeMap<GroupId, Slot>>,
     /// One opening or closing of a group at a time.
@@ -45,6 +53,10 @@ impl Inner {
         machine: Arc<dyn StateMachine>,
     ) -> Result<Self, Error> {
         let consensus = config.consensus()?;
+        let logs = stores.raftdb.groups();
+        let has_past = !logs
+            .map_err(Error::storage("list the logs", GroupId::CONTROL))?
+            .is_empty();
         let metrics = HostMetrics::new(config.registry.as_ref())?;
         let config = Arc::new(config);
         Ok(Self {
@@ -55,6 +67,13 @@ impl Inner {
             transport: Arc::new(Transport::new(identity, Arc::clone(&config), metrics.clone())),
             gate: Gate::new(identity),
             metrics,
+            admission: Admission::new(&config),
+            flush: StateFlush::new(stores.statedb.clone()),
+            votes_from: if has_past {
+                Instant::now() + config.election_max
+            } else {
+                Instant::now()
+            },
             snapshot_receives: Semaphore::new(config.snapshot_receives_max),
             slots: RwLock::default(),
             turn: tokio::sync::Mutex::default(),
@@ -75,6 +94,16 @@ impl Inner {
             Some(Slot::Running(replica)) => Some(Arc::clone(replica)),
             Some(Slot::Failed(_)) | None => None,
         }
+    }
+
+    /// Every running replica.
+    pub(super) fn replicas(&self) -> Vec<Arc<Replica>> {
+        let slots = self.slots.read().unwrap_or_else(PoisonError::into_inner);
+        let running = |slot: &Slot| match slot {
+            Slot::Running(replica) => Some(Arc::clone(replica)),
+            Slot::Failed(_) => None,
+        };
+        slots.values().filter_map(running).collect()
     }
 
     /// The replica of a group, or why there is none.

@@ -1,8 +1,11 @@
 //! Outcomes of forwarded requests, on the wire and back.
 
+use std::time::Duration;
+
 use covey_proto::peer::v1 as wire;
 use covey_state::GroupId;
 
+use crate::admission::Busy;
 use crate::codec;
 use crate::forward::Outcome;
 use crate::identity::Peer;
@@ -21,8 +24,20 @@ fn unavailable(reason: String) -> wire::Unavailable {
     wire::Unavailable { reason }
 }
 
-fn full(queue: &str, limit: usize) -> wire::Unavailable {
-    unavailable(format!("{queue} is full, its limit is {limit}"))
+fn busy_into(busy: Busy) -> wire::Busy {
+    wire::Busy {
+        queue: busy.queue.into_owned(),
+        limit: busy.limit as u64,
+        retry_after_ms: u64::try_from(busy.retry_after.as_millis()).unwrap_or(u64::MAX),
+    }
+}
+
+fn busy_from(busy: wire::Busy) -> Busy {
+    Busy {
+        queue: busy.queue.into(),
+        limit: usize::try_from(busy.limit).unwrap_or(usize::MAX),
+        retry_after: Duration::from_millis(busy.retry_after_ms),
+    }
 }
 
 fn not_leader(leader: Option<Peer>) -> wire::NotLeader {
@@ -46,7 +61,7 @@ pub(super) fn propose_reply(outcome: Outcome<Committed>) -> wire::ProposeReply {
         Outcome::NotLeader(leader) => Reply::NotLeader(not_leader(leader)),
         Outcome::NotHosted => Reply::NotHosted(wire::NotHosted {}),
         Outcome::Unavailable(reason) | Outcome::Rejected(reason) => Reply::Unavailable(unavailable(reason)),
-        Outcome::Busy { queue, limit } => Reply::Unavailable(full(queue, limit)),
+        Outcome::Busy(busy) => Reply::Busy(busy_into(busy)),
     };
     wire::ProposeReply {
         outcome: Some(outcome),
@@ -64,6 +79,7 @@ pub(crate) fn propose_outcome(group: GroupId, reply: wire::ProposeReply) -> Outc
         Some(Reply::NotLeader(not_leader)) => Outcome::NotLeader(leader_of(not_leader)),
         Some(Reply::NotHosted(wire::NotHosted {})) => Outcome::NotHosted,
         Some(Reply::Unavailable(unavailable)) => Outcome::Unavailable(unavailable.reason),
+        Some(Reply::Busy(busy)) => Outcome::Busy(busy_from(busy)),
         None => missing(),
     }
 }
@@ -75,7 +91,7 @@ pub(super) fn read_index_reply(outcome: Outcome<u64>) -> wire::ReadIndexReply {
         Outcome::NotLeader(leader) => Reply::NotLeader(not_leader(leader)),
         Outcome::NotHosted => Reply::NotHosted(wire::NotHosted {}),
         Outcome::Unavailable(reason) | Outcome::Rejected(reason) => Reply::Unavailable(unavailable(reason)),
-        Outcome::Busy { queue, limit } => Reply::Unavailable(full(queue, limit)),
+        Outcome::Busy(busy) => Reply::Busy(busy_into(busy)),
     };
     wire::ReadIndexReply {
         outcome: Some(outcome),
@@ -90,6 +106,7 @@ pub(crate) fn read_index_outcome(reply: wire::ReadIndexReply) -> Outcome<u64> {
         Some(Reply::NotLeader(not_leader)) => Outcome::NotLeader(leader_of(not_leader)),
         Some(Reply::NotHosted(wire::NotHosted {})) => Outcome::NotHosted,
         Some(Reply::Unavailable(unavailable)) => Outcome::Unavailable(unavailable.reason),
+        Some(Reply::Busy(busy)) => Outcome::Busy(busy_from(busy)),
         None => missing(),
     }
 }
@@ -101,7 +118,7 @@ pub(super) fn change_members_reply(outcome: Outcome<()>) -> wire::ChangeMembersR
         Outcome::NotLeader(leader) => Reply::NotLeader(not_leader(leader)),
         Outcome::NotHosted => Reply::NotHosted(wire::NotHosted {}),
         Outcome::Unavailable(reason) => Reply::Unavailable(unavailable(reason)),
-        Outcome::Busy { queue, limit } => Reply::Unavailable(full(queue, limit)),
+        Outcome::Busy(busy) => Reply::Busy(busy_into(busy)),
         Outcome::Rejected(reason) => Reply::Rejected(wire::Rejected { reason }),
     };
     wire::ChangeMembersReply {
@@ -117,6 +134,7 @@ pub(crate) fn change_members_outcome(reply: wire::ChangeMembersReply) -> Outcome
         Some(Reply::NotLeader(not_leader)) => Outcome::NotLeader(leader_of(not_leader)),
         Some(Reply::NotHosted(wire::NotHosted {})) => Outcome::NotHosted,
         Some(Reply::Unavailable(unavailable)) => Outcome::Unavailable(unavailable.reason),
+        Some(Reply::Busy(busy)) => Outcome::Busy(busy_from(busy)),
         Some(Reply::Rejected(rejected)) => Outcome::Rejected(rejected.reason),
         None => missing(),
     }

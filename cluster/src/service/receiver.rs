@@ -1,17 +1,22 @@
 //! Receives a snapshot: into a directory of its own, every chunk and every file checked, and only then installed.
+//!
+//! When the way to the sender breaks, what is there stays, and the next transfer of the same snapshot goes on from
+//! there. A transfer of another snapshot takes its place; the next start of the node sweeps it.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+mod files;
+
 use std::sync::Arc;
+use std::time::Duration;
 
 use covey_proto::peer::v1 as wire;
 use covey_proto::peer::v1::snapshot_part::Part;
+use covey_proto::peer::v1::snapshot_reply::Reply;
 use covey_state::{Digest, GroupId, NodeId};
-use covey_storage::{SnapshotFile, SnapshotManifest};
+use covey_storage::SnapshotManifest;
 use openraft::storage::Snapshot;
-use sha2::Digest as _;
-use tokio::fs::File;
-use tokio::io::AsyncWriteExt as _;
+use prost::Message as _;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
 use crate::codec;
@@ -20,60 +25,140 @@ use crate::error::{Error, chain};
 use crate::host::Inner;
 use crate::replica::Replica;
 use crate::snapshot::{SnapshotData, SnapshotDir, decode_manifest};
+use files::Files;
+
+/// How long the next part may take before the transfer counts as broken.
+const PART_WITHIN: Duration = Duration::from_secs(30);
+
+/// How long a transfer waits for an earlier one of the same group, which has perhaps not noticed that it broke.
+const TURN_WITHIN: Duration = Duration::from_secs(1);
+
+type Parts = Streaming<wire::SnapshotPart>;
+type Replies = mpsc::Sender<Result<wire::SnapshotReply, Status>>;
+
+/// What is there of a snapshot.
+#[derive(Debug)]
+pub(crate) struct Partial {
+    identity: Digest,
+    files: Files,
+    dir: SnapshotDir,
+}
 
 /// Receives one snapshot and installs it.
-pub(super) async fn receive(
+pub(super) fn receive(
+    inner: Arc<Inner>,
+    from: NodeId,
+    parts: Parts,
+) -> ReceiverStream<Result<wire::SnapshotReply, Status>> {
+    // Its progress, and the end.
+    let (replies, outgoing) = mpsc::channel(2);
+    tokio::spawn(async move {
+        let end = run(&inner, from, parts, &replies).await;
+        let end = end.map(|installed| wire::SnapshotReply {
+            reply: Some(Reply::Installed(installed)),
+        });
+        // If this fails the sender has given up; it asks again.
+        let _ = replies.send(end).await;
+    });
+    ReceiverStream::new(outgoing)
+}
+
+async fn run(
     inner: &Inner,
     from: NodeId,
-    mut parts: Streaming<wire::SnapshotPart>,
-) -> Result<wire::InstallSnapshotReply, Status> {
+    mut parts: Parts,
+    replies: &Replies,
+) -> Result<wire::SnapshotInstalled, Status> {
     let Ok(_turn) = inner.snapshot_receives.try_acquire() else {
         let limit = inner.config.snapshot_receives_max;
         return Err(Status::resource_exhausted(format!(
             "{limit} snapshots are being received already"
         )));
     };
-    let Some(wire::SnapshotPart {
-        part: Some(Part::Header(header)),
-    }) = parts.message().await?
-    else {
+    let Some(Part::Header(header)) = next(&mut parts).await? else {
         return Err(Status::invalid_argument("a snapshot begins with its header"));
     };
     let group = GroupId::new(header.group);
     let replica = inner
         .replica(group)
         .ok_or_else(|| Status::not_found(format!("{group} is not running here")))?;
-    let Promise { vote, meta, manifest } = Promise::read(header).map_err(|error| invalid(&error))?;
-    tracing::info!(%group, %from, bytes = manifest.bytes(), last = ?meta.last_log_id, "receiving a snapshot");
-    let dir = replica.snapshots.scratch().map_err(|error| internal(&error))?;
-    let mut files = Files::new(&manifest, &dir).map_err(|error| invalid(&error))?;
-    while let Some(part) = parts.message().await? {
-        let Some(Part::Chunk(chunk)) = part.part else {
-            return Err(Status::invalid_argument("a snapshot has one header"));
-        };
-        files.write(chunk).await.map_err(|error| invalid(&error))?;
+    let promise = Promise::read(header).map_err(|error| invalid(&error))?;
+    tracing::info!(%group, %from, bytes = promise.manifest.bytes(), last = ?promise.meta.last_log_id, "receiving a snapshot");
+    let partial = tokio::time::timeout(TURN_WITHIN, replica.snapshots.partial.lock()).await;
+    let Ok(mut partial) = partial else {
+        return Err(Status::resource_exhausted(format!(
+            "a snapshot of {group} is being received already"
+        )));
+    };
+    let begun = partial
+        .take()
+        .filter(|partial| partial.identity == promise.identity);
+    let mut taken = match begun {
+        Some(begun) => begun,
+        None => promise.begin(&replica).map_err(|error| internal(&error))?,
+    };
+    inner
+        .metrics
+        .snapshot_bytes_resumed
+        .inc_by(taken.files.received());
+    let progress = Reply::Progress(taken.files.progress());
+    let told = replies.send(Ok(wire::SnapshotReply {
+        reply: Some(progress),
+    }));
+    // Whoever has hung up already sends nothing either, which shows next.
+    let _ = told.await;
+    if let Err(status) = take_all(inner, &mut taken.files, &mut parts).await {
+        // What is wrong with the bytes is not kept; what is there of a broken transfer is.
+        if status.code() != tonic::Code::InvalidArgument {
+            *partial = Some(taken);
+        }
+        return Err(status);
     }
-    files.finish().await.map_err(|error| invalid(&error))?;
+    taken.files.finish().await.map_err(|error| invalid(&error))?;
     inner.metrics.snapshots_received.inc();
-    install(
-        &replica,
-        vote,
-        Snapshot {
-            meta,
-            snapshot: SnapshotData::new(manifest, dir),
-        },
-    )
-    .await
+    let snapshot = Snapshot {
+        meta: promise.meta,
+        snapshot: SnapshotData::new(promise.manifest, taken.dir),
+    };
+    install(&replica, promise.vote, snapshot).await
+}
+
+/// Takes chunks until every byte is there.
+async fn take_all(inner: &Inner, files: &mut Files, parts: &mut Parts) -> Result<(), Status> {
+    while !files.is_whole() {
+        match next(parts).await? {
+            Some(Part::Chunk(chunk)) => {
+                let bytes = chunk.data.len() as u64;
+                files.write(chunk).await.map_err(|error| invalid(&error))?;
+                inner.metrics.snapshot_bytes_received.inc_by(bytes);
+            }
+            Some(Part::Header(_)) => return Err(Status::invalid_argument("a snapshot has one header")),
+            None => return Err(Status::aborted("the snapshot ended too early")),
+        }
+    }
+    Ok(())
+}
+
+/// The next part; `None` at the end.
+async fn next(parts: &mut Parts) -> Result<Option<Part>, Status> {
+    match tokio::time::timeout(PART_WITHIN, parts.message()).await {
+        Ok(part) => Ok(part
+            .map_err(|status| Status::aborted(status.message()))?
+            .and_then(|part| part.part)),
+        Err(_) => Err(Status::aborted(format!(
+            "nothing came of the snapshot within {PART_WITHIN:?}"
+        ))),
+    }
 }
 
 async fn install(
     replica: &Arc<Replica>,
     vote: Vote,
     snapshot: openraft::type_config::alias::SnapshotOf<crate::consensus::TypeConfig, SnapshotData>,
-) -> Result<wire::InstallSnapshotReply, Status> {
+) -> Result<wire::SnapshotInstalled, Status> {
     let installed = replica.raft.install_full_snapshot(vote, snapshot).await;
     let reply = installed.map_err(|fatal| internal(&fatal))?;
-    Ok(wire::InstallSnapshotReply {
+    Ok(wire::SnapshotInstalled {
         vote: Some(codec::vote(&reply.vote)),
     })
 }
@@ -88,6 +173,8 @@ fn internal(error: &dyn std::error::Error) -> Status {
 
 /// What the header promises.
 struct Promise {
+    /// Tells this snapshot from every other one.
+    identity: Digest,
     vote: Vote,
     meta: SnapshotMeta,
     manifest: SnapshotManifest,
@@ -98,143 +185,24 @@ impl Promise {
         let missing =
             |field: &str| Error::decode("snapshot header", format!("its field `{field}` is missing"));
         let vote = codec::vote_from(header.vote.ok_or_else(|| missing("vote"))?);
-        let (meta, manifest) = codec::snapshot_record_from(header.record.ok_or_else(|| missing("record"))?)?;
+        let record = header.record.ok_or_else(|| missing("record"))?;
+        let identity = Digest::of(&record.encode_to_vec());
+        let (meta, manifest) = codec::snapshot_record_from(record)?;
         Ok(Self {
+            identity,
             vote,
             meta,
             manifest: decode_manifest(&manifest)?,
         })
     }
-}
 
-/// The files of a snapshot that is being received, one after the other.
-struct Files {
-    expected: BTreeMap<String, SnapshotFile>,
-    directory: PathBuf,
-    open: Option<Writing>,
-}
-
-/// A file that is being received.
-struct Writing {
-    promised: SnapshotFile,
-    path: PathBuf,
-    file: File,
-    received: u64,
-    hasher: sha2::Sha256,
-}
-
-impl Files {
-    fn new(manifest: &SnapshotManifest, dir: &SnapshotDir) -> Result<Self, Error> {
-        let plain = |name: &str| !name.is_empty() && !name.contains(['/', '\\']) && !name.starts_with('.');
-        if let Some(file) = manifest.files.iter().find(|file| !plain(&file.name)) {
-            return Err(Error::decode(
-                "snapshot manifest",
-                format!("`{}` is no file name", file.name),
-            ));
-        }
-        let expected = manifest
-            .files
-            .iter()
-            .map(|file| (file.name.clone(), file.clone()))
-            .collect();
-        Ok(Self {
-            expected,
-            directory: dir.path().to_owned(),
-            open: None,
+    /// Makes room for it.
+    fn begin(&self, replica: &Replica) -> Result<Partial, Error> {
+        let dir = replica.snapshots.scratch()?;
+        Ok(Partial {
+            identity: self.identity,
+            files: Files::new(&self.manifest, &dir)?,
+            dir,
         })
-    }
-
-    /// Takes a chunk, which continues the open file or begins the next one.
-    async fn write(&mut self, chunk: wire::SnapshotChunk) -> Result<(), Error> {
-        let wrong = |reason: String| Err(Error::decode("snapshot chunk", reason));
-        if crc32c::crc32c(&chunk.data) != chunk.crc32c {
-            return wrong(format!(
-                "the checksum at {} of `{}` does not fit",
-                chunk.offset, chunk.file
-            ));
-        }
-        if self
-            .open
-            .as_ref()
-            .is_none_or(|open| open.promised.name != chunk.file)
-        {
-            self.close().await?;
-            self.open = Some(self.begin(&chunk.file).await?);
-        }
-        let open = self.open.as_mut().expect("a file was just opened");
-        if chunk.offset != open.received || chunk.offset + chunk.data.len() as u64 > open.promised.bytes {
-            return wrong(format!(
-                "offset {} of `{}` was not expected",
-                chunk.offset, chunk.file
-            ));
-        }
-        open.file
-            .write_all(&chunk.data)
-            .await
-            .map_err(Error::file("write", &open.path))?;
-        open.hasher.update(&chunk.data);
-        open.received += chunk.data.len() as u64;
-        Ok(())
-    }
-
-    async fn begin(&mut self, name: &str) -> Result<Writing, Error> {
-        let promised = self.expected.remove(name).ok_or_else(|| {
-            Error::decode(
-                "snapshot chunk",
-                format!("`{name}` is not in the manifest or came twice"),
-            )
-        })?;
-        let path = self.directory.join(name);
-        let file = File::create_new(&path)
-            .await
-            .map_err(Error::file("create", &path))?;
-        Ok(Writing {
-            promised,
-            path,
-            file,
-            received: 0,
-            hasher: sha2::Sha256::new(),
-        })
-    }
-
-    /// Checks and syncs the open file.
-    async fn close(&mut self) -> Result<(), Error> {
-        let Some(open) = self.open.take() else {
-            return Ok(());
-        };
-        let digest = Digest::new(open.hasher.finalize().into());
-        if open.received != open.promised.bytes || digest != open.promised.sha256 {
-            let reason = format!(
-                "`{}` has {} bytes that hash to {digest}",
-                open.promised.name, open.received
-            );
-            return Err(Error::decode("snapshot file", reason));
-        }
-        open.file
-            .sync_all()
-            .await
-            .map_err(Error::file("sync", &open.path))
-    }
-
-    /// Checks that everything promised is there; files without bytes need no chunk.
-    async fn finish(mut self) -> Result<(), Error> {
-        self.close().await?;
-        let empty: Vec<String> = self
-            .expected
-            .values()
-            .filter(|file| file.bytes == 0)
-            .map(|file| file.name.clone())
-            .collect();
-        for name in empty {
-            self.open = Some(self.begin(&name).await?);
-            self.close().await?;
-        }
-        match self.expected.into_keys().next() {
-            Some(name) => Err(Error::decode(
-                "snapshot",
-                format!("the file `{name}` did not come"),
-            )),
-            None => Ok(()),
-        }
     }
 }

@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use covey_proto::peer::v1::envelope::Body;
-use covey_proto::peer::v1::{Envelope, Frame};
+use covey_proto::peer::v1::{Echo, Envelope, Frame};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
@@ -154,6 +155,8 @@ async fn sendable(frames: &mpsc::Sender<Frame>, inbox: &mut Inbox) -> Option<Vec
 #[derive(Default)]
 struct Pending {
     correlation: u64,
+    /// The newest stamp of the peer, and when it came.
+    stamp: Option<(u64, Instant)>,
     waiting: HashMap<u64, oneshot::Sender<Result<Body, CallError>>>,
 }
 
@@ -170,18 +173,33 @@ impl Pending {
                 if self.correlation.is_multiple_of(SWEEP_EVERY) {
                     self.waiting.retain(|_, answer| !answer.is_closed());
                 }
+                let mut body = call.body;
+                if let Body::Append(request) = &mut body
+                    && let Some(age) = &mut request.quorum_age_ms
+                {
+                    // It was exact when the message was queued.
+                    *age = age.saturating_add(whole_ms(call.queued_at.elapsed()) + 1);
+                }
                 self.waiting.insert(self.correlation, call.answer);
                 Envelope {
                     group: call.group.get(),
                     correlation: self.correlation,
-                    body: Some(call.body),
+                    body: Some(body),
                 }
             })
             .collect();
-        Frame { envelopes }
+        Frame {
+            envelopes,
+            stamp_ms: None,
+            echo: self.stamp.map(|(stamp_ms, at)| Echo {
+                stamp_ms,
+                held_ms: whole_ms(at.elapsed()),
+            }),
+        }
     }
 
     fn answer(&mut self, frame: Frame) {
+        self.stamp = frame.stamp_ms.map(|stamp| (stamp, Instant::now())).or(self.stamp);
         for envelope in frame.envelopes {
             if let (Some(answer), Some(body)) = (self.waiting.remove(&envelope.correlation), envelope.body) {
                 // Nobody waits any more when the caller's time ran out.
@@ -197,4 +215,8 @@ impl Pending {
             }));
         }
     }
+}
+
+fn whole_ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX / 2)
 }

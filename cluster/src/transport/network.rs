@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use covey_proto::peer::v1::envelope::Body;
@@ -35,6 +36,8 @@ pub(crate) struct NetworkFactory {
     pub(crate) transport: Arc<Transport>,
     pub(crate) group: GroupId,
     pub(crate) freshness: Arc<Freshness>,
+    /// Whether readers wait for a confirmation of leadership, which a heartbeat brings.
+    pub(crate) confirming: Arc<AtomicBool>,
 }
 
 impl NetworkFactory {
@@ -56,7 +59,7 @@ impl RaftNetworkFactory<TypeConfig> for NetworkFactory {
     }
 
     async fn new_heartbeat_client(&mut self, target: u64, address: &Address) -> Network {
-        self.client(target, address, Priority::Urgent)
+        self.client(target, address, Priority::Beat)
     }
 }
 
@@ -116,8 +119,19 @@ impl Network {
         let previous = request.prev_log_id;
         let last = request.entries.last().map(|entry| entry.log_id).or(previous);
         let age = self.factory.freshness.quorum_age();
-        let age_ms = age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
-        let sent = self.push(self.priority, Body::Append(codec::append(request, age_ms)));
+        // Rounded up. The link adds the time in its queue.
+        let age_ms = age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX - 1) + 1);
+        let body = Body::Append(codec::append(request, age_ms));
+        let sent = match self.priority {
+            // Readers wait for this one.
+            Priority::Beat if self.factory.confirming.load(Ordering::Relaxed) => {
+                self.push(Priority::Urgent, body)
+            }
+            priority => self.push(priority, body),
+        };
+        if self.priority == Priority::Beat {
+            self.transport().gathering.arrived();
+        }
         let patience = self.patience(RPCTypes::AppendEntries, self.transport().config.append_timeout);
         async move {
             let Body::AppendReply(reply) = receive(sent?, patience).await? else {

@@ -1,17 +1,22 @@
-//! Sends a snapshot: the record first, then every file in checksummed chunks, at a bounded rate.
+//! Sends a snapshot: the record first, then what the receiver lacks of the files in checksummed chunks, at a bounded rate.
 
+use std::collections::BTreeSet;
+use std::io::SeekFrom;
 use std::path::Path;
 use std::time::Duration;
 
 use bytes::BytesMut;
 use covey_proto::peer::v1 as wire;
 use covey_proto::peer::v1::snapshot_part::Part;
+use covey_proto::peer::v1::snapshot_reply::Reply;
 use covey_state::{GroupId, NodeId};
+use covey_storage::SnapshotFile;
 use openraft::type_config::alias::SnapshotOf;
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Status, Streaming};
 
 use super::Transport;
 use crate::codec;
@@ -59,55 +64,78 @@ impl Transport {
             vote: Some(codec::vote(&vote)),
             record: Some(record),
         };
-        let (parts, outgoing) = mpsc::channel(CHUNKS_WAITING);
-        let mut client = self.client(to)?;
         let bytes = data.manifest.bytes();
         tracing::info!(%group, %to, bytes, last = ?snapshot.meta.last_log_id, "sending a snapshot");
-        let reading = self.read_parts(header, &data, parts);
-        let sending = client.install_snapshot(ReceiverStream::new(outgoing));
-        tokio::pin!(reading, sending);
-        // A reply that comes before everything is read is a refusal; then reading stops with it.
-        let reply = tokio::select! {
-            read = &mut reading => {
-                read?;
-                sending.await
-            }
-            reply = &mut sending => reply,
-        };
-        let reply = reply.map_err(|status| SendError::Remote {
-            to,
-            reason: status.message().to_owned(),
-        })?;
+        let vote = self.transfer(to, header, &data).await?;
         self.metrics.snapshots_sent.inc();
-        self.metrics.snapshot_bytes_sent.inc_by(bytes);
-        let vote = reply.into_inner().vote;
-        let vote = vote.ok_or_else(|| Error::decode("snapshot reply", "its field `vote` is missing"))?;
         Ok(codec::vote_from(vote))
     }
 
-    /// Reads the files into the channel; ends early, without an error, when the receiver has hung up.
+    async fn transfer(
+        &self,
+        to: NodeId,
+        header: wire::SnapshotHeader,
+        data: &SnapshotData,
+    ) -> Result<wire::Vote, SendError> {
+        let refused = |status: Status| SendError::Remote {
+            to,
+            reason: status.message().to_owned(),
+        };
+        let (parts, outgoing) = mpsc::channel(CHUNKS_WAITING);
+        let header = wire::SnapshotPart {
+            part: Some(Part::Header(header)),
+        };
+        // Its receiver is in this function.
+        let _ = parts.send(header).await;
+        let mut client = self.client(to)?;
+        let replies = client.install_snapshot(ReceiverStream::new(outgoing)).await;
+        let mut replies = replies.map_err(refused)?.into_inner();
+        let Some(Reply::Progress(progress)) = reply(&mut replies).await.map_err(refused)? else {
+            return Err(Error::decode("snapshot reply", "it does not begin with the progress").into());
+        };
+        // A reply that comes before everything is read is a refusal; then reading stops with it.
+        let end = {
+            let reading = self.read_parts(progress, data, parts);
+            let ending = reply(&mut replies);
+            tokio::pin!(reading, ending);
+            tokio::select! {
+                read = &mut reading => {
+                    read?;
+                    ending.await
+                }
+                end = &mut ending => end,
+            }
+        };
+        match end.map_err(refused)? {
+            Some(Reply::Installed(wire::SnapshotInstalled { vote: Some(vote) })) => Ok(vote),
+            Some(_) | None => Err(Error::decode("snapshot reply", "it has no vote").into()),
+        }
+    }
+
+    /// Reads what the receiver lacks into the channel; ends early, without an error, when the receiver has hung up.
     async fn read_parts(
         &self,
-        header: wire::SnapshotHeader,
+        progress: wire::SnapshotProgress,
         data: &SnapshotData,
         parts: mpsc::Sender<wire::SnapshotPart>,
     ) -> Result<(), Error> {
-        if parts
-            .send(wire::SnapshotPart {
-                part: Some(Part::Header(header)),
-            })
-            .await
-            .is_err()
-        {
-            return Ok(());
-        }
+        let held: BTreeSet<&str> = progress.held.iter().map(String::as_str).collect();
+        let files = &data.manifest.files;
+        let missing = files.iter().filter(|file| !held.contains(file.name.as_str()));
+        // The file that was begun goes on first: the receiver takes one after the other.
+        let begun = |file: &&SnapshotFile| file.name == progress.file;
+        let (first, rest): (Vec<_>, Vec<_>) = missing.partition(begun);
         let mut pace = Pace::new(self.config.snapshot_bytes_per_second);
-        for file in &data.manifest.files {
+        for file in first.into_iter().chain(rest) {
             let path = data.path().join(&file.name);
             let mut source = tokio::fs::File::open(&path)
                 .await
                 .map_err(Error::file("open", &path))?;
-            let mut offset = 0;
+            let mut offset = if begun(&file) { progress.offset } else { 0 };
+            source
+                .seek(SeekFrom::Start(offset))
+                .await
+                .map_err(Error::file("seek in", &path))?;
             while let Some(bytes) = self.read_chunk(&path, &mut source).await? {
                 let length = bytes.len() as u64;
                 let chunk = wire::SnapshotChunk {
@@ -118,15 +146,13 @@ impl Transport {
                 };
                 offset += length;
                 pace.spend(length).await;
-                if parts
-                    .send(wire::SnapshotPart {
-                        part: Some(Part::Chunk(chunk)),
-                    })
-                    .await
-                    .is_err()
-                {
+                let part = wire::SnapshotPart {
+                    part: Some(Part::Chunk(chunk)),
+                };
+                if parts.send(part).await.is_err() {
                     return Ok(());
                 }
+                self.metrics.snapshot_bytes_sent.inc_by(length);
             }
         }
         Ok(())
@@ -145,6 +171,11 @@ impl Transport {
         }
         Ok((!chunk.is_empty()).then_some(chunk))
     }
+}
+
+/// The receiver's next reply.
+async fn reply(replies: &mut Streaming<wire::SnapshotReply>) -> Result<Option<Reply>, Status> {
+    Ok(replies.message().await?.and_then(|reply| reply.reply))
 }
 
 /// Keeps a transfer at a rate.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +24,9 @@ use tonic::transport::server::TcpIncoming;
 use uuid::Uuid;
 
 pub(crate) const GROUP: GroupId = GroupId::new(1);
+
+/// Nobody listens there.
+const NOWHERE: &str = "127.0.0.1:1";
 
 /// How long anything may take before a test gives up.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -90,6 +93,7 @@ impl StateMachine for Numbers {
 /// A node that runs.
 struct Running {
     host: Host,
+    registry: prometheus::Registry,
     statedb: StateDb,
     stop: oneshot::Sender<()>,
     server: JoinHandle<()>,
@@ -112,6 +116,15 @@ impl TestNode {
 
     pub(crate) fn status(&self) -> GroupStatus {
         self.host().group(GROUP).unwrap()
+    }
+
+    /// What a counter of this node has come to, over all its labels.
+    pub(crate) fn count(&self, name: &str) -> u64 {
+        let families = self.running.as_ref().unwrap().registry.gather();
+        // A counter with labels is not there before it has counted anything.
+        let family = families.iter().filter(|family| family.name() == name);
+        let metrics = family.flat_map(|family| family.get_metric());
+        metrics.map(|metric| metric.get_counter().value()).sum::<f64>() as u64
     }
 
     /// What this node's own state holds, whatever its age.
@@ -159,9 +172,12 @@ impl TestNode {
             incarnation: self.incarnation,
         };
         let machine = Arc::new(Numbers { node: self.peer.node });
-        let host = Host::start(self.config.clone(), identity, stores, machine)
-            .await
-            .unwrap();
+        let registry = prometheus::Registry::new();
+        let config = HostConfig {
+            registry: Some(registry.clone()),
+            ..self.config.clone()
+        };
+        let host = Host::start(config, identity, stores, machine).await.unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         let served = Server::builder()
             .add_service(host.peer_service())
@@ -171,6 +187,7 @@ impl TestNode {
         let server = tokio::spawn(async move { served.await.unwrap() });
         self.running = Some(Running {
             host,
+            registry,
             statedb,
             stop,
             server,
@@ -181,6 +198,7 @@ impl TestNode {
     pub(crate) async fn stop(&mut self) {
         let Running {
             host,
+            registry: _,
             statedb,
             stop,
             server,
@@ -221,13 +239,21 @@ async fn listen(address: &str) -> TcpListener {
 /// Nodes of one cluster, numbered from 1.
 pub(crate) struct Cluster {
     pub(crate) nodes: Vec<TestNode>,
-    _dir: TempDir,
+    /// Goes with the cluster, unless the caller keeps it.
+    _dir: Option<TempDir>,
 }
 
 impl Cluster {
     /// Nodes that run and know each other, without any group.
     pub(crate) async fn of(count: u64, config: HostConfig) -> Self {
         let dir = tempfile::tempdir().unwrap();
+        let mut cluster = Self::within(dir.path(), count, config).await;
+        cluster._dir = Some(dir);
+        cluster
+    }
+
+    /// The same with their data in a directory of the caller's, where it may be already.
+    pub(crate) async fn within(dir: &Path, count: u64, config: HostConfig) -> Self {
         let cluster = Uuid::new_v4();
         let mut nodes = Vec::new();
         for number in 1..=count {
@@ -240,14 +266,14 @@ impl Cluster {
                 },
                 cluster,
                 config: config.clone(),
-                dir: dir.path().join(number.to_string()),
+                dir: dir.join(number.to_string()),
                 incarnation: 0,
                 running: None,
             };
             node.start().await;
             nodes.push(node);
         }
-        let cluster = Self { nodes, _dir: dir };
+        let cluster = Self { nodes, _dir: None };
         cluster.introduce();
         cluster
     }
@@ -273,6 +299,19 @@ impl Cluster {
         for node in self.nodes.iter().filter(|node| node.running.is_some()) {
             for other in &self.nodes {
                 node.host().knows(other.peer.clone()).unwrap();
+            }
+        }
+    }
+
+    /// Lets no message through between two nodes, until they are introduced again.
+    pub(crate) fn cut(&self, one: usize, other: usize) {
+        for (from, to) in [(one, other), (other, one)] {
+            if self.nodes[from].running.is_some() {
+                let peer = Peer {
+                    peer_addr: NOWHERE.to_owned(),
+                    ..self.nodes[to].peer.clone()
+                };
+                self.nodes[from].host().knows(peer).unwrap();
             }
         }
     }

@@ -1,6 +1,11 @@
 //! Snapshots: for a follower that was away too long, and for a new member.
 
+use std::time::Duration;
+
+use covey_cluster::{HostConfig, Peer};
+
 use crate::harness::{Cluster, GROUP, config, deadline, eventually, ids};
+use crate::proxy::Proxy;
 
 /// More entries than any log keeps.
 const MANY: u64 = 300;
@@ -68,6 +73,46 @@ async fn a_snapshot_survives_a_restart() {
     assert_eq!(cluster.nodes[0].read("k0").await, Some(0));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_transfer_goes_on_where_it_broke() {
+    let slow = HostConfig {
+        snapshot_bytes_per_second: 10_000,
+        snapshot_chunk_bytes: 200,
+        ..config()
+    };
+    let cluster = Cluster::of(2, slow).await;
+    let (leader, learner) = (&cluster.nodes[0], &cluster.nodes[1]);
+    leader
+        .host()
+        .bootstrap_group(GROUP, vec![leader.peer.clone()])
+        .await
+        .unwrap();
+    cluster.leader().await;
+    write_many(&cluster, 0).await;
+    learner.host().open_group(GROUP).await.unwrap();
+    let proxy = Proxy::to(learner.peer.peer_addr.clone(), Duration::ZERO).await;
+    let peer = Peer {
+        peer_addr: proxy.address.clone(),
+        ..learner.peer.clone()
+    };
+    leader.host().knows(peer.clone()).unwrap();
+    leader.host().add_learner(GROUP, peer, deadline()).await.unwrap();
+    let received = || learner.count("covey_raft_snapshot_received_bytes_total");
+    let before = eventually("some chunks", || Some(received()).filter(|bytes| *bytes >= 1_000)).await;
+    assert_eq!(learner.status().snapshot_index, None, "the transfer is under way");
+    // Writes go on meanwhile.
+    leader.put("meanwhile", 1).await;
+    proxy.break_all();
+    eventually("the snapshot", || learner.status().snapshot_index).await;
+    let resumed = learner.count("covey_raft_snapshot_resumed_bytes_total");
+    assert!(
+        resumed >= before,
+        "{resumed} of at least {before} bytes were kept"
+    );
+    assert_eq!(learner.read("k0").await, Some(0));
+    assert_eq!(learner.read("meanwhile").await, Some(1));
+}
+
 /// Writes until the log of the leader no longer begins at its beginning.
 async fn write_many(cluster: &Cluster, leader: usize) {
     let host = cluster.nodes[leader].host();
@@ -80,7 +125,7 @@ async fn write_many(cluster: &Cluster, leader: usize) {
         written.unwrap();
     }
     // A snapshot that is asked for while another one is being built is not built: ask until one holds everything.
-    let mut ticks = tokio::time::interval(std::time::Duration::from_millis(20));
+    let mut ticks = tokio::time::interval(Duration::from_millis(20));
     let holds_all = |index: u64| index + 1 >= MANY;
     while !cluster.nodes[leader]
         .status()

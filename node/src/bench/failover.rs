@@ -27,15 +27,12 @@ const DRAIN_WITHIN: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Measures and gives the figures by name.
-pub(super) async fn measure() -> Result<Vec<(String, f64)>> {
+pub(super) async fn measure() -> Result<Vec<(&'static str, f64)>> {
     let folder = tempfile::tempdir()?;
     let mut cluster = DemoCluster::form(folder.path()).await?;
     let measured = everything(&mut cluster, folder.path()).await;
     cluster.stop().await?;
-    Ok(measured?
-        .into_iter()
-        .map(|(name, value)| (name.to_owned(), value))
-        .collect())
+    measured
 }
 
 async fn everything(cluster: &mut DemoCluster, root: &std::path::Path) -> Result<Vec<(&'static str, f64)>> {

@@ -17,7 +17,7 @@ const REQUESTS_1: usize = 4_000;
 const REQUESTS_100: usize = 1_000;
 
 /// Measures and gives the figures by name.
-pub(super) async fn measure(definitions: &Path) -> Result<Vec<(String, f64)>> {
+pub(super) async fn measure(definitions: &Path) -> Result<Vec<(&'static str, f64)>> {
     let folder = tempfile::tempdir()?;
     let prepared = Prepared::three_nodes(folder.path(), definitions).await?;
     let measured = both(&prepared).await;
@@ -25,14 +25,14 @@ pub(super) async fn measure(definitions: &Path) -> Result<Vec<(String, f64)>> {
     measured
 }
 
-async fn both(prepared: &Prepared) -> Result<Vec<(String, f64)>> {
+async fn both(prepared: &Prepared) -> Result<Vec<(&'static str, f64)>> {
     let one = latencies(prepared, 1, REQUESTS_1).await?;
     let hundred = latencies(prepared, 100, REQUESTS_100).await?;
     Ok(vec![
-        ("predict_1_p50_ms".to_owned(), percentile(&one, 0.50)),
-        ("predict_1_p99_ms".to_owned(), percentile(&one, 0.99)),
-        ("predict_100_p50_ms".to_owned(), percentile(&hundred, 0.50)),
-        ("predict_100_p99_ms".to_owned(), percentile(&hundred, 0.99)),
+        ("predict_1_p50_ms", percentile(&one, 0.50)),
+        ("predict_1_p99_ms", percentile(&one, 0.99)),
+        ("predict_100_p50_ms", percentile(&hundred, 0.50)),
+        ("predict_100_p99_ms", percentile(&hundred, 0.99)),
     ])
 }
 

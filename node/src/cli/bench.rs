@@ -7,7 +7,9 @@ use crate::bench::{self, BenchOptions};
 
 /// Options of `covey bench`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  covey bench --all --output-dir results\n  covey bench predict")]
+#[command(
+    after_help = "Examples:\n  covey bench --all --output-dir results\n  covey bench predict\n  covey bench idle"
+)]
 pub(super) struct Bench {
     /// The measurement
     #[arg(required_unless_present = "all")]

@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail};
 use covey_proto::v1;
 
-use super::fleet::Fleet;
+use super::fleet::{Connection, Fleet};
 use super::processes::NodeProcess;
 
+/// Data groups of the demo's cluster.
+const GROUPS: u64 = 8;
 /// A change of members must be done by then.
 const SETTLE_WITHIN: Duration = Duration::from_secs(120);
 /// How often the cluster is looked at while it settles.
@@ -23,23 +25,26 @@ pub(crate) struct DemoCluster {
 impl DemoCluster {
     /// Three nodes that form a cluster; returns when every group has three voters and a leader.
     pub(crate) async fn form(root: &Path) -> Result<Self> {
+        Self::form_with(root, GROUPS, SETTLE_WITHIN).await
+    }
+
+    /// The same with that many data groups, which may take so long.
+    pub(crate) async fn form_with(root: &Path, groups: u64, within: Duration) -> Result<Self> {
         let mut cluster = Self {
             fleet: Fleet::default(),
             nodes: Vec::new(),
         };
         let mut first = NodeProcess::new(root, 1)?;
-        first.init("flights").await?;
+        first.init("flights", groups).await?;
         first.start(None)?;
         cluster.fleet.add(&first.endpoint())?;
         cluster.nodes.push(first);
-        cluster
-            .settled(1)
+        settled_within(&cluster.fleet, 1, within)
             .await
             .context("the first node did not come up")?;
         cluster.join(root).await?;
         cluster.join(root).await?;
-        cluster
-            .settled(3)
+        settled_within(&cluster.fleet, 3, within)
             .await
             .context("the cluster of three did not form")?;
         Ok(cluster)
@@ -109,9 +114,24 @@ impl DemoCluster {
 
     /// Starts a node again that was killed.
     pub(crate) fn restart(&mut self, number: usize) -> Result<()> {
+        self.node(number)?.start(None)
+    }
+
+    /// Kills a node.
+    pub(crate) async fn kill(&mut self, number: usize) -> Result<()> {
+        self.node(number)?.kill().await
+    }
+
+    /// A connection to one node and no other.
+    pub(crate) fn connection_to(&mut self, number: usize) -> Result<Connection> {
+        let fleet = Fleet::default();
+        fleet.add(&self.node(number)?.endpoint())?;
+        fleet.connection()
+    }
+
+    fn node(&mut self, number: usize) -> Result<&mut NodeProcess> {
         let node = self.nodes.iter_mut().find(|node| node.number == number);
-        node.ok_or_else(|| anyhow!("there is no node {number}"))?
-            .start(None)
+        node.ok_or_else(|| anyhow!("there is no node {number}"))
     }
 
     /// Takes the first node out for good: its replicas move, then it is removed, then its process stops.
@@ -196,6 +216,10 @@ impl DemoCluster {
 
 /// See [`DemoCluster::settled`]. Gives how long it took.
 pub(crate) async fn settled(fleet: &Fleet, active: usize) -> Result<Duration> {
+    settled_within(fleet, active, SETTLE_WITHIN).await
+}
+
+async fn settled_within(fleet: &Fleet, active: usize, within: Duration) -> Result<Duration> {
     let started = Instant::now();
     loop {
         let status = DemoCluster::status(fleet).await?;
@@ -204,9 +228,9 @@ pub(crate) async fn settled(fleet: &Fleet, active: usize) -> Result<Duration> {
         if found == active && status.groups_moving == 0 && status.groups_without_leader == 0 {
             return Ok(started.elapsed());
         }
-        if started.elapsed() > SETTLE_WITHIN {
+        if started.elapsed() > within {
             bail!(
-                "after {SETTLE_WITHIN:?} there are {found} of {active} active nodes, {} groups are moving and {} have \
+                "after {within:?} there are {found} of {active} active nodes, {} groups are moving and {} have \
                  no leader",
                 status.groups_moving,
                 status.groups_without_leader

@@ -53,11 +53,11 @@ impl NodeProcess {
         self.child.as_ref().and_then(Child::id)
     }
 
-    /// Makes a new cluster in its folder.
-    pub(crate) async fn init(&self, name: &str) -> Result<()> {
+    /// Makes a new cluster in its folder, with that many data groups.
+    pub(crate) async fn init(&self, name: &str, groups: u64) -> Result<()> {
         let output = self
             .command("init")
-            .args(["--name", name])
+            .args(["--name", name, "--groups", &groups.to_string()])
             .stdin(Stdio::null())
             .output()
             .await?;

@@ -41,15 +41,18 @@ fn commit(shared: &Shared, jobs: &[Job]) -> Result<(), Error> {
         job.add_to(&mut batch);
     }
     let groups: BTreeSet<GroupId> = jobs.iter().map(|job| job.cell.group).collect();
+    let entries: usize = jobs.iter().map(Job::entries).sum();
     #[allow(clippy::cast_precision_loss)] // Histograms count in floats.
     {
         metrics.batch_jobs.observe(jobs.len() as f64);
+        metrics.batch_entries.observe(entries as f64);
         metrics.batch_groups.observe(groups.len() as f64);
         metrics.batch_bytes.observe(batch.size_in_bytes() as f64);
     }
     write(shared, batch)?;
     sync(shared)?;
     metrics.jobs.inc_by(jobs.len() as u64);
+    metrics.entries.inc_by(entries as u64);
     Ok(())
 }
 
@@ -85,9 +88,10 @@ fn sync(shared: &Shared) -> Result<(), Error> {
 }
 
 fn finish(shared: &Shared, jobs: Vec<Job>, outcome: &Result<(), Error>) {
+    let tail_bytes_max = shared.tail_bytes_max();
     for job in jobs {
         if outcome.is_ok() {
-            job.cell.written(job.sequence, shared.config.tail_bytes_max);
+            job.cell.written(job.sequence, tail_bytes_max);
         }
         let outcome = outcome.clone();
         // A callback that panics must not take the logs of all groups with it.

@@ -13,7 +13,7 @@ use covey_state::GroupId;
 use super::job::{Job, Operation};
 use super::layout::{self, Kind};
 use super::memory::LogMemory;
-use super::{Done, Handle, LogBounds, LogEntry, lock, recovery};
+use super::{Backlog, Done, Handle, LogBounds, LogEntry, lock, recovery};
 use crate::error::{Error, Place};
 
 /// What is shared of one group between its handles and the committer.
@@ -80,6 +80,11 @@ impl GroupLog {
         self.cell.group
     }
 
+    /// How far the disk is behind, over all groups.
+    pub fn backlog(&self) -> Backlog {
+        self.handle.shared.queue.backlog()
+    }
+
     /// Where the log begins and ends.
     pub fn bounds(&self) -> Result<LogBounds, Error> {
         Ok(self.cell.sound()?.bounds())
@@ -102,6 +107,12 @@ impl GroupLog {
         self.submit(&mut memory, operations, done)?;
         memory.append(entries);
         Ok(())
+    }
+
+    /// What [`GroupLog::read`] gives, if all of it is in memory: then the call does not wait for the disk.
+    pub fn read_memory(&self, range: Range<u64>, bytes_max: usize) -> Result<Option<Vec<LogEntry>>, Error> {
+        let plan = self.cell.sound()?.plan_read(range, bytes_max);
+        Ok(plan.on_disk.is_empty().then_some(plan.in_memory))
     }
 
     /// The entries of a range, as far as they are there, without a hole: at least one if there is any, and no more

@@ -76,6 +76,15 @@ impl Job {
         }
     }
 
+    /// How many log entries it stores.
+    pub(super) fn entries(&self) -> usize {
+        let stored = |operation: &&Operation| match operation {
+            Operation::Put(key, _) => layout::is_entry(key),
+            Operation::RemoveEntries(..) | Operation::RemoveAll => false,
+        };
+        self.operations.iter().filter(stored).count()
+    }
+
     /// Tells whoever waits.
     pub(super) fn finish(self, outcome: Result<(), Error>) {
         (self.done)(outcome);

@@ -68,6 +68,11 @@ pub(super) fn group_of(key: &[u8]) -> Option<GroupId> {
     Some(GroupId::new(group))
 }
 
+/// Whether a key is that of an entry.
+pub(super) fn is_entry(key: &[u8; KEY_BYTES]) -> bool {
+    key[8] == Kind::Entry as u8
+}
+
 /// The index in the key of an entry.
 pub(super) fn index_of(key: &[u8]) -> Option<u64> {
     let key: &[u8; KEY_BYTES] = key.try_into().ok()?;
@@ -95,6 +100,7 @@ mod tests {
         ];
         assert!(ascending.is_sorted_by(|a, b| a < b));
         assert_eq!(group_of(&entry_key(two, 9)), Some(two));
+        assert!(is_entry(&entry_key(two, 9)) && !is_entry(&marker_key(two, Kind::Vote)));
         assert_eq!(index_of(&entry_key(two, 9)), Some(9));
     }
 }

@@ -1,10 +1,11 @@
 //! The committer's queue: first in first out over all groups, bounded in bytes, never blocking who submits.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use super::job::Job;
-use super::lock;
+use super::{Backlog, lock};
 use crate::error::Error;
 
 /// Jobs that wait for the committer.
@@ -12,6 +13,8 @@ use crate::error::Error;
 pub(super) struct Queue {
     waiting: Mutex<Waiting>,
     changed: Condvar,
+    /// The bytes that wait, readable without the lock.
+    queued_bytes: AtomicUsize,
     bytes_max: usize,
     batch_bytes_max: usize,
 }
@@ -36,6 +39,7 @@ impl Queue {
         Self {
             waiting: Mutex::default(),
             changed: Condvar::new(),
+            queued_bytes: AtomicUsize::new(0),
             bytes_max,
             batch_bytes_max,
         }
@@ -59,6 +63,7 @@ impl Queue {
             return Err(Box::new(Refused { error, job }));
         }
         waiting.bytes += job.size;
+        self.queued_bytes.store(waiting.bytes, Ordering::Relaxed);
         waiting.jobs.push_back(job);
         drop(waiting);
         self.changed.notify_one();
@@ -81,7 +86,16 @@ impl Queue {
             batch.extend(waiting.jobs.pop_front());
         }
         waiting.bytes -= bytes;
+        self.queued_bytes.store(waiting.bytes, Ordering::Relaxed);
         Some(batch)
+    }
+
+    /// How far the committer is behind.
+    pub(super) fn backlog(&self) -> Backlog {
+        Backlog {
+            queued_bytes: self.queued_bytes.load(Ordering::Relaxed),
+            limit_bytes: self.bytes_max,
+        }
     }
 
     /// The failure that stopped the log, if there was one.

@@ -69,6 +69,7 @@ pub(super) fn export(shared: &Shared, group: GroupId, into: &Path) -> Result<Sna
         output.take_all(&view, group, &mut manifest.files)?;
     }
     files::sync_dir(into)?;
+    fault!("export::synced");
     Ok(manifest)
 }
 
@@ -131,6 +132,7 @@ impl TableOutput<'_> {
             .finish()
             .map_err(Error::database("finish a snapshot file"))?;
         let (bytes, sha256) = files::digest_file(&self.into.join(&open.name))?;
+        fault!("export::finished_one_file");
         let table = table_name(self.table).to_owned();
         finished.push(SnapshotFile {
             name: open.name,

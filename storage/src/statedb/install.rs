@@ -59,6 +59,7 @@ pub(super) fn install(
             .flush_cf(family(&shared.db, table))
             .map_err(Error::database("flush a table"))?;
     }
+    fault!("install::flushed");
     swap(shared, &installing)
 }
 
@@ -80,6 +81,7 @@ fn stage(shared: &Shared, installing: &Installing, from: &Path) -> Result<(), Er
             files::remove_dir(&directory)?;
             return Err(error);
         }
+        fault!("install::copied_one_file");
     }
     files::sync_dir(&directory)?;
     files::sync_dir(&shared.staging)

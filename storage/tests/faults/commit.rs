@@ -96,6 +96,49 @@ fn jobs_that_waited_behind_a_failure_fail_with_it() {
 }
 
 #[test]
+fn a_disk_that_is_behind_shows_in_the_backlog_and_at_last_in_a_refusal() {
+    let scenario = FailScenario::setup();
+    let directory = TempDir::new().unwrap();
+    let config = RaftDbConfig {
+        queue_bytes_max: 2_000,
+        ..RaftDbConfig::default()
+    };
+    let db = RaftDb::open(directory.path(), config).unwrap();
+    let log = db.group(GroupId::new(1));
+    fail::cfg("raftdb::before_write", "pause").unwrap();
+    let mut outcomes = Vec::new();
+    let (mut next, mut was_long) = (0, false);
+    let refusal = loop {
+        let (done, outcome) = done();
+        let entries = log_entries(log.id(), next..next + 1);
+        match log.append(entries, done) {
+            Ok(()) => outcomes.push(outcome),
+            Err(refusal) => break refusal,
+        }
+        was_long |= log.backlog().is_long();
+        next += 1;
+        assert!(next < 100, "the queue has no end");
+    };
+    assert!(was_long, "the backlog is long before anything is refused");
+    assert!(
+        matches!(
+            refusal,
+            Error::Busy {
+                limit_bytes: 2_000,
+                ..
+            }
+        ),
+        "{refusal:?}"
+    );
+    fail::remove("raftdb::before_write");
+    for outcome in outcomes {
+        outcome.recv().unwrap().unwrap();
+    }
+    assert!(!log.backlog().is_long());
+    scenario.teardown();
+}
+
+#[test]
 fn a_state_batch_that_fails_before_its_write_leaves_nothing() {
     let scenario = FailScenario::setup();
     let directory = TempDir::new().unwrap();

@@ -12,9 +12,11 @@ const ID: GroupId = GroupId::new(5);
 const NEIGHBOUR: GroupId = GroupId::new(6);
 
 /// The step after which the install fails, and what the group is after the next start.
-const STEPS: [(&str, Whole); 6] = [
+const STEPS: [(&str, Whole); 8] = [
+    ("install::copied_one_file", Whole::Old),
     ("install::staged", Whole::Old),
     ("install::marked", Whole::New),
+    ("install::flushed", Whole::New),
     ("install::removed", Whole::New),
     ("install::ingested_one_table", Whole::New),
     ("install::ingested", Whole::New),
@@ -99,7 +101,7 @@ fn an_install_interrupted_at_any_step_leaves_a_whole_group() {
 
 #[test]
 fn finishing_an_install_may_be_interrupted_too() {
-    for (point, _) in &STEPS[2..5] {
+    for (point, _) in &STEPS[4..7] {
         let scenario = FailScenario::setup();
         let (directory, files) = (TempDir::new().unwrap(), TempDir::new().unwrap());
         let manifest = exported(&files);

@@ -6,6 +6,7 @@
 
 mod commit;
 mod install;
+mod kill;
 #[path = "../storage/sample.rs"]
 #[allow(dead_code)] // The other test program uses the rest.
 mod sample;

@@ -104,7 +104,7 @@ fn what_waits_of_many_groups_shares_one_fsync() {
     assert_eq!(db.metrics().syncs.get() - before.0, 1);
     let registry = prometheus::Registry::new();
     db.metrics().register(&registry).unwrap();
-    assert_eq!(registry.gather().len(), 8);
+    assert_eq!(registry.gather().len(), 10);
 }
 
 #[test]
@@ -204,6 +204,32 @@ fn reads_stop_at_the_byte_limit_but_give_at_least_one_entry() {
     }
     assert_eq!(indexes(&log.read(4..7, usize::MAX).unwrap()), [4, 5, 6]);
     assert!(log.read(10..20, usize::MAX).unwrap().is_empty());
+}
+
+#[test]
+fn many_groups_share_the_memory_for_recent_entries() {
+    let directory = TempDir::new().unwrap();
+    let config = RaftDbConfig {
+        tails_bytes_max: 2_000,
+        ..RaftDbConfig::default()
+    };
+    let db = RaftDb::open(directory.path(), config).unwrap();
+    let log = db.group(group(1));
+    append(&log, 0..10);
+    assert!(
+        log.read_memory(0..10, usize::MAX).unwrap().is_some(),
+        "one group has it all"
+    );
+    let _others: Vec<_> = (2..=10).map(|number| db.group(group(number))).collect();
+    append(&log, 10..20);
+    assert!(log.read_memory(0..20, usize::MAX).unwrap().is_none());
+    let recent = log.read_memory(18..20, usize::MAX).unwrap();
+    assert_eq!(recent.map(|entries| indexes(&entries)), Some(vec![18, 19]));
+    assert_eq!(
+        read_all(&log),
+        log_entries(log.id(), 0..20),
+        "the rest is on disk"
+    );
 }
 
 #[test]

@@ -14,13 +14,12 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use uuid::Uuid;
 
+use crate::bench::process::use_of;
+
 /// Nodes of a cluster.
 pub(super) const NODES: usize = 3;
 /// How long a process may take to stop when asked.
 const STOP_WITHIN: Duration = Duration::from_secs(20);
-/// What a processor's time is counted in: a hundredth of a second, on every Linux that Covey runs on.
-const TICK_SECONDS: f64 = 0.01;
-
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum System {
@@ -84,21 +83,12 @@ impl Servers {
 
     /// Seconds of processor that all of them have used so far.
     pub(super) fn cpu_seconds(&self) -> Result<f64> {
-        let mut ticks = 0.0;
+        let mut seconds = 0.0;
         for child in &self.children {
             let id = child.id().context("a server has ended by itself")?;
-            let stat = std::fs::read_to_string(format!("/proc/{id}/stat"))?;
-            // The name, in parentheses, may hold anything; counting begins behind it.
-            let (_, rest) = stat.rsplit_once(')').context("a strange /proc/*/stat")?;
-            let fields: Vec<&str> = rest.split_whitespace().collect();
-            for place in [11, 12] {
-                ticks += fields
-                    .get(place)
-                    .context("a short /proc/*/stat")?
-                    .parse::<f64>()?;
-            }
+            seconds += use_of(id)?.cpu_seconds;
         }
-        Ok(ticks * TICK_SECONDS)
+        Ok(seconds)
     }
 
     /// Asks all of them to stop, and waits.

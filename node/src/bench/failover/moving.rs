@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 
 use super::load::{Load, rows};
 use super::{NODES, groups_of};
+use crate::bench::process::{forget_peak, use_of};
 use crate::demo::DemoCluster;
 
 /// How long writers run before anything moves: what the dip is compared with.
@@ -19,8 +20,6 @@ const MOVED_BYTES: usize = 1 << 30;
 const VALUE_BYTES: usize = 60 << 10;
 /// Rows of one request.
 const ROWS_PER_PUSH: usize = 16;
-/// Bytes of a mebibyte.
-const MIB: f64 = (1 << 20) as f64;
 
 /// A fourth node joins and the first one leaves, while clients write.
 pub(super) async fn replace(cluster: &mut DemoCluster, root: &Path) -> Result<Vec<(&'static str, f64)>> {
@@ -73,30 +72,25 @@ fn dip(acknowledged: &[Duration]) -> (f64, f64) {
 /// Fills the cluster, then gives a new node the place of the first one; how long it takes and what memory it needs.
 pub(super) async fn gibibyte(cluster: &mut DemoCluster, root: &Path) -> Result<Vec<(&'static str, f64)>> {
     fill(cluster).await?;
+    let mut before = 0.0_f64;
     for id in cluster.process_ids() {
         forget_peak(id)?;
+        before = before.max(use_of(id)?.rss_mib);
     }
-    let before = cluster
-        .process_ids()
-        .into_iter()
-        .map(resident)
-        .collect::<Result<Vec<_>>>()?;
     let started = Instant::now();
     cluster.join(root).await?;
     cluster.settled(NODES + 1).await?;
     cluster.give_up_first().await?;
     let took = started.elapsed();
-    let peaks = cluster
-        .process_ids()
-        .into_iter()
-        .map(peak)
-        .collect::<Result<Vec<_>>>()?;
+    let mut peak = 0.0_f64;
+    for id in cluster.process_ids() {
+        peak = peak.max(use_of(id)?.peak_mib);
+    }
     cluster.remove_first().await?;
-    let largest = |values: &[f64]| values.iter().copied().fold(0.0, f64::max);
     Ok(vec![
         ("move_1gib_s", took.as_secs_f64()),
-        ("move_peak_rss_mib", largest(&peaks)),
-        ("move_rss_before_mib", largest(&before)),
+        ("move_peak_rss_mib", peak),
+        ("move_rss_before_mib", before),
     ])
 }
 
@@ -115,30 +109,6 @@ async fn fill(cluster: &DemoCluster) -> Result<()> {
         pushed.await.context("filling the cluster")?;
     }
     Ok(())
-}
-
-/// Lets the kernel count a process's peak memory anew.
-fn forget_peak(process: u32) -> Result<()> {
-    std::fs::write(format!("/proc/{process}/clear_refs"), "5").context("cannot reset a peak")
-}
-
-/// The most memory that a process has used, in MiB.
-fn peak(process: u32) -> Result<f64> {
-    memory(process, "VmHWM:")
-}
-
-/// The memory that a process uses, in MiB.
-fn resident(process: u32) -> Result<f64> {
-    memory(process, "VmRSS:")
-}
-
-fn memory(process: u32, field: &str) -> Result<f64> {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix(field));
-    let kib = line
-        .and_then(|line| line.split_whitespace().next())
-        .context("a strange /proc/*/status")?;
-    Ok(kib.parse::<f64>()? * 1024.0 / MIB)
 }
 
 #[cfg(test)]
