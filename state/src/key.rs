@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::entity::EntityKey;
 use crate::id::{GroupId, NodeId, Timestamp, ViewId};
 use crate::monitor::FlushSource;
+use crate::registry::VersionId;
 use crate::request::RequestId;
 use crate::row::RowVersion;
 use crate::window::Hop;
@@ -74,14 +75,14 @@ pub enum Key {
     Dataset(String, u64),
     /// Data: a job.
     Job(String),
-    /// Data: a drift window: deployment, version, start.
-    DriftWindow(String, u64, Timestamp),
+    /// Data: a drift window: deployment, start, version that was serving.
+    DriftWindow(String, Timestamp, VersionId),
     /// Data: the last flush of a source: deployment, source.
     DriftFlush(String, FlushSource),
     /// Data: the verdict on a window.
-    DriftReport(String, u64, Timestamp),
-    /// Data: an alert: deployment, start of the window, version.
-    Alert(String, Timestamp, u64),
+    DriftReport(String, Timestamp, VersionId),
+    /// Data: an alert on a window.
+    Alert(String, Timestamp, VersionId),
     /// Data: a prediction that waits for its label.
     Prediction(String, String),
     /// Data: a prediction with its label: deployment, start of the window, id.

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{NodeId, Timestamp};
+use crate::registry::VersionId;
 
 /// What to watch on a deployment, as declared.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -147,7 +148,7 @@ pub struct Alert {
     /// The monitor that raised it.
     pub monitor: String,
     /// The version that was serving.
-    pub version: u64,
+    pub version: VersionId,
     /// Start of the window.
     pub window: Timestamp,
     /// The features that drifted, worst first.
@@ -162,7 +163,7 @@ pub struct LoggedPrediction {
     /// The caller's id of the prediction, unique within the deployment.
     pub id: String,
     /// The version that made it.
-    pub version: u64,
+    pub version: VersionId,
     /// The predicted probability or value.
     pub score: f64,
     /// The event time it was made for.
@@ -173,7 +174,7 @@ pub struct LoggedPrediction {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
     /// The version that made the prediction.
-    pub version: u64,
+    pub version: VersionId,
     /// The predicted probability or value.
     pub score: f64,
     /// What happened: 0 or 1 for classes, else the value.

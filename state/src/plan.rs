@@ -127,7 +127,7 @@ fn decide(draft: &mut Draft<'_>, command: &Command) -> Decided {
             drift::flush(draft, deployment, (*source, *sequence), windows, predictions)
         }
         Command::ReportDrift { deployment, version, window, report, alert } => {
-            drift::report(draft, deployment, (*version, *window), report, alert.as_ref())
+            drift::report(draft, deployment, (*window, version), report, alert.as_ref())
         }
         Command::RecordLabels { deployment, window_micros, labels } => {
             drift::record_labels(draft, deployment, *window_micros, labels)

@@ -13,6 +13,7 @@ use std::time::Duration;
 use covey_cluster::Consistency;
 use covey_ml::ReferenceProfile;
 use covey_state::monitor::{Alert, DriftWindow, FlushSource, Monitor};
+use covey_state::registry::VersionId;
 use covey_state::{Command, Key, Record, Timestamp};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use tokio::time::Instant;
@@ -48,7 +49,7 @@ pub(super) enum Message {
 pub(super) struct Scoring {
     context: Context,
     watched: BTreeMap<String, Watched>,
-    profiles: BTreeMap<(String, u64), Arc<ReferenceProfile>>,
+    profiles: BTreeMap<VersionId, Arc<ReferenceProfile>>,
 }
 
 /// A deployment whose group this node leads.
@@ -62,7 +63,7 @@ struct Watched {
 }
 
 /// A window with its version and start.
-type Window = (u64, Timestamp, DriftWindow);
+type Window = (VersionId, Timestamp, DriftWindow);
 
 impl Actor for Scorer {
     type Msg = Message;
@@ -174,10 +175,13 @@ impl Scoring {
 
     async fn windows(&self, name: &str) -> Result<Vec<Window>, Failure> {
         let found = self
-            .scan(name, Key::DriftWindow(name.to_owned(), 0, Timestamp::MIN))
+            .scan(
+                name,
+                Key::DriftWindow(name.to_owned(), Timestamp::MIN, VersionId::default()),
+            )
             .await?;
         let window = |(key, record)| match (key, record) {
-            (Key::DriftWindow(_, version, start), Record::DriftWindow(window)) => {
+            (Key::DriftWindow(_, start, version), Record::DriftWindow(window)) => {
                 Some((version, start, window))
             }
             _ => None,
@@ -196,13 +200,13 @@ impl Scoring {
 
     async fn score(&mut self, name: &str, due: Due) -> Result<usize, Failure> {
         let catalog = self.context.catalog.current();
-        let Some(record) = catalog.deployments.get(name) else {
+        if !catalog.deployments.contains_key(name) {
             return Ok(0);
-        };
+        }
         let monitor = monitor_of(&catalog, name);
         let mut scored = 0;
         for (version, start, window) in due_windows(self.windows(name).await?, due, monitor) {
-            if let Some(profile) = self.profile(&record.spec.model, version).await? {
+            if let Some(profile) = self.profile(&version).await? {
                 self.judge(name, monitor, (version, start, window), &profile)
                     .await?;
                 scored += 1;
@@ -226,7 +230,7 @@ impl Scoring {
             .run(move || covey_ml::score(&shared, &counts, &thresholds))
             .await;
         let scored = scored.map_err(|error| Failure::internal("scoring a drift window", error))?;
-        let alert = monitor.and_then(|monitor| verdict::alert(monitor, (version, start), &scored));
+        let alert = monitor.and_then(|monitor| verdict::alert(monitor, (version.clone(), start), &scored));
         if let (Some(monitor), Some(alert)) = (monitor, &alert) {
             self.raise(name, monitor, alert).await?;
         }
@@ -272,12 +276,12 @@ impl Scoring {
         Ok(())
     }
 
-    async fn profile(&mut self, model: &str, version: u64) -> Result<Option<Arc<ReferenceProfile>>, Failure> {
-        let key = (model.to_owned(), version);
-        if let Some(profile) = self.profiles.get(&key) {
+    async fn profile(&mut self, version: &VersionId) -> Result<Option<Arc<ReferenceProfile>>, Failure> {
+        if let Some(profile) = self.profiles.get(version) {
             return Ok(Some(Arc::clone(profile)));
         }
-        let found = registry::version(&self.context, &Caller::internal("drift"), model, version).await?;
+        let caller = Caller::internal("drift");
+        let found = registry::version(&self.context, &caller, &version.model, version.number).await?;
         let Some(profile) = serving::load_profile(&self.context, &found).await? else {
             return Ok(None);
         };
@@ -285,7 +289,7 @@ impl Scoring {
             self.profiles.clear();
         }
         let profile = Arc::new(profile);
-        self.profiles.insert(key, Arc::clone(&profile));
+        self.profiles.insert(version.clone(), Arc::clone(&profile));
         Ok(Some(profile))
     }
 }
@@ -318,7 +322,7 @@ mod tests {
             ..WindowCounts::default()
         };
         (
-            1,
+            VersionId::default(),
             Timestamp::from_micros(start),
             DriftWindow { counts, scored_rows },
         )

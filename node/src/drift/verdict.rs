@@ -3,6 +3,7 @@
 use covey_ml::{DriftReport as Scored, Thresholds, Verdict};
 use covey_state::Timestamp;
 use covey_state::monitor::{Alert, DriftReport, FeatureScore, Monitor};
+use covey_state::registry::VersionId;
 
 /// The thresholds that a monitor declares; without a monitor those of the field.
 pub(super) fn thresholds(monitor: Option<&Monitor>) -> Thresholds {
@@ -43,7 +44,7 @@ pub(super) fn report(scored: &Scored) -> DriftReport {
 /// The alert that a monitor raises on a verdict, if it does: the drifted features, worst first.
 pub(super) fn alert(
     monitor: &Monitor,
-    (version, window): (u64, Timestamp),
+    (version, window): (VersionId, Timestamp),
     scored: &Scored,
 ) -> Option<Alert> {
     if scored.verdict != Verdict::Drifted {
@@ -94,9 +95,13 @@ mod tests {
 
     #[test]
     fn an_alert_names_what_has_drifted_and_stable_windows_raise_none() {
-        let window = (3, Timestamp::from_micros(60));
+        let version = VersionId {
+            model: "m".to_owned(),
+            number: 3,
+        };
+        let window = (version, Timestamp::from_micros(60));
         let drifted = scored(100, "ORD");
-        let alert = alert(&monitor(), window, &drifted).expect("every origin is new");
+        let alert = alert(&monitor(), window.clone(), &drifted).expect("every origin is new");
         assert!(alert.features.contains(&"origin".to_owned()), "{alert:?}");
         assert_eq!((alert.version, alert.window), window);
         let logged = report(&drifted);
@@ -108,7 +113,10 @@ mod tests {
     #[test]
     fn too_few_rows_raise_no_alert() {
         let few = scored(20, "ORD");
-        assert_eq!(alert(&monitor(), (1, Timestamp::default()), &few), None);
+        assert_eq!(
+            alert(&monitor(), (VersionId::default(), Timestamp::default()), &few),
+            None
+        );
         assert!(!report(&few).drifted);
     }
 }

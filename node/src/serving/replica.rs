@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 
 use covey_ml::frame::Frame;
 use covey_state::Timestamp;
+use covey_state::registry::VersionId;
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use tokio::time::Instant;
 
@@ -63,8 +64,8 @@ pub(super) struct Scored {
 /// What a replica keeps.
 pub(super) struct Kept {
     start: Start,
-    /// Of the version with this number.
-    cache: (u64, Cache),
+    /// Of this version.
+    cache: (VersionId, Cache),
 }
 
 impl Actor for Replica {
@@ -75,7 +76,7 @@ impl Actor for Replica {
     async fn pre_start(&self, _myself: ActorRef<Work>, start: Start) -> Result<Kept, ActorProcessingErr> {
         Ok(Kept {
             start,
-            cache: (0, Cache::default()),
+            cache: (VersionId::default(), Cache::default()),
         })
     }
 
@@ -120,8 +121,8 @@ impl Kept {
     }
 
     fn score_through_cache(&mut self, loaded: &Loaded, inputs: &Frame) -> Result<Scored, Failure> {
-        if self.cache.0 != loaded.version.number {
-            self.cache = (loaded.version.number, Cache::default());
+        if self.cache.0 != loaded.id {
+            self.cache = (loaded.id.clone(), Cache::default());
         }
         let cache = &mut self.cache.1;
         let vectors: Vec<_> = (0..inputs.rows()).map(|row| cache::vector(inputs, row)).collect();
@@ -173,7 +174,7 @@ impl Kept {
             .with_label_values(&[deployment])
             .inc_by(u64::from(scored.cached));
         let served = Served {
-            version: work.loaded.version.number,
+            version: &work.loaded.id,
             profile: work.loaded.profile.as_ref(),
             inputs: &work.inputs,
             predictions,

@@ -45,6 +45,50 @@ async fn a_replica_that_panics_is_started_again_and_its_request_is_answered() {
     assert_eq!(restarts, [2]);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deployment_that_changes_its_model_neither_answers_nor_counts_for_the_one_before() {
+    let cluster = learnt(1, 1).await;
+    let asked = || v1::PredictRequest {
+        as_of_micros: vec![BEGIN],
+        ..request(inputs(&trips(0..1, 0.0)[..1]), true)
+    };
+    let before = cluster.serving(0).predict(asked()).await.unwrap().into_inner();
+    let version = world::train_model(&cluster, "other", "other", (0.000_1, "champion")).await;
+    assert_eq!(
+        (before.version, version),
+        (1, 1),
+        "both are the first of their model"
+    );
+    world::deploy_model(&cluster, "reference", "other", (1, 1)).await;
+    let expected = v1::PredictRequest {
+        deployment: "reference".to_owned(),
+        ..asked()
+    };
+    let expected = cluster.serving(0).predict(expected).await.unwrap().into_inner();
+    assert_ne!(expected.predictions, before.predictions);
+
+    world::deploy_model(&cluster, "live", "other", (1, 1)).await;
+    let after = until("the other model to answer", async || {
+        let reply = cluster.serving(0).predict(asked()).await.unwrap().into_inner();
+        (reply.model == "other").then_some(reply)
+    })
+    .await;
+    assert_eq!(after.predictions, expected.predictions);
+    flush(&cluster, 0).await.unwrap();
+    let request = v1::ListDriftRequest {
+        deployment: "live".to_owned(),
+    };
+    let reports = cluster
+        .monitoring(0)
+        .list_drift(request)
+        .await
+        .unwrap()
+        .into_inner()
+        .reports;
+    let models: BTreeSet<String> = reports.into_iter().map(|report| report.model).collect();
+    assert_eq!(models, ["delay".to_owned(), "other".to_owned()].into());
+}
+
 /// The node is lost while the others serve and flush: `live` by replicas of their own, `far` by asking each other too.
 async fn losing_a_node_fails_nothing_and_counts_nothing_twice(cluster: &mut Cluster) {
     world::deploy(cluster, "far", (2, 2)).await;

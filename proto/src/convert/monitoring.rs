@@ -2,6 +2,7 @@
 
 use covey_state::Timestamp;
 use covey_state::monitor::{Alert, DriftReport, FeatureScore, Monitor};
+use covey_state::registry::VersionId;
 
 use super::{all, non_empty};
 use crate::v1;
@@ -52,10 +53,11 @@ impl From<FeatureScore> for v1::FeatureScore {
 }
 
 /// The version that was serving, the start of the window, and the verdict on it.
-impl From<(u64, Timestamp, DriftReport)> for v1::DriftReport {
-    fn from((version, window, report): (u64, Timestamp, DriftReport)) -> Self {
+impl From<(VersionId, Timestamp, DriftReport)> for v1::DriftReport {
+    fn from((version, window, report): (VersionId, Timestamp, DriftReport)) -> Self {
         Self {
-            version,
+            version: version.number,
+            model: version.model,
             window_start_micros: window.micros(),
             rows: report.rows,
             scores: all(report.scores),
@@ -69,7 +71,8 @@ impl From<Alert> for v1::Alert {
     fn from(alert: Alert) -> Self {
         Self {
             monitor: alert.monitor,
-            version: alert.version,
+            version: alert.version.number,
+            model: alert.version.model,
             window_start_micros: alert.window.micros(),
             features: alert.features,
             at_micros: alert.at.micros(),

@@ -54,20 +54,20 @@ pub(super) fn reports_have_windows(view: &MemoryView) -> Result<(), String> {
     let mut windows = BTreeMap::new();
     for (key, record) in view.entries() {
         match (key, record) {
-            (Key::DriftWindow(deployment, version, start), Record::DriftWindow(window)) => {
+            (Key::DriftWindow(deployment, start, version), Record::DriftWindow(window)) => {
                 let rows = window.counts.rows;
                 hold(window.scored_rows <= rows, || {
                     format!("{key:?}: {} of {rows} rows", window.scored_rows)
                 })?;
-                windows.insert((deployment, *version, *start), rows);
+                windows.insert((deployment, *start, version), rows);
             }
-            (Key::DriftReport(deployment, version, start), Record::DriftReport(_)) => {
-                let exists = windows.contains_key(&(deployment, *version, *start));
+            (Key::DriftReport(deployment, start, version), Record::DriftReport(_)) => {
+                let exists = windows.contains_key(&(deployment, *start, version));
                 hold(exists, || format!("{key:?} is about no window"))?;
             }
             (Key::Alert(deployment, start, version), Record::Alert(alert)) => {
-                let exists = windows.contains_key(&(deployment, *version, *start));
-                let same = (alert.version, alert.window) == (*version, *start);
+                let exists = windows.contains_key(&(deployment, *start, version));
+                let same = (alert.window, &alert.version) == (*start, version);
                 hold(exists && same, || format!("{key:?} is about another window"))?;
             }
             (_, _) => {}

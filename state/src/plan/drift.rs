@@ -16,6 +16,7 @@ use crate::monitor::{
 use crate::pipeline::Pipeline;
 use crate::plan::draft::{Decided, Draft, Stop};
 use crate::plan::field::{TEXT_BYTES_MAX, check_name, check_text, ensure, invalid, within};
+use crate::registry::VersionId;
 use crate::rejection::Rejection;
 use crate::window::{MINUTE, WINDOW_MICROS_MAX, window_text};
 
@@ -56,7 +57,7 @@ pub(super) fn flush(
     draft: &mut Draft<'_>,
     deployment: &str,
     (source, sequence): (FlushSource, u64),
-    deltas: &[(u64, Timestamp, WindowCounts)],
+    deltas: &[(VersionId, Timestamp, WindowCounts)],
     predictions: &[LoggedPrediction],
 ) -> Decided {
     check_name("deployment", deployment)?;
@@ -66,19 +67,22 @@ pub(super) fn flush(
     if let Some(last) = draft.get::<u64>(&place)?.filter(|last| sequence <= *last) {
         return Ok(Answer::Number(last));
     }
-    let mut windows: BTreeMap<(u64, Timestamp), DriftWindow> = BTreeMap::new();
+    let mut windows: BTreeMap<(Timestamp, &VersionId), DriftWindow> = BTreeMap::new();
     for (version, start, delta) in deltas {
-        let window = match windows.entry((*version, *start)) {
+        let window = match windows.entry((*start, version)) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(place) => {
-                let key = Key::DriftWindow(deployment.to_owned(), *version, *start);
+                let key = Key::DriftWindow(deployment.to_owned(), *start, version.clone());
                 place.insert(draft.get::<DriftWindow>(&key)?.unwrap_or_default())
             }
         };
         window.counts.merge(delta);
     }
-    for ((version, start), window) in windows {
-        draft.put(Key::DriftWindow(deployment.to_owned(), version, start), window);
+    for ((start, version), window) in windows {
+        draft.put(
+            Key::DriftWindow(deployment.to_owned(), start, version.clone()),
+            window,
+        );
     }
     put_predictions(draft, deployment, predictions)?;
     draft.put(place, sequence);
@@ -89,11 +93,11 @@ pub(super) fn flush(
 pub(super) fn report(
     draft: &mut Draft<'_>,
     deployment: &str,
-    (version, start): (u64, Timestamp),
+    (start, version): (Timestamp, &VersionId),
     report: &DriftReport,
     alert: Option<&Alert>,
 ) -> Decided {
-    let place = Key::DriftWindow(deployment.to_owned(), version, start);
+    let place = Key::DriftWindow(deployment.to_owned(), start, version.clone());
     let name = format!("{deployment}/{version}/{}us", start.micros());
     let mut window: DriftWindow = draft.need(&place, "drift window", &name)?;
     ensure(report.rows <= window.counts.rows, "report.rows", || {
@@ -107,21 +111,25 @@ pub(super) fn report(
     draft.put(place, window);
     let now = draft.now;
     draft.put(
-        Key::DriftReport(deployment.to_owned(), version, start),
+        Key::DriftReport(deployment.to_owned(), start, version.clone()),
         DriftReport {
             scored_at: now,
             ..report.clone()
         },
     );
     if let Some(alert) = alert {
-        ensure((alert.version, alert.window) == (version, start), "alert", || {
-            format!(
-                "it is about version {} and window {}us",
-                alert.version,
-                alert.window.micros()
-            )
-        })?;
-        let place = Key::Alert(deployment.to_owned(), start, version);
+        ensure(
+            (alert.window, &alert.version) == (start, version),
+            "alert",
+            || {
+                format!(
+                    "it is about version {} and window {}us",
+                    alert.version,
+                    alert.window.micros()
+                )
+            },
+        )?;
+        let place = Key::Alert(deployment.to_owned(), start, version.clone());
         if draft.get::<Alert>(&place)?.is_none() {
             draft.put(
                 place,
@@ -161,7 +169,7 @@ pub(super) fn record_labels(
         };
         let start = prediction.at.floor_to(window_micros);
         let outcome = Outcome {
-            version: prediction.version,
+            version: prediction.version.clone(),
             score: prediction.score,
             label: *label,
         };

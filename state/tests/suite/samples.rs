@@ -13,7 +13,7 @@ use covey_state::id::{Digest, ViewId};
 use covey_state::job::JobSpec;
 use covey_state::monitor::Monitor;
 use covey_state::pipeline::Pipeline;
-use covey_state::registry::{Artifact, FeatureKind, Lineage, SignatureField, VersionSpec};
+use covey_state::registry::{Artifact, FeatureKind, Lineage, SignatureField, VersionId, VersionSpec};
 use covey_state::window::{Aggregate, DAY, Function, HOUR, MINUTE};
 use covey_state::{Command, DataType, Timestamp, Value};
 
@@ -187,6 +187,14 @@ pub(crate) fn version() -> VersionSpec {
         lineage: Lineage::default(),
         metrics: BTreeMap::from([("auc".to_owned(), 0.75)]),
         profile: None,
+    }
+}
+
+/// A version of the model.
+pub(crate) fn version_id(number: u64) -> VersionId {
+    VersionId {
+        model: "fraud".to_owned(),
+        number,
     }
 }
 

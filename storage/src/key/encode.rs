@@ -1,6 +1,7 @@
 //! From a key to its bytes.
 
 use covey_state::entity::{EntityKey, KeyPart};
+use covey_state::registry::VersionId;
 use covey_state::row::RowVersion;
 use covey_state::window::Hop;
 use covey_state::{Key, RequestId};
@@ -41,22 +42,18 @@ fn write<'w>(out: &'w mut Writer, key: &Key) -> &'w mut Writer {
         Key::AliasMove(model, alias, index) => out.u8(tag::ALIAS_MOVE).text(model).text(alias).u64(*index),
         Key::Dataset(name, version) => out.u8(tag::DATASET).text(name).u64(*version),
         Key::Job(name) => out.u8(tag::JOB).text(name),
-        Key::DriftWindow(name, version, start) => out
-            .u8(tag::DRIFT_WINDOW)
-            .text(name)
-            .u64(*version)
-            .i64(start.micros()),
+        Key::DriftWindow(name, start, of) => {
+            version(out.u8(tag::DRIFT_WINDOW).text(name).i64(start.micros()), of)
+        }
         Key::DriftFlush(name, source) => out
             .u8(tag::DRIFT_FLUSH)
             .text(name)
             .u64(source.node.get())
             .u64(source.incarnation),
-        Key::DriftReport(name, version, start) => out
-            .u8(tag::DRIFT_REPORT)
-            .text(name)
-            .u64(*version)
-            .i64(start.micros()),
-        Key::Alert(name, start, version) => out.u8(tag::ALERT).text(name).i64(start.micros()).u64(*version),
+        Key::DriftReport(name, start, of) => {
+            version(out.u8(tag::DRIFT_REPORT).text(name).i64(start.micros()), of)
+        }
+        Key::Alert(name, start, of) => version(out.u8(tag::ALERT).text(name).i64(start.micros()), of),
         Key::Prediction(name, id) => out.u8(tag::PREDICTION).text(name).text(id),
         Key::Outcome(name, start, id) => out.u8(tag::OUTCOME).text(name).i64(start.micros()).text(id),
         Key::PipelineRun(name, number) => out.u8(tag::PIPELINE_RUN).text(name).u64(*number),
@@ -80,6 +77,10 @@ fn request<'w>(out: &'w mut Writer, id: &RequestId) -> &'w mut Writer {
             .u64(*sequence)
             .u32(*part),
     }
+}
+
+fn version<'w>(out: &'w mut Writer, id: &VersionId) -> &'w mut Writer {
+    out.text(&id.model).u64(id.number)
 }
 
 /// The end sorts before any further part, as a shorter key sorts before its continuation.

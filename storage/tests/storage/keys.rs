@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 
 use covey_state::entity::{EntityKey, KeyPart};
 use covey_state::monitor::FlushSource;
+use covey_state::registry::VersionId;
 use covey_state::row::RowVersion;
 use covey_state::window::Hop;
 use covey_state::{GroupId, Key, NodeId, RequestId, Timestamp, ViewId};
@@ -78,6 +79,10 @@ fn source() -> impl Strategy<Value = FlushSource> {
     })
 }
 
+fn version() -> impl Strategy<Value = VersionId> {
+    (text(), number()).prop_map(|(model, number)| VersionId { model, number })
+}
+
 fn control_key() -> impl Strategy<Value = Key> {
     prop_oneof![
         Just(Key::Clock),
@@ -107,10 +112,10 @@ fn data_key() -> impl Strategy<Value = Key> {
         (text(), text(), number()).prop_map(|(model, alias, index)| Key::AliasMove(model, alias, index)),
         (text(), number()).prop_map(|(name, version)| Key::Dataset(name, version)),
         text().prop_map(Key::Job),
-        (text(), number(), time()).prop_map(|(name, version, start)| Key::DriftWindow(name, version, start)),
+        (text(), time(), version()).prop_map(|(name, start, version)| Key::DriftWindow(name, start, version)),
         (text(), source()).prop_map(|(name, source)| Key::DriftFlush(name, source)),
-        (text(), number(), time()).prop_map(|(name, version, start)| Key::DriftReport(name, version, start)),
-        (text(), time(), number()).prop_map(|(name, start, version)| Key::Alert(name, start, version)),
+        (text(), time(), version()).prop_map(|(name, start, version)| Key::DriftReport(name, start, version)),
+        (text(), time(), version()).prop_map(|(name, start, version)| Key::Alert(name, start, version)),
         (text(), text()).prop_map(|(name, id)| Key::Prediction(name, id)),
         (text(), time(), text()).prop_map(|(name, start, id)| Key::Outcome(name, start, id)),
         (text(), number()).prop_map(|(name, number)| Key::PipelineRun(name, number)),
