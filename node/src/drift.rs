@@ -34,8 +34,6 @@ pub(crate) use tally::{Served, Tally};
 
 /// Length of a window when no monitor says otherwise: a day.
 pub(crate) const WINDOW_MICROS_DEFAULT: i64 = covey_state::window::DAY;
-/// Records that are listed at once.
-const LIST_MAX: usize = 10_000;
 /// How long one node may take to flush and score.
 const FLUSH_LIMIT: Duration = Duration::from_secs(20);
 /// How long the last flush of a node that stops may take.
@@ -88,7 +86,7 @@ pub(crate) async fn reports(
     deployment: &str,
 ) -> Result<Vec<v1::DriftReport>, Failure> {
     let from = Key::DriftReport(deployment.to_owned(), Timestamp::MIN, VersionId::default());
-    let found = context.ledger.list(caller, from, LIST_MAX).await?.into_iter();
+    let found = context.ledger.list(caller, from).await?.into_iter();
     let report = |(key, record)| match (key, record) {
         (Key::DriftReport(_, start, version), Record::DriftReport(report)) => {
             Some(v1::DriftReport::from((version, start, report)))
@@ -105,7 +103,7 @@ pub(crate) async fn alerts(
     deployment: &str,
 ) -> Result<Vec<v1::Alert>, Failure> {
     let from = Key::Alert(deployment.to_owned(), Timestamp::MIN, VersionId::default());
-    let found = context.ledger.list(caller, from, LIST_MAX).await?.into_iter();
+    let found = context.ledger.list(caller, from).await?.into_iter();
     let alert = |(_, record)| match record {
         Record::Alert(alert) => Some(v1::Alert::from(alert)),
         _ => None,

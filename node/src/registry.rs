@@ -13,8 +13,6 @@ use crate::api::Caller;
 use crate::context::Context;
 use crate::error::Failure;
 
-/// At most this many records are listed at once.
-const LIST_MAX: usize = 10_000;
 
 /// Where an alias is to point, and what it must point to now.
 #[derive(Debug, Clone)]
@@ -66,7 +64,7 @@ pub async fn models(
     caller: &Caller,
 ) -> Result<Vec<(Model, BTreeMap<String, u64>)>, Failure> {
     let from = Key::Model(String::new());
-    let found = context.ledger.list(caller, from, LIST_MAX).await?;
+    let found = context.ledger.list(caller, from).await?;
     let mut listed = Vec::new();
     for (_, record) in found {
         if let Record::Model(model) = record {
@@ -85,7 +83,7 @@ pub async fn aliases(
     model: &str,
 ) -> Result<BTreeMap<String, u64>, Failure> {
     let from = Key::Alias(model.to_owned(), String::new());
-    let found = context.ledger.list(caller, from, LIST_MAX).await?;
+    let found = context.ledger.list(caller, from).await?;
     let pointing = found.into_iter().filter_map(|(key, record)| match (key, record) {
         (Key::Alias(_, alias), Record::AliasMove(last)) => last.version.map(|version| (alias, version)),
         _ => None,
@@ -138,7 +136,7 @@ pub async fn version(
 /// All versions of a model, oldest first.
 pub async fn versions(context: &Context, caller: &Caller, model: &str) -> Result<Vec<ModelVersion>, Failure> {
     let from = Key::ModelVersion(model.to_owned(), 0);
-    let found = context.ledger.list(caller, from, LIST_MAX).await?;
+    let found = context.ledger.list(caller, from).await?;
     let versions = found.into_iter().filter_map(|(_, record)| match record {
         Record::ModelVersion(version) => Some(version),
         _ => None,
@@ -217,7 +215,7 @@ pub async fn alias_history(
     alias: &str,
 ) -> Result<Vec<AliasMove>, Failure> {
     let from = Key::AliasMove(model.to_owned(), alias.to_owned(), 0);
-    let found = context.ledger.list(caller, from, LIST_MAX).await?;
+    let found = context.ledger.list(caller, from).await?;
     let moves = found.into_iter().filter_map(|(key, record)| match (key, record) {
         (Key::AliasMove(_, name, _), Record::AliasMove(moved)) if name == alias => Some(moved),
         _ => None,

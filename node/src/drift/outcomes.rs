@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use covey_cluster::Consistency;
 use covey_ml::metrics;
 use covey_proto::v1;
 use covey_state::answer::Answer;
@@ -14,11 +15,10 @@ use super::window_micros_of;
 use crate::api::Caller;
 use crate::context::Context;
 use crate::error::Failure;
+use crate::ledger::same_named;
 
-/// Outcomes read at once.
+/// Outcomes read at once. All that are kept are read; how many that may be is the state machine's limit.
 const PAGE: usize = 10_000;
-/// Outcomes that live performance is computed from at the most.
-const OUTCOMES_MAX: usize = 2_000_000;
 
 /// Joins labels to logged predictions; gives how many found theirs and how many did not. A repeat of `request_id` joins
 /// nothing again and gets the same answer.
@@ -59,12 +59,14 @@ pub(crate) async fn performance(
     caller: &Caller,
     deployment: &str,
 ) -> Result<Vec<v1::Performance>, Failure> {
+    let group = context.ledger.group_of_name(deployment);
     let mut windows: BTreeMap<(Timestamp, VersionId), Rows> = BTreeMap::new();
     let mut from = Key::Outcome(deployment.to_owned(), Timestamp::MIN, String::new());
-    let mut read = 0;
     loop {
-        let page = context.ledger.list(caller, from.clone(), PAGE).await?;
-        read += page.len();
+        let page = context
+            .ledger
+            .scan(caller, group, from.clone(), same_named, PAGE, Consistency::Linearizable)
+            .await?;
         let is_last = page.len() < PAGE;
         for (key, record) in page {
             let (Key::Outcome(name, start, id), Record::Outcome(outcome)) = (key, record) else {
@@ -77,7 +79,7 @@ pub(crate) async fn performance(
             // The next page begins right after the last key of this one.
             from = Key::Outcome(name, start, id + "\0");
         }
-        if is_last || read >= OUTCOMES_MAX {
+        if is_last {
             break;
         }
     }

@@ -13,8 +13,8 @@ pub(super) fn thresholds(monitor: Option<&Monitor>) -> Thresholds {
     Thresholds {
         psi: Some(monitor.psi_threshold),
         jensen_shannon: Some(monitor.js_threshold),
-        kolmogorov_smirnov: None,
-        new_category_share: None,
+        kolmogorov_smirnov: monitor.ks_threshold,
+        new_category_share: monitor.new_category_share,
         drift_share: monitor.drift_share,
         watched: monitor.watch.iter().cloned().collect(),
         rows_min: monitor.rows_min,
@@ -78,6 +78,8 @@ mod tests {
             rows_min: 50,
             psi_threshold: 0.2,
             js_threshold: 0.9,
+            ks_threshold: None,
+            new_category_share: None,
             drift_share: 0.5,
             watch: Vec::new(),
             pipeline: None,
@@ -85,12 +87,16 @@ mod tests {
     }
 
     fn scored(count: u32, origin: &str) -> Scored {
+        scored_by(&monitor(), count, origin)
+    }
+
+    fn scored_by(monitor: &Monitor, count: u32, origin: &str) -> Scored {
         let profile = profile();
         let mut counts = ProfileCounts::zero(&profile);
         counts
             .observe(&profile, &rows(count, origin), &vec![0.5; count as usize])
             .unwrap();
-        score(&profile, &counts, &thresholds(Some(&monitor()))).unwrap()
+        score(&profile, &counts, &thresholds(Some(monitor))).unwrap()
     }
 
     #[test]
@@ -108,6 +114,35 @@ mod tests {
         assert_eq!(logged.scores.len(), 3);
         assert!(logged.drifted && logged.scores[1].new_categories > 0.4);
         assert_eq!(super::alert(&monitor(), window, &scored(100, "EWR")), None);
+    }
+
+    #[test]
+    fn a_monitor_may_alert_on_the_gap_of_kolmogorov_and_smirnov_or_on_new_categories_alone() {
+        let deaf = Monitor {
+            psi_threshold: 1e9,
+            ..monitor()
+        };
+        let by_gap = Monitor {
+            ks_threshold: Some(0.3),
+            watch: vec!["wind".to_owned()],
+            ..deaf.clone()
+        };
+        let by_names = Monitor {
+            new_category_share: Some(0.3),
+            watch: vec!["origin".to_owned()],
+            ..deaf.clone()
+        };
+        // Sixty rows hold the lower part of the wind only.
+        let alerted = |monitor: &Monitor, count, origin: &str| {
+            let scored = scored_by(monitor, count, origin);
+            let alert = alert(monitor, (VersionId::default(), Timestamp::default()), &scored);
+            alert.map(|alert| alert.features)
+        };
+        assert_eq!(alerted(&deaf, 60, "ORD"), None);
+        assert_eq!(alerted(&by_gap, 60, "EWR"), Some(vec!["wind".to_owned()]));
+        assert_eq!(alerted(&by_gap, 100, "ORD"), None);
+        assert_eq!(alerted(&by_names, 100, "ORD"), Some(vec!["origin".to_owned()]));
+        assert_eq!(alerted(&by_names, 60, "EWR"), None);
     }
 
     #[test]

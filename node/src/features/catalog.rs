@@ -11,8 +11,6 @@ use crate::context::Context;
 use crate::error::Failure;
 use crate::ledger::same_kind;
 
-/// Objects of one kind that the catalog is read with.
-const OBJECTS_MAX: usize = 100_000;
 
 /// What is declared together, in the order in which it is carried out.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -109,14 +107,7 @@ pub(crate) async fn read(ctx: &Context, caller: &Caller) -> Result<Declared, Fai
     let scan = async |from: Key| {
         let ledger = &ctx.ledger;
         ledger
-            .scan(
-                caller,
-                GroupId::CONTROL,
-                from,
-                same_kind,
-                OBJECTS_MAX,
-                Consistency::Linearizable,
-            )
+            .scan_all(caller, GroupId::CONTROL, from, same_kind, Consistency::Linearizable)
             .await
     };
     let mut declared = Declared::default();

@@ -4,11 +4,16 @@ use std::mem::discriminant;
 use std::ops::ControlFlow;
 
 use covey_cluster::Consistency;
-use covey_state::{Fault, GroupId, Key, Record, View};
+use covey_state::{Fault, GroupId, Key, Record, Rejection, View};
 
 use super::Ledger;
 use crate::api::Caller;
 use crate::error::Failure;
+
+/// Records in one page of a list.
+const PAGE_RECORDS: usize = 1_000;
+/// Records in one list; more are refused rather than left out.
+const LIST_RECORDS_MAX: usize = 100_000;
 
 /// Whether a key, the second, still belongs to the scan that began at the first.
 pub type Same = fn(&Key, &Key) -> bool;
@@ -82,45 +87,57 @@ impl Ledger {
         blocking(move || collect(&view, &from, same, limit)).await
     }
 
-    /// At most `limit` records of `from`'s kind from `from` on, as acknowledged when this is called: those of its name,
-    /// or of every name in every data group when its name is empty.
-    pub async fn list(
+    /// All records of one group from `from` on, in key order, as long as they are the `same`: page by page, each at least
+    /// as fresh as asked. More than [`LIST_RECORDS_MAX`] are refused.
+    pub async fn scan_all(
         &self,
         caller: &Caller,
+        group: GroupId,
         from: Key,
-        limit: usize,
+        same: Same,
+        consistency: Consistency,
     ) -> Result<Vec<(Key, Record)>, Failure> {
-        let fresh = Consistency::Linearizable;
-        match from.name().filter(|name| !name.is_empty()) {
-            Some(name) => {
-                let group = self.group_of_name(name);
-                self.scan(caller, group, from, same_named, limit, fresh).await
+        let mut found: Vec<(Key, Record)> = Vec::new();
+        loop {
+            let from = found.last().map_or(&from, |(last, _)| last).clone();
+            let page = self
+                .scan(caller, group, from, same, PAGE_RECORDS, consistency)
+                .await?;
+            let full = page.len() == PAGE_RECORDS;
+            // Every page but the first begins with the last record of the one before.
+            let seen = page.first().is_some_and(|(key, _)| found.last().is_some_and(|(last, _)| last == key));
+            found.extend(page.into_iter().skip(usize::from(seen)));
+            if found.len() > LIST_RECORDS_MAX {
+                return Err(too_many());
             }
-            None => self.scan_everywhere(caller, from, limit, fresh).await,
+            if !full {
+                return Ok(found);
+            }
         }
     }
 
-    /// At most `limit` records of `from`'s kind over all data groups, in the order of the groups.
-    async fn scan_everywhere(
-        &self,
-        caller: &Caller,
-        from: Key,
-        limit: usize,
-        consistency: Consistency,
-    ) -> Result<Vec<(Key, Record)>, Failure> {
+    /// All records of `from`'s kind from `from` on, as acknowledged when this is called: those of its name, or of every
+    /// name in every data group when its name is empty.
+    pub async fn list(&self, caller: &Caller, from: Key) -> Result<Vec<(Key, Record)>, Failure> {
+        let fresh = Consistency::Linearizable;
+        if let Some(name) = from.name().filter(|name| !name.is_empty()) {
+            let group = self.group_of_name(name);
+            return self.scan_all(caller, group, from, same_named, fresh).await;
+        }
         let mut found = Vec::new();
         for group in self.data_groups() {
-            let left = limit - found.len();
-            if left == 0 {
-                break;
+            found.extend(self.scan_all(caller, group, from.clone(), same_kind, fresh).await?);
+            if found.len() > LIST_RECORDS_MAX {
+                return Err(too_many());
             }
-            found.extend(
-                self.scan(caller, group, from.clone(), same_kind, left, consistency)
-                    .await?,
-            );
         }
         Ok(found)
     }
+}
+
+fn too_many() -> Failure {
+    let (what, limit) = ("records in one list".to_owned(), LIST_RECORDS_MAX as u64);
+    Failure::Rejected(Rejection::Limit { what, limit })
 }
 
 /// At most `limit` records of a view from `from` on, in key order, as long as they are the `same`.

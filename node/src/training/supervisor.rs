@@ -9,10 +9,9 @@ use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
 
 use super::coordinator::{Coordinator, GoOn, Start};
 use super::worker::{self, Worker};
-use super::{LIST_MAX, job_of};
 use crate::api::Caller;
 use crate::context::Context;
-use crate::error::Failure;
+use crate::error::{Failure, chain};
 use crate::ledger::{LedGroups, same_kind};
 
 /// How often the groups are looked at.
@@ -103,19 +102,22 @@ async fn start_worker(myself: &ActorRef<Look>, context: &Context) -> Result<(), 
 impl State {
     async fn unfinished(&self, group: GroupId) -> Vec<String> {
         let caller = Caller::internal("training supervisor");
-        let from = Key::Job(String::new());
-        let jobs = self
-            .context
-            .ledger
-            .scan(&caller, group, from, same_kind, LIST_MAX, Consistency::Local)
+        let from = Key::OpenJob(String::new());
+        let ledger = &self.context.ledger;
+        let open = ledger
+            .scan_all(&caller, group, from, same_kind, Consistency::Local)
             .await;
-        let jobs = jobs
-            .unwrap_or_default()
-            .into_iter()
-            .filter_map(|(_, record)| job_of(record));
-        jobs.filter(|job| !job.state.is_final())
-            .map(|job| job.id)
-            .collect()
+        let id = |(key, _)| match key {
+            Key::OpenJob(id) => Some(id),
+            _ => None,
+        };
+        match open {
+            Ok(open) => open.into_iter().filter_map(id).collect(),
+            Err(error) => {
+                tracing::warn!(%group, error = chain(&error), "open jobs not looked at; it is tried again");
+                Vec::new()
+            }
+        }
     }
 
     async fn coordinate(&mut self, myself: &ActorRef<Look>, job: String) {

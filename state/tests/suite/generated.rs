@@ -245,9 +245,9 @@ fn drift() -> impl Strategy<Value = Command> {
         };
         ids.into_iter().map(made).collect::<Vec<_>>()
     });
-    let source = (1u64..3).prop_map(|node| FlushSource {
+    let source = (1u64..3, 1u64..3).prop_map(|(node, incarnation)| FlushSource {
         node: NodeId::new(node),
-        incarnation: 1,
+        incarnation,
     });
     let labels = prop::collection::vec((0u8..8).prop_map(|id| (format!("q{id}"), 1.0)), 0..5);
     prop_oneof![

@@ -297,6 +297,8 @@ pub(crate) fn monitor() -> Monitor {
         rows_min: 10,
         psi_threshold: 0.2,
         js_threshold: 0.1,
+        ks_threshold: None,
+        new_category_share: None,
         drift_share: 0.5,
         watch: BTreeSet::from(["payments__amount".to_owned()])
             .into_iter()

@@ -3,7 +3,6 @@
 use std::cmp::Reverse;
 
 use covey_state::entity::{EntityKey, KeyPart};
-use covey_state::monitor::FlushSource;
 use covey_state::registry::VersionId;
 use covey_state::row::RowVersion;
 use covey_state::window::Hop;
@@ -48,12 +47,17 @@ fn read(from: &mut Reader<'_>) -> Result<Key, Malformed> {
         tag::DATASET => Key::Dataset(from.text()?, from.u64()?),
         tag::JOB => Key::Job(from.text()?),
         tag::DRIFT_WINDOW => Key::DriftWindow(from.text()?, timestamp(from)?, version(from)?),
-        tag::DRIFT_FLUSH => Key::DriftFlush(from.text()?, flush_source(from)?),
+        tag::DRIFT_FLUSH => Key::DriftFlush(from.text()?, NodeId::new(from.u64()?)),
         tag::DRIFT_REPORT => Key::DriftReport(from.text()?, timestamp(from)?, version(from)?),
         tag::ALERT => Key::Alert(from.text()?, timestamp(from)?, version(from)?),
         tag::PREDICTION => Key::Prediction(from.text()?, from.text()?),
         tag::OUTCOME => Key::Outcome(from.text()?, timestamp(from)?, from.text()?),
         tag::PIPELINE_RUN => Key::PipelineRun(from.text()?, from.u64()?),
+        tag::DRIFT_BOOK => Key::DriftBook(from.text()?),
+        tag::DRIFT_OPEN => Key::DriftOpen(from.text()?, timestamp(from)?, version(from)?),
+        tag::PREDICTION_AGE => Key::PredictionAge(from.text()?, timestamp(from)?, from.text()?),
+        tag::OPEN_JOB => Key::OpenJob(from.text()?),
+        tag::OPEN_RUN => Key::OpenRun(from.text()?, from.u64()?),
         tag::LATEST => Key::Latest(entity(from)?, view(from)?),
         tag::HISTORY => Key::History(
             entity(from)?,
@@ -85,13 +89,6 @@ fn version(from: &mut Reader<'_>) -> Result<VersionId, Malformed> {
     Ok(VersionId {
         model: from.text()?,
         number: from.u64()?,
-    })
-}
-
-fn flush_source(from: &mut Reader<'_>) -> Result<FlushSource, Malformed> {
-    Ok(FlushSource {
-        node: NodeId::new(from.u64()?),
-        incarnation: from.u64()?,
     })
 }
 

@@ -45,11 +45,7 @@ fn write<'w>(out: &'w mut Writer, key: &Key) -> &'w mut Writer {
         Key::DriftWindow(name, start, of) => {
             version(out.u8(tag::DRIFT_WINDOW).text(name).i64(start.micros()), of)
         }
-        Key::DriftFlush(name, source) => out
-            .u8(tag::DRIFT_FLUSH)
-            .text(name)
-            .u64(source.node.get())
-            .u64(source.incarnation),
+        Key::DriftFlush(name, node) => out.u8(tag::DRIFT_FLUSH).text(name).u64(node.get()),
         Key::DriftReport(name, start, of) => {
             version(out.u8(tag::DRIFT_REPORT).text(name).i64(start.micros()), of)
         }
@@ -57,6 +53,15 @@ fn write<'w>(out: &'w mut Writer, key: &Key) -> &'w mut Writer {
         Key::Prediction(name, id) => out.u8(tag::PREDICTION).text(name).text(id),
         Key::Outcome(name, start, id) => out.u8(tag::OUTCOME).text(name).i64(start.micros()).text(id),
         Key::PipelineRun(name, number) => out.u8(tag::PIPELINE_RUN).text(name).u64(*number),
+        Key::DriftBook(name) => out.u8(tag::DRIFT_BOOK).text(name),
+        Key::DriftOpen(name, start, of) => {
+            version(out.u8(tag::DRIFT_OPEN).text(name).i64(start.micros()), of)
+        }
+        Key::PredictionAge(name, at, id) => {
+            out.u8(tag::PREDICTION_AGE).text(name).i64(at.micros()).text(id)
+        }
+        Key::OpenJob(name) => out.u8(tag::OPEN_JOB).text(name),
+        Key::OpenRun(name, number) => out.u8(tag::OPEN_RUN).text(name).u64(*number),
         Key::Latest(of, view) => entity(out.u8(tag::LATEST), of).u32(view.get()),
         Key::History(of, view, version) => entity(out.u8(tag::HISTORY), of)
             .u32(view.get())
