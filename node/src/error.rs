@@ -300,7 +300,10 @@ mod tests {
             retry_after: OVERLOAD_PAUSE,
         };
         let busy = from_peer(busy);
-        assert!(matches!(busy, Failure::Busy { .. }) && busy.may_pass(), "{busy:?}");
+        assert!(
+            matches!(busy, Failure::Busy { .. }) && busy.may_pass(),
+            "{busy:?}"
+        );
         let limit = from_peer(Failure::Rejected(Rejection::Limit {
             what: "steps".to_owned(),
             limit: 9,
