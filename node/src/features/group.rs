@@ -87,7 +87,7 @@ impl Bounds {
     }
 }
 
-/// Asks the group, on this node if it is here, else on one of its members.
+/// Asks the group, on this node if it is here and its store can answer, else on one of its other members.
 pub(crate) async fn ask(
     ctx: &Context,
     caller: &Caller,
@@ -96,7 +96,10 @@ pub(crate) async fn ask(
     query: Query,
 ) -> Result<(Reply, ReadPoint), Failure> {
     if ctx.ledger.hosts(group) {
-        return here(ctx, caller, group, bounds, query).await;
+        match here(ctx, caller, group, bounds, query.clone()).await {
+            Err(Failure::Storage(error)) => ledger::not_here(group, &error),
+            answer => return answer,
+        }
     }
     elsewhere(ctx, caller, group, bounds, &query).await
 }
@@ -140,6 +143,9 @@ async fn here(
         .ledger
         .view(group, bounds.consistency, caller.deadline)
         .await?;
+    fail::fail_point!("features::read", |_| Err(Failure::Storage(
+        covey_storage::Error::Injected("features::read")
+    )));
     let through = bounds.through;
     let reply = match query.is_small() {
         true => answer(&view.session(), &query, through)?,
@@ -152,7 +158,7 @@ async fn here(
     Ok((reply, point))
 }
 
-/// Asks the members one after the other until one answers.
+/// Asks the other members one after the other until one answers.
 async fn elsewhere(
     ctx: &Context,
     caller: &Caller,
@@ -167,7 +173,8 @@ async fn elsewhere(
         reads: ledger::encode(query),
     };
     let mut last = Failure::unavailable(format!("group {group}"));
-    for node in ctx.ledger.members(group) {
+    let others = ctx.ledger.members(group).into_iter();
+    for node in others.filter(|node| *node != ctx.ledger.node()) {
         let asked = async {
             let mut peer = ctx.peers.node_peer(node)?;
             let reply = peer.read_features(caller.request(request.clone())).await;

@@ -5,10 +5,11 @@ use std::ops::ControlFlow;
 
 use covey_cluster::Consistency;
 use covey_state::{Fault, GroupId, Key, Record, Rejection, View};
+use covey_storage::GroupView;
 
 use super::Ledger;
 use crate::api::Caller;
-use crate::error::Failure;
+use crate::error::{Failure, chain};
 
 /// Records in one page of a list.
 const PAGE_RECORDS: usize = 1_000;
@@ -57,11 +58,15 @@ impl Ledger {
         keys: Vec<Key>,
         consistency: Consistency,
     ) -> Result<Vec<Option<Record>>, Failure> {
-        if !self.hosts(group) {
-            return self.get_remote(caller, group, &keys, consistency).await;
+        if self.hosts(group) {
+            let (here, wanted) = (self.view(group, consistency, caller.deadline), keys.clone());
+            let read = async { blocking(move |view| view.get_many(&wanted), here.await?.0).await };
+            match read.await {
+                Err(Failure::Storage(error)) => not_here(group, &error),
+                answer => return answer,
+            }
         }
-        let (view, _) = self.view(group, consistency, caller.deadline).await?;
-        blocking(move || view.get_many(&keys)).await
+        self.get_remote(caller, group, &keys, consistency).await
     }
 
     /// At most `limit` records of one group from `from` on, in key order, as long as they are the `same`.
@@ -78,13 +83,17 @@ impl Ledger {
         limit: usize,
         consistency: Consistency,
     ) -> Result<Vec<(Key, Record)>, Failure> {
-        if !self.hosts(group) {
-            return self
-                .scan_remote(caller, group, &Scan { from, same, limit }, consistency)
-                .await;
+        if self.hosts(group) {
+            let (here, start) = (self.view(group, consistency, caller.deadline), from.clone());
+            let read =
+                async { blocking(move |view| collect(view, &start, same, limit), here.await?.0).await };
+            match read.await {
+                Err(Failure::Storage(error)) => not_here(group, &error),
+                answer => return answer,
+            }
         }
-        let (view, _) = self.view(group, consistency, caller.deadline).await?;
-        blocking(move || collect(&view, &from, same, limit)).await
+        let scan = Scan { from, same, limit };
+        self.scan_remote(caller, group, &scan, consistency).await
     }
 
     /// All records of one group from `from` on, in key order, as long as they are the `same`: page by page, each at least
@@ -105,7 +114,9 @@ impl Ledger {
                 .await?;
             let full = page.len() == PAGE_RECORDS;
             // Every page but the first begins with the last record of the one before.
-            let seen = page.first().is_some_and(|(key, _)| found.last().is_some_and(|(last, _)| last == key));
+            let seen = page
+                .first()
+                .is_some_and(|(key, _)| found.last().is_some_and(|(last, _)| last == key));
             found.extend(page.into_iter().skip(usize::from(seen)));
             if found.len() > LIST_RECORDS_MAX {
                 return Err(too_many());
@@ -126,7 +137,10 @@ impl Ledger {
         }
         let mut found = Vec::new();
         for group in self.data_groups() {
-            found.extend(self.scan_all(caller, group, from.clone(), same_kind, fresh).await?);
+            found.extend(
+                self.scan_all(caller, group, from.clone(), same_kind, fresh)
+                    .await?,
+            );
             if found.len() > LIST_RECORDS_MAX {
                 return Err(too_many());
             }
@@ -153,13 +167,18 @@ pub fn collect(view: &dyn View, from: &Key, same: Same, limit: usize) -> Result<
     Ok(found)
 }
 
+/// The store of this node cannot give what is asked of it; another member's may.
+pub(crate) fn not_here(group: GroupId, error: &covey_storage::Error) {
+    tracing::error!(%group, error = chain(error), "group cannot be read on this node; another member is asked");
+}
+
 /// Runs a read of RocksDB off the runtime's workers.
-async fn blocking<T, F>(read: F) -> Result<T, Failure>
+async fn blocking<T, F>(read: F, view: GroupView) -> Result<T, Failure>
 where
     T: Send + 'static,
-    F: FnOnce() -> Result<T, Fault> + Send + 'static,
+    F: FnOnce(&GroupView) -> Result<T, Fault> + Send + 'static,
 {
-    let done = tokio::task::spawn_blocking(read).await;
+    let done = tokio::task::spawn_blocking(move || read(&view)).await;
     let done = done.map_err(|error| Failure::internal("reading the state of a group", error))?;
     done.map_err(Failure::from)
 }
