@@ -30,9 +30,8 @@ use crate::error::Failure;
 use crate::{features, registry};
 
 pub use evaluate::evaluate;
-pub use supervisor::spawn;
+pub(crate) use supervisor::spawn;
 pub use worker::train;
-
 
 /// Checks and submits a job; the id of a job that is there already is answered with that job.
 pub async fn submit(context: &Context, caller: &Caller, id: &str, mut spec: JobSpec) -> Result<Job, Failure> {

@@ -40,7 +40,7 @@ pub(super) async fn spawn(context: &Context, root: &RootSupervisor) -> Result<()
     root.run("artifact repair", move || {
         artifacts::keep_repaired(ctx.clone(), stop.clone())
     });
-    training::spawn(context, root.cell()).await?;
+    training::spawn(context).await?;
     serving::spawn(context).await?;
     drift::spawn(context).await?;
     pipelines::spawn(context).await

@@ -63,6 +63,7 @@ impl Actor for Worker {
         work: Work,
         kept: &mut Kept,
     ) -> Result<(), ActorProcessingErr> {
+        fail::fail_point!("training::work");
         let answer = kept.compute(work.order, work.partitions).await;
         // A caller that has gone away needs no answer.
         let _ = work.reply.send(answer);
