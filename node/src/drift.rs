@@ -174,7 +174,7 @@ pub(crate) async fn flush_here(
 pub(crate) fn flush_soon(context: &Context, deployment: &str) {
     if let Ok(flusher) = find::<flusher::Message>(flusher_name(context)) {
         // A flusher that is being restarted flushes when it is back.
-        let _ = cast!(flusher, flusher::Message::Flush(Some(deployment.to_owned())));
+        let _ = cast!(flusher, flusher::Message::Flush(deployment.to_owned()));
     }
 }
 

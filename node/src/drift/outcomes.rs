@@ -65,7 +65,14 @@ pub(crate) async fn performance(
     loop {
         let page = context
             .ledger
-            .scan(caller, group, from.clone(), same_named, PAGE, Consistency::Linearizable)
+            .scan(
+                caller,
+                group,
+                from.clone(),
+                same_named,
+                PAGE,
+                Consistency::Linearizable,
+            )
             .await?;
         let is_last = page.len() < PAGE;
         for (key, record) in page {

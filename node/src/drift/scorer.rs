@@ -15,7 +15,7 @@ use covey_ml::ReferenceProfile;
 use covey_state::monitor::{Alert, DriftBook, DriftWindow, Monitor};
 use covey_state::registry::VersionId;
 use covey_state::{Command, Key, Record, Timestamp};
-use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
+use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort, cast};
 use tokio::time::Instant;
 
 use super::{counts, monitor_of, verdict};
@@ -75,7 +75,7 @@ impl Actor for Scorer {
         myself: ActorRef<Message>,
         context: Context,
     ) -> Result<Scoring, ActorProcessingErr> {
-        myself.send_interval(LOOK_EVERY, || Message::Look);
+        cast!(myself, Message::Look)?;
         Ok(Scoring {
             context,
             watched: BTreeMap::new(),
@@ -85,12 +85,16 @@ impl Actor for Scorer {
 
     async fn handle(
         &self,
-        _myself: ActorRef<Message>,
+        myself: ActorRef<Message>,
         message: Message,
         scoring: &mut Scoring,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            Message::Look => scoring.look().await,
+            Message::Look => {
+                scoring.look().await;
+                // Only now: looks that take longer than their interval would pile up before whoever asks.
+                myself.send_after(LOOK_EVERY, || Message::Look);
+            }
             Message::Score(deployment, reply) => {
                 let scored = scoring.score(&deployment, Due::All).await;
                 // Whoever asked may have gone away.
@@ -140,10 +144,7 @@ impl Scoring {
             open: true,
         };
         // 0 is what a deployment begins with: there is nothing to score.
-        let watched = self
-            .watched
-            .entry(name.to_owned())
-            .or_insert_with(|| fresh(0));
+        let watched = self.watched.entry(name.to_owned()).or_insert_with(|| fresh(0));
         let changed = watched.flushes != flushes;
         if changed {
             *watched = fresh(flushes);
@@ -178,11 +179,16 @@ impl Scoring {
     async fn open(&self, name: &str, last: Option<Key>) -> Result<(Vec<Window>, Option<Key>), Failure> {
         let (caller, ledger) = (Caller::internal("drift"), &self.context.ledger);
         let (group, oldest) = (ledger.group_of_name(name), (Timestamp::MIN, VersionId::default()));
-        let from = last.clone().unwrap_or(Key::DriftOpen(name.to_owned(), oldest.0, oldest.1));
+        let from = last
+            .clone()
+            .unwrap_or(Key::DriftOpen(name.to_owned(), oldest.0, oldest.1));
         let found = ledger
             .scan(&caller, group, from, same_named, PAGE, Consistency::Local)
             .await?;
-        let next = found.last().filter(|_| found.len() == PAGE).map(|(key, _)| key.clone());
+        let next = found
+            .last()
+            .filter(|_| found.len() == PAGE)
+            .map(|(key, _)| key.clone());
         let opened = found.into_iter().map(|(key, _)| key);
         let window = |key| match key {
             Key::DriftOpen(name, start, version) => Some(Key::DriftWindow(name, start, version)),
@@ -192,9 +198,13 @@ impl Scoring {
             .filter(|key| last.as_ref() != Some(key))
             .filter_map(window)
             .collect();
-        let records = ledger.get_many(&caller, group, keys.clone(), Consistency::Local).await?;
+        let records = ledger
+            .get_many(&caller, group, keys.clone(), Consistency::Local)
+            .await?;
         let window = |(key, record)| match (key, record) {
-            (Key::DriftWindow(_, start, version), Some(Record::DriftWindow(window))) => Some((version, start, window)),
+            (Key::DriftWindow(_, start, version), Some(Record::DriftWindow(window))) => {
+                Some((version, start, window))
+            }
             _ => None,
         };
         Ok((keys.into_iter().zip(records).filter_map(window).collect(), next))
@@ -346,7 +356,10 @@ mod tests {
         (
             VersionId::default(),
             Timestamp::from_micros(start),
-            DriftWindow { counts, scored_rows: 0 },
+            DriftWindow {
+                counts,
+                scored_rows: 0,
+            },
         )
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use covey_cluster::Consistency;
 use covey_state::{GroupId, Key};
-use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
+use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent, cast};
 
 use super::run::{GoOn, Runner, Running};
 use crate::api::Caller;
@@ -35,7 +35,7 @@ impl Actor for Driver {
     type Arguments = Context;
 
     async fn pre_start(&self, myself: ActorRef<Look>, context: Context) -> Result<State, ActorProcessingErr> {
-        myself.send_interval(LOOK_EVERY, || Look);
+        cast!(myself, Look)?;
         Ok(State {
             groups: LedGroups::new(context.ledger.clone()),
             context,
@@ -49,14 +49,15 @@ impl Actor for Driver {
         _look: Look,
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
-        if state.context.catalog.current().pipelines.is_empty() {
-            return Ok(());
-        }
-        for group in state.groups.look() {
-            for run in state.open(group).await {
-                state.drive(&myself, run).await;
+        if !state.context.catalog.current().pipelines.is_empty() {
+            for group in state.groups.look() {
+                for run in state.open(group).await {
+                    state.drive(&myself, run).await;
+                }
             }
         }
+        // Only now: looks that take longer than their interval would pile up.
+        myself.send_after(LOOK_EVERY, || Look);
         Ok(())
     }
 
