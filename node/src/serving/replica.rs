@@ -90,7 +90,9 @@ impl Actor for Replica {
             return Ok(());
         }
         let scored = kept.score(&work).await;
-        if let Ok(scored) = &scored {
+        // Whoever has given up meanwhile asks another replica, which counts.
+        let is_wanted = !work.reply.is_closed() && Instant::now() < work.deadline;
+        if let Some(scored) = scored.as_ref().ok().filter(|_| is_wanted) {
             kept.count(&work, scored);
         }
         // The place in the queue is free before the caller can ask again.
