@@ -13,7 +13,6 @@ use crate::api::Caller;
 use crate::context::Context;
 use crate::error::Failure;
 
-
 /// Where an alias is to point, and what it must point to now.
 #[derive(Debug, Clone)]
 pub struct AliasChange {

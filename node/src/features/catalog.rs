@@ -11,7 +11,6 @@ use crate::context::Context;
 use crate::error::Failure;
 use crate::ledger::same_kind;
 
-
 /// What is declared together, in the order in which it is carried out.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Declarations {
@@ -107,7 +106,13 @@ pub(crate) async fn read(ctx: &Context, caller: &Caller) -> Result<Declared, Fai
     let scan = async |from: Key| {
         let ledger = &ctx.ledger;
         ledger
-            .scan_all(caller, GroupId::CONTROL, from, same_kind, Consistency::Linearizable)
+            .scan_all(
+                caller,
+                GroupId::CONTROL,
+                from,
+                same_kind,
+                Consistency::Linearizable,
+            )
             .await
     };
     let mut declared = Declared::default();

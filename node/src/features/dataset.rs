@@ -137,8 +137,15 @@ pub(crate) async fn manifest(
         let newest = list(ctx, caller, name).await?.pop();
         return newest.ok_or_else(|| Failure::not_found("dataset", name));
     };
-    let (group, key) = (ctx.ledger.group_of_name(name), Key::Dataset(name.to_owned(), version));
-    match ctx.ledger.get(caller, group, key, Consistency::Linearizable).await? {
+    let (group, key) = (
+        ctx.ledger.group_of_name(name),
+        Key::Dataset(name.to_owned(), version),
+    );
+    match ctx
+        .ledger
+        .get(caller, group, key, Consistency::Linearizable)
+        .await?
+    {
         Some(Record::Dataset(manifest)) => Ok(manifest),
         _ => Err(Failure::not_found("dataset", format!("{name} version {version}"))),
     }

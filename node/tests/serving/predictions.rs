@@ -25,7 +25,7 @@ async fn predictions_survive_a_switch_of_versions_and_the_loss_of_a_node() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_that_panics_is_started_again_and_its_request_is_answered() {
-    let cluster = Cluster::start_with_faults(1, "serving::score=2*panic").await;
+    let cluster = Cluster::start_with_faults(1, (0, "serving::score=2*panic")).await;
     learn(&cluster, 1).await;
     let asked = request(inputs(&trips(0..1, 0.0)[..1]), true);
     let answered = cluster.serving(0).predict(asked).await.unwrap().into_inner();
@@ -43,6 +43,34 @@ async fn a_replica_that_panics_is_started_again_and_its_request_is_answered() {
         .map(|replica| replica.restarts)
         .collect();
     assert_eq!(restarts, [2]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_is_done_although_the_supervisor_and_the_worker_of_training_panic() {
+    let faults = "training::look=1*panic;training::work=1*panic";
+    let cluster = Cluster::start_with_faults(1, (0, faults)).await;
+    world::declare(&cluster).await;
+    world::push(&cluster, &trips(0..4, 0.0)).await;
+    world::build(&cluster, 4).await;
+    assert_eq!(world::train(&cluster, "first", 1.0, "champion").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_whose_store_cannot_be_read_answers_with_what_the_others_have() {
+    let cluster = Cluster::start_with_faults(3, (1, "features::read=return")).await;
+    learn(&cluster, 3).await;
+    let some = &trips(1..2, 0.0)[..40];
+    let by_key = || v1::PredictRequest {
+        return_features: true,
+        ..request(keys(some), false)
+    };
+    let damaged = until("the rows to be everywhere", async || {
+        let reply = cluster.serving(1).predict(by_key()).await.unwrap().into_inner();
+        (reply.features == Some(inputs(some))).then_some(reply)
+    })
+    .await;
+    let whole = cluster.serving(0).predict(by_key()).await.unwrap().into_inner();
+    assert_eq!(damaged.predictions, whole.predictions);
 }
 
 #[tokio::test(flavor = "multi_thread")]

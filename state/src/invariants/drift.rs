@@ -52,7 +52,9 @@ pub(super) fn open_windows_are_indexed(view: &MemoryView) -> Result<(), String> 
             (_, _) => {}
         }
     }
-    hold(open == indexed, || format!("{open:?} is open, {indexed:?} is indexed"))
+    hold(open == indexed, || {
+        format!("{open:?} is open, {indexed:?} is indexed")
+    })
 }
 
 /// The book of a deployment counts what is kept of it, and knows its newest window.
@@ -77,7 +79,9 @@ pub(super) fn the_book_counts_what_is_kept(view: &MemoryView) -> Result<(), Stri
         let book = books.get(deployment).copied().unwrap_or_default();
         let same = (book.windows, book.predictions, book.outcomes)
             == (counted.windows, counted.predictions, counted.outcomes);
-        hold(same, || format!("{deployment}: {counted:?} is kept, the book says {book:?}"))?;
+        hold(same, || {
+            format!("{deployment}: {counted:?} is kept, the book says {book:?}")
+        })?;
     }
     Ok(())
 }
@@ -89,7 +93,9 @@ pub(super) fn predictions_have_an_age(view: &MemoryView) -> Result<(), String> {
         match key {
             Key::Prediction(deployment, id) => drop(kept.insert((deployment, id))),
             Key::PredictionAge(deployment, _, id) => {
-                hold(aged.insert((deployment, id)), || format!("{key:?} is there twice"))?;
+                hold(aged.insert((deployment, id)), || {
+                    format!("{key:?} is there twice")
+                })?;
             }
             _ => {}
         }

@@ -66,5 +66,7 @@ pub(super) fn open_work_is_indexed(view: &MemoryView) -> Result<(), String> {
             (_, _) => {}
         }
     }
-    hold(open == indexed, || format!("{open:?} is open, {indexed:?} is indexed"))
+    hold(open == indexed, || {
+        format!("{open:?} is open, {indexed:?} is indexed")
+    })
 }

@@ -14,7 +14,8 @@ use crate::deployment::DeploymentRecord;
 use crate::id::Timestamp;
 use crate::key::Key;
 use crate::monitor::{
-    Alert, DriftBook, DriftReport, DriftWindow, FlushMark, FlushSource, LoggedPrediction, Monitor, WindowCounts,
+    Alert, DriftBook, DriftReport, DriftWindow, FlushMark, FlushSource, LoggedPrediction, Monitor,
+    WindowCounts,
 };
 use crate::pipeline::Pipeline;
 use crate::plan::draft::{Decided, Draft, Stop};
@@ -24,8 +25,8 @@ use crate::registry::VersionId;
 use crate::rejection::Rejection;
 use crate::window::{MINUTE, WINDOW_MICROS_MAX, window_text};
 
-pub use self::predictions::{LABELS_MAX, OUTCOMES_KEPT_MAX, PREDICTIONS_KEPT_MAX};
 pub(super) use self::predictions::record_labels;
+pub use self::predictions::{LABELS_MAX, OUTCOMES_KEPT_MAX, PREDICTIONS_KEPT_MAX};
 
 /// The most windows of one flush.
 pub const WINDOWS_MAX: usize = 1_000;

@@ -67,7 +67,9 @@ fn the_oldest_windows_are_forgotten_with_their_verdicts_and_the_newest_stay() {
             incarnation: 1,
         },
         sequence,
-        windows: hours.map(|hour| (samples::version_id(1), of(hour), counts())).collect(),
+        windows: hours
+            .map(|hour| (samples::version_id(1), of(hour), counts()))
+            .collect(),
         predictions: Vec::new(),
     };
     let report = DriftReport {
@@ -86,10 +88,14 @@ fn the_oldest_windows_are_forgotten_with_their_verdicts_and_the_newest_stay() {
     let mut world = World::after([flush(1, 0..1), verdict]);
     let step = WINDOWS_MAX as u64;
     for number in 0..=WINDOWS_KEPT_MAX / step {
-        world.ask(flush(number + 2, number * step + 1..(number + 1) * step + 1)).expect("it is counted");
+        world
+            .ask(flush(number + 2, number * step + 1..(number + 1) * step + 1))
+            .expect("it is counted");
     }
     let kept = |key: fn(String, Timestamp, VersionId) -> Key, hour| {
-        world.get(&key("fraud-live".to_owned(), of(hour), samples::version_id(1))).is_some()
+        world
+            .get(&key("fraud-live".to_owned(), of(hour), samples::version_id(1)))
+            .is_some()
     };
     assert!(!kept(Key::DriftWindow, 0) && !kept(Key::DriftReport, 0) && !kept(Key::DriftWindow, 1_000));
     let newest = WINDOWS_KEPT_MAX + step;

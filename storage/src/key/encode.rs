@@ -57,9 +57,7 @@ fn write<'w>(out: &'w mut Writer, key: &Key) -> &'w mut Writer {
         Key::DriftOpen(name, start, of) => {
             version(out.u8(tag::DRIFT_OPEN).text(name).i64(start.micros()), of)
         }
-        Key::PredictionAge(name, at, id) => {
-            out.u8(tag::PREDICTION_AGE).text(name).i64(at.micros()).text(id)
-        }
+        Key::PredictionAge(name, at, id) => out.u8(tag::PREDICTION_AGE).text(name).i64(at.micros()).text(id),
         Key::OpenJob(name) => out.u8(tag::OPEN_JOB).text(name),
         Key::OpenRun(name, number) => out.u8(tag::OPEN_RUN).text(name).u64(*number),
         Key::Latest(of, view) => entity(out.u8(tag::LATEST), of).u32(view.get()),

@@ -41,16 +41,18 @@ pub(super) fn put(
         let can_be_joined = prediction.score.is_finite() && prediction.id.len() <= TEXT_BYTES_MAX;
         if known.is_none() && can_be_joined && seen.insert(&prediction.id) {
             let (at, id) = (prediction.at, prediction.id.clone());
-            draft.put(
-                Key::PredictionAge(deployment.to_owned(), at, id),
-                Record::Marker,
-            );
+            draft.put(Key::PredictionAge(deployment.to_owned(), at, id), Record::Marker);
             draft.put(key, KeptPrediction::Waiting(prediction.clone()));
         }
     }
     // What is forgotten was there before, so it is none of these.
     let surplus = (book.predictions + seen.len() as u64).saturating_sub(PREDICTIONS_KEPT_MAX);
-    let oldest = oldest(draft, deployment, surplus, &Key::PredictionAge(deployment.to_owned(), Timestamp::MIN, String::new()))?;
+    let oldest = oldest(
+        draft,
+        deployment,
+        surplus,
+        &Key::PredictionAge(deployment.to_owned(), Timestamp::MIN, String::new()),
+    )?;
     book.predictions += seen.len() as u64 - oldest.len() as u64;
     for key in oldest {
         if let Key::PredictionAge(_, _, id) = &key {
@@ -101,16 +103,14 @@ pub(in crate::plan) fn record_labels(
 }
 
 /// Stores outcomes; gives how many. Where there is one already, its prediction has been forgotten and came again.
-fn put_outcomes(
-    draft: &mut Draft<'_>,
-    deployment: &str,
-    outcomes: Vec<(Key, Outcome)>,
-) -> Result<u32, Stop> {
+fn put_outcomes(draft: &mut Draft<'_>, deployment: &str, outcomes: Vec<(Key, Outcome)>) -> Result<u32, Stop> {
     let mut book = book(draft, deployment)?;
     let keys: Vec<Key> = outcomes.iter().map(|(key, _)| key.clone()).collect();
     let known = draft.get_many::<Outcome>(&keys)?;
     let fresh = outcomes.into_iter().zip(known);
-    let fresh: Vec<_> = fresh.filter_map(|(outcome, known)| known.is_none().then_some(outcome)).collect();
+    let fresh: Vec<_> = fresh
+        .filter_map(|(outcome, known)| known.is_none().then_some(outcome))
+        .collect();
     let joined = fresh.len() as u64;
     let surplus = (book.outcomes + joined).saturating_sub(OUTCOMES_KEPT_MAX);
     let from = Key::Outcome(deployment.to_owned(), Timestamp::MIN, String::new());
