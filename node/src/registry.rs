@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use covey_cluster::Consistency;
 use covey_state::answer::Answer;
 use covey_state::registry::{AliasMove, Model, ModelVersion, VersionSpec};
-use covey_state::{Command, Key, Record, RequestId};
+use covey_state::{Command, Key, Record, RequestId, Timestamp};
 
 use crate::api::Caller;
 use crate::context::Context;
@@ -222,10 +222,43 @@ pub async fn alias_history(
     Ok(moves.collect())
 }
 
+/// The move of an alias that was in force at a time, if it existed then.
+pub fn in_force(moves: Vec<AliasMove>, at: Timestamp) -> Option<AliasMove> {
+    let last = moves.into_iter().rfind(|moved| moved.at <= at)?;
+    last.version.is_some().then_some(last)
+}
+
 async fn get(context: &Context, caller: &Caller, model: &str, key: Key) -> Result<Option<Record>, Failure> {
     let group = context.ledger.group_of_name(model);
     context
         .ledger
         .get(caller, group, key, Consistency::Linearizable)
         .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_alias_pointed_to_at_a_time_is_its_last_move_until_then() {
+        let moved = |at, version| AliasMove {
+            version,
+            previous: None,
+            at: Timestamp::from_micros(at),
+            by: "ada".to_owned(),
+            reason: String::new(),
+        };
+        let moves = vec![
+            moved(10, Some(1)),
+            moved(20, Some(2)),
+            moved(30, None),
+            moved(40, Some(2)),
+        ];
+        let at = |at| in_force(moves.clone(), Timestamp::from_micros(at)).and_then(|moved| moved.version);
+        assert_eq!(
+            [9, 10, 19, 20, 29, 30, 40].map(at),
+            [None, Some(1), Some(1), Some(2), Some(2), None, Some(2)]
+        );
+    }
 }

@@ -199,6 +199,13 @@ fn build_and_train(session: &Session) {
         (&moves[0]["version"], &moves[0]["by"]),
         (&1.into(), &"ada".into())
     );
+    let at = |at| session.json(&["model", "alias", "history", "demand", "champion", "--at", at]);
+    assert_eq!(
+        at("2001-01-01"),
+        Value::Array(Vec::new()),
+        "it did not exist then"
+    );
+    assert_eq!(at("2100-01-01")[0]["version"], 1);
     let said = session.refused(&[
         "model",
         "alias",
@@ -234,6 +241,11 @@ fn serve_and_watch(session: &Session) {
     ];
     let deployed = session.json(&deploy);
     assert_eq!(deployed["replicas"][0]["state"], "ready");
+    let shown = session.json(&["model", "show", "demand", "--alias", "champion"]);
+    assert_eq!(
+        (&shown["dataset"], &shown["job"], &shown["deployments"]),
+        (&"demand@1".into(), &"first".into(), &vec!["demand"].into())
+    );
     let asked = session.file("asked.csv", "id,shop,amount\na,s1,95\nb,s2,12\n");
     let predict = [
         "predict",
