@@ -14,6 +14,8 @@ use covey_cluster::{Consistency, ReadPoint};
 use covey_proto::node::v1::{ReadFeaturesReply, ReadFeaturesRequest};
 use covey_proto::v1;
 use covey_state::{Fault, GroupId, View, ViewId};
+use covey_storage::GroupView;
+use futures::future::try_join_all;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -95,13 +97,34 @@ pub(crate) async fn ask(
     bounds: Bounds,
     query: Query,
 ) -> Result<(Reply, ReadPoint), Failure> {
-    if ctx.ledger.hosts(group) {
-        match here(ctx, caller, group, bounds, query.clone()).await {
-            Err(Failure::Storage(error)) => ledger::not_here(group, &error),
-            answer => return answer,
+    let mut answers = ask_each(ctx, caller, vec![(group, bounds, query)]).await?;
+    answers
+        .pop()
+        .ok_or_else(|| Failure::internal("asking a group", "there was no answer"))
+}
+
+/// The same of several groups, in the same order. Those that are on this node are read from one snapshot of its store: what
+/// they answer was true at one moment.
+pub(crate) async fn ask_each(
+    ctx: &Context,
+    caller: &Caller,
+    asked: Vec<(GroupId, Bounds, Query)>,
+) -> Result<Vec<(Reply, ReadPoint)>, Failure> {
+    let hosted = asked.iter().filter(|(group, ..)| ctx.ledger.hosts(*group));
+    let hosted = hosted
+        .map(|(group, bounds, _)| (*group, bounds.consistency))
+        .collect();
+    let views = ctx.ledger.views(hosted, caller.deadline).await?;
+    let ask = async |(group, bounds, query): (GroupId, Bounds, Query)| {
+        if let Some((view, point)) = views.get(&group) {
+            match read(ctx, view.clone(), bounds.through, query.clone()).await {
+                Err(Failure::Storage(error)) => ledger::not_here(group, &error),
+                answer => return answer.map(|reply| (reply, *point)),
+            }
         }
-    }
-    elsewhere(ctx, caller, group, bounds, &query).await
+        elsewhere(ctx, caller, group, bounds, &query).await
+    };
+    try_join_all(asked.into_iter().map(ask)).await
 }
 
 /// Answers another node that asks about a group of this node.
@@ -143,10 +166,13 @@ async fn here(
         .ledger
         .view(group, bounds.consistency, caller.deadline)
         .await?;
+    Ok((read(ctx, view, bounds.through, query).await?, point))
+}
+
+async fn read(ctx: &Context, view: GroupView, through: Option<u64>, query: Query) -> Result<Reply, Failure> {
     fail::fail_point!("features::read", |_| Err(Failure::Storage(
         covey_storage::Error::Injected("features::read")
     )));
-    let through = bounds.through;
     let reply = match query.is_small() {
         true => answer(&view.session(), &query, through)?,
         false => {
@@ -155,7 +181,7 @@ async fn here(
                 .await?
         }
     };
-    Ok((reply, point))
+    Ok(reply)
 }
 
 /// Asks the other members one after the other until one answers.
