@@ -15,6 +15,7 @@ use futures::{FutureExt as _, Stream, StreamExt as _};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
+use tracing::Instrument;
 
 use super::outcome::propose_reply;
 use super::{end_of, within};
@@ -88,11 +89,13 @@ impl Door {
     fn propose(&self, group: u64, correlation: u64, request: ProposeRequest) {
         let replica = self.inner.replica(GroupId::new(group));
         let answers = self.answers.clone();
-        tokio::spawn(async move {
+        let span = tracing::info_span!("proposal", id = request.request, group, from = %self.from);
+        let proposed = async move {
             let outcome = match replica {
                 Some(replica) => within(end_of(request.timeout_ms), replica.propose(request.entry)).await,
                 None => Outcome::NotHosted,
             };
+            tracing::debug!("proposal of a peer answered");
             let body = Some(Body::ProposeReply(propose_reply(outcome)));
             // The caller has hung up if this fails, and nobody waits for the answer.
             let _ = answers
@@ -102,7 +105,8 @@ impl Door {
                     body,
                 })
                 .await;
-        });
+        };
+        tokio::spawn(proposed.instrument(span));
     }
 
     /// Hands a request to its group; the answer follows when it is there.

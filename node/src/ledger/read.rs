@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 use covey_cluster::Consistency;
 use covey_state::{Fault, GroupId, Key, Record, Rejection, View};
 use covey_storage::GroupView;
+use tracing::Span;
 
 use super::Ledger;
 use crate::api::Caller;
@@ -178,7 +179,8 @@ where
     T: Send + 'static,
     F: FnOnce(&GroupView) -> Result<T, Fault> + Send + 'static,
 {
-    let done = tokio::task::spawn_blocking(move || read(&view)).await;
+    let span = Span::current();
+    let done = tokio::task::spawn_blocking(move || span.in_scope(|| read(&view))).await;
     let done = done.map_err(|error| Failure::internal("reading the state of a group", error))?;
     done.map_err(Failure::from)
 }

@@ -11,6 +11,7 @@ use covey_state::Timestamp;
 use covey_state::registry::VersionId;
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use tokio::time::Instant;
+use tracing::{Instrument, Span};
 
 use super::admission::Permit;
 use super::board::{Seat, Slot};
@@ -46,6 +47,8 @@ pub(super) struct Work {
     pub(super) ids: Vec<String>,
     /// When the answer is of no more use.
     pub(super) deadline: Instant,
+    /// The span of the request, for log lines.
+    pub(super) span: Span,
     /// Its place in the queue.
     pub(super) permit: Permit,
     /// Where the answer goes.
@@ -89,7 +92,7 @@ impl Actor for Replica {
         if work.reply.is_closed() || work.deadline <= Instant::now() {
             return Ok(());
         }
-        let scored = kept.score(&work).await;
+        let scored = kept.score(&work).instrument(work.span.clone()).await;
         // Whoever has given up meanwhile asks another replica, which counts.
         let is_wanted = !work.reply.is_closed() && Instant::now() < work.deadline;
         if let Some(scored) = scored.as_ref().ok().filter(|_| is_wanted) {

@@ -12,6 +12,7 @@ use covey_proto::v1;
 use covey_state::NodeId;
 use ractor::call;
 use tokio::time::Instant;
+use tracing::Span;
 
 use super::board::{Board, Ready};
 use super::inputs;
@@ -150,6 +151,7 @@ async fn ask(
         at,
         ids,
         deadline,
+        span: Span::current(),
         permit,
         reply
     });
