@@ -24,6 +24,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How long one question to a node may take.
 const ASK_LIMIT: Duration = Duration::from_secs(5);
 
+/// What nodes log: with the proposals that peers forward to them.
+const LOG_FILTER: &str = "info,covey_cluster::service::exchange=debug,openraft=warn";
+
 /// One node's process, or the directory of one that does not run.
 pub(crate) struct Node {
     dir: PathBuf,
@@ -86,7 +89,7 @@ impl Node {
             .open(self.log_path())
             .unwrap();
         let mut command = self.command("start");
-        command.args(["--log-filter", "info,openraft=warn"]);
+        command.args(["--log-filter", LOG_FILTER]);
         if let Some(address) = join {
             command.args(["--join", address]);
         }
