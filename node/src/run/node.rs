@@ -183,7 +183,12 @@ async fn start_host(
     stores: &Opened,
     metrics: &Metrics,
 ) -> anyhow::Result<Host> {
+    let every = config.snapshot_every;
     let settings = HostConfig {
+        snapshot_every: every,
+        logs_kept: every / 4,
+        purge_batch: (every / 20).max(1),
+        lag_max: every + every / 2,
         registry: Some(metrics.registry().clone()),
         ..HostConfig::default()
     };
