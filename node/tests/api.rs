@@ -41,7 +41,11 @@ async fn a_node_says_of_each_service_whether_it_serves_and_that_it_stops() {
     let unknown = health.check(asked("covey.v1.Nothing")).await.unwrap_err();
     assert_eq!(unknown.code(), Code::NotFound);
 
-    let mut watch = health.watch(asked("covey.v1.Serving")).await.unwrap().into_inner();
+    let mut watch = health
+        .watch(asked("covey.v1.Serving"))
+        .await
+        .unwrap()
+        .into_inner();
     let first = watch.message().await.unwrap().unwrap();
     assert_eq!(first.status(), ServingStatus::Serving);
     let told = tokio::spawn(async move { watch.message().await });
@@ -65,7 +69,13 @@ macro_rules! reflected {
             .await
             .unwrap()
             .into_inner();
-        let answer = answers.message().await.unwrap().unwrap().message_response.unwrap();
+        let answer = answers
+            .message()
+            .await
+            .unwrap()
+            .unwrap()
+            .message_response
+            .unwrap();
         let MessageResponse::ListServicesResponse(listed) = answer else {
             panic!("{answer:?} is no list of services");
         };
@@ -83,7 +93,10 @@ async fn new_and_old_clients_of_reflection_find_the_services() {
     let channel = || cluster.node(0).channel();
     for listed in [reflected!(v1, channel()), reflected!(v1alpha, channel())] {
         for name in ["covey.v1.Cluster", "covey.v1.Serving", "grpc.health.v1.Health"] {
-            assert!(listed.iter().any(|known| known == name), "no {name} in {listed:?}");
+            assert!(
+                listed.iter().any(|known| known == name),
+                "no {name} in {listed:?}"
+            );
         }
     }
 }
@@ -91,7 +104,10 @@ async fn new_and_old_clients_of_reflection_find_the_services() {
 /// The head and the body of a page, as a browser or Prometheus gets it.
 async fn page(node: &Node, path: &str) -> (String, String) {
     let mut stream = TcpStream::connect(node.api()).await.unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", node.api());
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
+        node.api()
+    );
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
@@ -120,7 +136,9 @@ async fn metrics_are_in_the_format_and_with_the_names_that_prometheus_expects() 
     for (name, kind) in families(&text) {
         assert!(name.starts_with("covey_"), "{name}");
         assert_eq!(name.ends_with("_total"), kind == "counter", "{name} is a {kind}");
-        let has_unit = ["_seconds", "_bytes", "_groups", "_jobs"].iter().any(|unit| name.ends_with(unit));
+        let has_unit = ["_seconds", "_bytes", "_groups", "_jobs"]
+            .iter()
+            .any(|unit| name.ends_with(unit));
         assert!(kind != "histogram" || has_unit, "{name} has no unit");
     }
     let counted = text.lines().find(|line| {
@@ -128,7 +146,10 @@ async fn metrics_are_in_the_format_and_with_the_names_that_prometheus_expects() 
     });
     assert!(counted.is_some_and(|line| line.ends_with(" 1")), "{counted:?}");
     let (head, html) = page(cluster.node(0), "/").await;
-    assert!(head.contains("content-type: text/html") && html.contains("<h2>Nodes</h2>"), "{head}");
+    assert!(
+        head.contains("content-type: text/html") && html.contains("<h2>Nodes</h2>"),
+        "{head}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -140,7 +161,9 @@ async fn a_request_keeps_its_id_on_every_node_that_it_passes() {
             name: name.to_owned(),
             description: String::new(),
         });
-        request.metadata_mut().insert("covey-request-id", id.parse().unwrap());
+        request
+            .metadata_mut()
+            .insert("covey-request-id", id.parse().unwrap());
         request
     };
     for position in 0..3 {
@@ -153,18 +176,25 @@ async fn a_request_keeps_its_id_on_every_node_that_it_passes() {
         .await
         .unwrap();
     let given = without.metadata().get("covey-request-id").unwrap();
-    assert_eq!(given.to_str().unwrap().len(), 32, "a request without an id gets one");
+    assert_eq!(
+        given.to_str().unwrap().len(),
+        32,
+        "a request without an id gets one"
+    );
 
     // Asked of a follower, the leader's node names the request too.
     let names = |position: usize, text: &str| cluster.node(position).log().contains(text);
-    until("a leader's node to name a request that came to another", || async {
-        let id = format!("{:032x}", uuid::Uuid::new_v4().as_u128());
-        for position in 0..3 {
-            let mut registry = RegistryClient::new(cluster.node(position).channel());
-            registry.create_model(create("delay", &id)).await.ok()?;
-        }
-        let proposal = format!("proposal{{id={id}");
-        (0..3).any(|position| names(position, &proposal)).then_some(())
-    })
+    until(
+        "a leader's node to name a request that came to another",
+        || async {
+            let id = format!("{:032x}", uuid::Uuid::new_v4().as_u128());
+            for position in 0..3 {
+                let mut registry = RegistryClient::new(cluster.node(position).channel());
+                registry.create_model(create("delay", &id)).await.ok()?;
+            }
+            let proposal = format!("proposal{{id={id}");
+            (0..3).any(|position| names(position, &proposal)).then_some(())
+        },
+    )
     .await;
 }
