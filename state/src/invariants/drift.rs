@@ -68,7 +68,9 @@ pub(super) fn the_book_counts_what_is_kept(view: &MemoryView) -> Result<(), Stri
         };
         let mut count = |change: fn(&mut DriftBook)| change(counted.entry(deployment).or_insert(fresh));
         match (key, record) {
-            (Key::DriftBook(_), Record::DriftBook(book)) => drop(books.insert(deployment, *book)),
+            (Key::DriftBook(_), Record::DriftBook(book)) => {
+                books.insert(deployment, *book);
+            }
             (Key::DriftWindow(..), _) => count(|book| book.windows += 1),
             (Key::Prediction(..), _) => count(|book| book.predictions += 1),
             (Key::Outcome(..), _) => count(|book| book.outcomes += 1),
@@ -91,7 +93,9 @@ pub(super) fn predictions_have_an_age(view: &MemoryView) -> Result<(), String> {
     let (mut kept, mut aged) = (BTreeSet::new(), BTreeSet::new());
     for (key, _) in view.entries() {
         match key {
-            Key::Prediction(deployment, id) => drop(kept.insert((deployment, id))),
+            Key::Prediction(deployment, id) => {
+                kept.insert((deployment, id));
+            }
             Key::PredictionAge(deployment, _, id) => {
                 hold(aged.insert((deployment, id)), || {
                     format!("{key:?} is there twice")
