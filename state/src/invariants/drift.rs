@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::id::Timestamp;
 use crate::invariants::hold;
 use crate::key::Key;
 use crate::monitor::DriftBook;
@@ -57,32 +56,39 @@ pub(super) fn open_windows_are_indexed(view: &MemoryView) -> Result<(), String> 
     })
 }
 
-/// The book of a deployment counts what is kept of it, and knows its newest window.
+/// The book of a deployment counts what is kept of it, and no window is newer than the newest that it knows.
 pub(super) fn the_book_counts_what_is_kept(view: &MemoryView) -> Result<(), String> {
-    let (mut books, mut counted) = (BTreeMap::new(), BTreeMap::new());
+    let mut books: BTreeMap<&String, DriftBook> = BTreeMap::new();
+    let mut counted: BTreeMap<&String, DriftBook> = BTreeMap::new();
+    let mut windows = Vec::new();
     for (key, record) in view.entries() {
         let Some(deployment) = key.name() else { continue };
-        let fresh = DriftBook {
-            newest: Timestamp::MIN,
-            ..DriftBook::default()
-        };
-        let mut count = |change: fn(&mut DriftBook)| change(counted.entry(deployment).or_insert(fresh));
+        let mut count = |change: fn(&mut DriftBook)| change(counted.entry(deployment).or_default());
         match (key, record) {
             (Key::DriftBook(_), Record::DriftBook(book)) => {
                 books.insert(deployment, *book);
             }
-            (Key::DriftWindow(..), _) => count(|book| book.windows += 1),
+            (Key::DriftWindow(_, start, _), _) => {
+                count(|book| book.windows += 1);
+                windows.push((deployment, *start));
+            }
             (Key::Prediction(..), _) => count(|book| book.predictions += 1),
             (Key::Outcome(..), _) => count(|book| book.outcomes += 1),
             (_, _) => {}
         }
     }
-    for (deployment, counted) in counted {
-        let book = books.get(deployment).copied().unwrap_or_default();
+    for deployment in books.keys().chain(counted.keys()) {
+        let [book, counted] = [&books, &counted].map(|all| all.get(deployment).copied().unwrap_or_default());
         let same = (book.windows, book.predictions, book.outcomes)
             == (counted.windows, counted.predictions, counted.outcomes);
         hold(same, || {
             format!("{deployment}: {counted:?} is kept, the book says {book:?}")
+        })?;
+    }
+    for (deployment, start) in windows {
+        let newest = books.get(deployment).map(|book| book.newest);
+        hold(Some(start) <= newest, || {
+            format!("{deployment}: a window begins at {start:?}, the newest is {newest:?}")
         })?;
     }
     Ok(())
@@ -92,16 +98,13 @@ pub(super) fn the_book_counts_what_is_kept(view: &MemoryView) -> Result<(), Stri
 pub(super) fn predictions_have_an_age(view: &MemoryView) -> Result<(), String> {
     let (mut kept, mut aged) = (BTreeSet::new(), BTreeSet::new());
     for (key, _) in view.entries() {
-        match key {
-            Key::Prediction(deployment, id) => {
-                kept.insert((deployment, id));
-            }
-            Key::PredictionAge(deployment, _, id) => {
-                hold(aged.insert((deployment, id)), || {
-                    format!("{key:?} is there twice")
-                })?;
-            }
-            _ => {}
+        if let Key::Prediction(deployment, id) = key {
+            kept.insert((deployment, id));
+        }
+        if let Key::PredictionAge(deployment, _, id) = key {
+            hold(aged.insert((deployment, id)), || {
+                format!("{key:?} is there twice")
+            })?;
         }
     }
     hold(kept == aged, || format!("{kept:?} is kept, {aged:?} has an age"))
