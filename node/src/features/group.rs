@@ -17,6 +17,7 @@ use covey_state::{Fault, GroupId, View, ViewId};
 use covey_storage::GroupView;
 use futures::future::try_join_all;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use letters::FoundLetter;
@@ -116,8 +117,9 @@ pub(crate) async fn ask_each(
         .collect();
     let views = ctx.ledger.views(hosted, caller.deadline).await?;
     let ask = async |(group, bounds, query): (GroupId, Bounds, Query)| {
+        let query = Arc::new(query);
         if let Some((view, point)) = views.get(&group) {
-            match read(ctx, view.clone(), bounds.through, query.clone()).await {
+            match read(ctx, view.clone(), bounds.through, Arc::clone(&query)).await {
                 Err(Failure::Storage(error)) => ledger::not_here(group, &error),
                 answer => return answer.map(|reply| (reply, *point)),
             }
@@ -166,10 +168,15 @@ async fn here(
         .ledger
         .view(group, bounds.consistency, caller.deadline)
         .await?;
-    Ok((read(ctx, view, bounds.through, query).await?, point))
+    Ok((read(ctx, view, bounds.through, Arc::new(query)).await?, point))
 }
 
-async fn read(ctx: &Context, view: GroupView, through: Option<u64>, query: Query) -> Result<Reply, Failure> {
+async fn read(
+    ctx: &Context,
+    view: GroupView,
+    through: Option<u64>,
+    query: Arc<Query>,
+) -> Result<Reply, Failure> {
     fail::fail_point!("features::read", |_| Err(Failure::Storage(
         covey_storage::Error::Injected("features::read")
     )));
