@@ -118,13 +118,32 @@ impl Host {
         entry: Bytes,
         deadline: impl Into<Instant> + Send,
     ) -> Result<Committed, Error> {
+        self.propose_for(String::new(), group, entry, deadline).await
+    }
+
+    /// The same as a part of `request`, which the leader's node names in its log lines.
+    ///
+    /// # Errors
+    /// Those of [`Self::propose`].
+    pub async fn propose_for(
+        &self,
+        request: String,
+        group: GroupId,
+        entry: Bytes,
+        deadline: impl Into<Instant> + Send,
+    ) -> Result<Committed, Error> {
         let (bytes, limit) = (entry.len(), self.inner.config.entry_bytes_max);
         if bytes > limit {
             let reason = format!("an entry of {bytes} bytes is larger than the limit of {limit}");
             return Err(Error::Refused { group, reason });
         }
         let _room = self.inner.admission.admit(bytes)?;
-        lead(&self.inner, group, &Proposal { group, entry }, deadline.into()).await
+        let proposal = Proposal {
+            group,
+            entry,
+            request,
+        };
+        lead(&self.inner, group, &proposal, deadline.into()).await
     }
 
     /// Waits until the replica on this node satisfies `consistency`.
@@ -277,6 +296,8 @@ impl Host {
 struct Proposal {
     group: GroupId,
     entry: Bytes,
+    /// The request that it is part of; empty if nobody has named it.
+    request: String,
 }
 
 impl LeaderCall for Proposal {
@@ -297,6 +318,7 @@ impl LeaderCall for Proposal {
         let request = wire::ProposeRequest {
             entry: self.entry.clone(),
             timeout_ms: service::timeout_ms(until),
+            request: self.request.clone(),
         };
         let body = Body::Propose(request);
         match transport.request(to, Priority::Bulk, self.group, body).await {

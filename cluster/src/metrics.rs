@@ -145,7 +145,15 @@ impl HostMetrics {
 
     /// Brings the gauges of the groups up to date; called before the metrics are read.
     pub(crate) fn observe(&self, groups: &[GroupStatus]) {
-        self.group_role.reset();
+        // A group that is not here any more would stay as it was.
+        for gauges in [
+            &self.group_role,
+            &self.group_term,
+            &self.group_committed,
+            &self.group_applied,
+        ] {
+            gauges.reset();
+        }
         for status in groups {
             let group = status.group.to_string();
             let role = match status.role {
@@ -214,5 +222,45 @@ fn gauges(name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, Error>
 fn wrap(source: prometheus::Error) -> Error {
     Error::Metrics {
         source: Arc::new(source),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use covey_state::GroupId;
+
+    use super::*;
+
+    #[test]
+    fn a_group_that_is_gone_leaves_no_gauge_behind() {
+        let registry = Registry::new();
+        let metrics = HostMetrics::new(Some(&registry)).unwrap();
+        let status = |group| GroupStatus {
+            group: GroupId::new(group),
+            role: Role::Follower,
+            term: 3,
+            leader: None,
+            voters: Vec::new(),
+            learners: Vec::new(),
+            last_log_index: Some(9),
+            committed_index: Some(9),
+            applied_index: Some(9),
+            snapshot_index: None,
+            fault: None,
+            replication: Vec::new(),
+        };
+        let groups = || {
+            let gathered = registry.gather();
+            let of_groups = gathered
+                .iter()
+                .filter(|family| family.name().starts_with("covey_raft_group_"));
+            of_groups
+                .map(|family| family.get_metric().len())
+                .collect::<Vec<_>>()
+        };
+        metrics.observe(&[status(1), status(2)]);
+        assert_eq!(groups(), [2, 2, 2, 2]);
+        metrics.observe(&[status(2)]);
+        assert_eq!(groups(), [1, 1, 1, 1]);
     }
 }

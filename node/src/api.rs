@@ -2,6 +2,7 @@
 
 mod caller;
 mod front;
+mod health;
 mod page;
 mod server;
 
@@ -14,4 +15,5 @@ pub mod training;
 
 pub use caller::{Caller, REQUEST_ID};
 pub use front::Gate;
+pub use health::Health;
 pub use server::{Ports, behind_front, public_routes, serve};

@@ -8,6 +8,8 @@ mod repair;
 mod upload;
 
 use std::collections::BTreeSet;
+use std::future::Future;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use covey_proto::node::v1 as node_v1;
@@ -17,6 +19,8 @@ use covey_state::{Digest, NodeId};
 use covey_storage::ArtifactStore;
 use covey_storage::artifacts::CHUNK_BYTES;
 use futures::stream::{FuturesUnordered, StreamExt};
+use tokio::time::timeout;
+use tonic::{Response, Status};
 
 use crate::catalog::CatalogWatch;
 use crate::error::Failure;
@@ -27,6 +31,8 @@ pub(crate) use upload::Upload;
 
 /// The largest file that can be stored, in bytes.
 pub const ARTIFACT_BYTES_MAX: u64 = 1 << 30;
+/// How long one chunk may take to or from a peer.
+const CHUNK_LIMIT: Duration = Duration::from_secs(10);
 
 /// The files of the cluster. Clones share everything.
 #[derive(Clone)]
@@ -137,8 +143,9 @@ impl Artifacts {
         let Ok(mut peer) = self.peers.node_peer(node) else {
             return false;
         };
-        match peer.put_chunk(node_v1::PutChunkRequest { data }).await {
-            Ok(reply) => reply.into_inner().digest.as_ref() == digest.as_bytes(),
+        let asked = peer.put_chunk(node_v1::PutChunkRequest { data });
+        match in_time(node, CHUNK_LIMIT, asked).await {
+            Ok(reply) => reply.digest.as_ref() == digest.as_bytes(),
             Err(error) => {
                 tracing::warn!(%node, %digest, %error, "artifact chunk not stored by peer");
                 false
@@ -149,12 +156,14 @@ impl Artifacts {
     async fn fetch(&self, node: NodeId, digest: Digest) -> Option<Bytes> {
         let mut peer = self.peers.node_peer(node).ok()?;
         let wanted = Bytes::copy_from_slice(digest.as_bytes());
-        let reply = peer
-            .get_chunk(node_v1::GetChunkRequest { digest: wanted })
-            .await
-            .ok()?;
-        let data = reply.into_inner().data;
-        (Digest::of(&data) == digest).then_some(data)
+        let asked = peer.get_chunk(node_v1::GetChunkRequest { digest: wanted });
+        match in_time(node, CHUNK_LIMIT, asked).await {
+            Ok(reply) => Some(reply.data).filter(|data| Digest::of(data) == digest),
+            Err(error) => {
+                tracing::debug!(%node, %digest, %error, "artifact chunk not fetched from peer");
+                None
+            }
+        }
     }
 
     /// The other nodes that hold files, by id.
@@ -168,6 +177,22 @@ impl Artifacts {
     }
 }
 
+/// The answer of a peer, unless it takes longer than `limit`: a peer may be alive and silent.
+async fn in_time<T>(
+    node: NodeId,
+    limit: Duration,
+    asked: impl Future<Output = Result<Response<T>, Status>>,
+) -> Result<T, Failure> {
+    match timeout(limit, asked).await {
+        Ok(answer) => answer
+            .map(Response::into_inner)
+            .map_err(|status| Failure::from_peer(node, status)),
+        Err(_) => Err(Failure::DeadlineExceeded {
+            what: format!("a chunk's way to or from node {node}"),
+        }),
+    }
+}
+
 /// Runs file work off the async workers.
 async fn blocking<T, F>(work: F) -> Result<T, Failure>
 where
@@ -177,4 +202,21 @@ where
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|error| Failure::internal("artifact store", error))?
         .map_err(Failure::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_peer_that_is_silent_is_given_up() {
+        let silent = std::future::pending::<Result<Response<()>, Status>>();
+        let failure = in_time(NodeId::new(2), Duration::from_millis(1), silent)
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(failure, Failure::DeadlineExceeded { .. }) && failure.may_pass(),
+            "{failure}"
+        );
+    }
 }

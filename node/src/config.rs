@@ -6,6 +6,7 @@ mod options;
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,11 @@ use crate::error::Failure;
 pub const API_PORT: u16 = 7400;
 /// The port that peers use unless told otherwise.
 pub const PEER_PORT: u16 = 7401;
+
+/// Entries after which a group takes a snapshot unless told otherwise.
+const SNAPSHOT_EVERY: u64 = 20_000;
+/// The fewest and the most entries between two snapshots.
+const SNAPSHOT_EVERY_RANGE: RangeInclusive<u64> = 20..=10_000_000;
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
@@ -47,6 +53,8 @@ pub struct Config {
     pub region: String,
     /// Zone label.
     pub zone: String,
+    /// Entries after which a group takes a snapshot.
+    pub snapshot_every: u64,
     /// Whether listening beyond this machine without TLS is allowed.
     pub insecure: bool,
     /// How log lines look.
@@ -69,6 +77,7 @@ impl Config {
             peer_advertise: options.peer_advertise.unwrap_or_else(|| peer_listen.to_string()),
             region: options.region.unwrap_or_else(|| "local".to_owned()),
             zone: options.zone.unwrap_or_else(|| "a".to_owned()),
+            snapshot_every: options.snapshot_every.unwrap_or(SNAPSHOT_EVERY),
             insecure: options.insecure,
             log_format: options.log_format.unwrap_or_default(),
             log_filter: options.log_filter.unwrap_or_else(|| "info".to_owned()),
@@ -101,6 +110,11 @@ impl Config {
             ("peer-advertise", &self.peer_advertise),
         ] {
             validate_advertised(field, address)?;
+        }
+        if !SNAPSHOT_EVERY_RANGE.contains(&self.snapshot_every) {
+            let (least, most) = (SNAPSHOT_EVERY_RANGE.start(), SNAPSHOT_EVERY_RANGE.end());
+            let reason = format!("`{}` is not a number from {least} to {most}", self.snapshot_every);
+            return Err(Failure::invalid("snapshot-every", reason));
         }
         for (field, label) in [("region", &self.region), ("zone", &self.zone)] {
             if label.is_empty() || label.len() > 64 || label.chars().any(char::is_whitespace) {
@@ -145,6 +159,7 @@ impl fmt::Display for Config {
         writeln!(f, "peer-advertise = {:?}", self.peer_advertise)?;
         writeln!(f, "region = {:?}", self.region)?;
         writeln!(f, "zone = {:?}", self.zone)?;
+        writeln!(f, "snapshot-every = {}", self.snapshot_every)?;
         writeln!(f, "insecure = {}", self.insecure)?;
         writeln!(
             f,

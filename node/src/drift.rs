@@ -16,6 +16,7 @@ use std::time::Duration;
 use covey_proto::node::v1 as node_v1;
 use covey_proto::v1;
 use covey_state::monitor::Monitor;
+use covey_state::registry::VersionId;
 use covey_state::topology::NodeState;
 use covey_state::{Command, GroupId, Key, NodeId, Record, Timestamp};
 use futures::future::join_all;
@@ -33,8 +34,6 @@ pub(crate) use tally::{Served, Tally};
 
 /// Length of a window when no monitor says otherwise: a day.
 pub(crate) const WINDOW_MICROS_DEFAULT: i64 = covey_state::window::DAY;
-/// Records that are listed at once.
-const LIST_MAX: usize = 10_000;
 /// How long one node may take to flush and score.
 const FLUSH_LIMIT: Duration = Duration::from_secs(20);
 /// How long the last flush of a node that stops may take.
@@ -86,18 +85,15 @@ pub(crate) async fn reports(
     caller: &Caller,
     deployment: &str,
 ) -> Result<Vec<v1::DriftReport>, Failure> {
-    let from = Key::DriftReport(deployment.to_owned(), 0, Timestamp::MIN);
-    let found = context.ledger.list(caller, from, LIST_MAX).await?.into_iter();
-    let mut reports: Vec<_> = found
-        .filter_map(|(key, record)| match (key, record) {
-            (Key::DriftReport(_, version, start), Record::DriftReport(report)) => {
-                Some((version, start, report))
-            }
-            _ => None,
-        })
-        .collect();
-    reports.sort_by_key(|(version, start, _)| (*start, *version));
-    Ok(reports.into_iter().map(v1::DriftReport::from).collect())
+    let from = Key::DriftReport(deployment.to_owned(), Timestamp::MIN, VersionId::default());
+    let found = context.ledger.list(caller, from).await?.into_iter();
+    let report = |(key, record)| match (key, record) {
+        (Key::DriftReport(_, start, version), Record::DriftReport(report)) => {
+            Some(v1::DriftReport::from((version, start, report)))
+        }
+        _ => None,
+    };
+    Ok(found.filter_map(report).collect())
 }
 
 /// The alerts on a deployment, oldest window first.
@@ -106,8 +102,8 @@ pub(crate) async fn alerts(
     caller: &Caller,
     deployment: &str,
 ) -> Result<Vec<v1::Alert>, Failure> {
-    let from = Key::Alert(deployment.to_owned(), Timestamp::MIN, 0);
-    let found = context.ledger.list(caller, from, LIST_MAX).await?.into_iter();
+    let from = Key::Alert(deployment.to_owned(), Timestamp::MIN, VersionId::default());
+    let found = context.ledger.list(caller, from).await?.into_iter();
     let alert = |(_, record)| match record {
         Record::Alert(alert) => Some(v1::Alert::from(alert)),
         _ => None,
@@ -178,7 +174,7 @@ pub(crate) async fn flush_here(
 pub(crate) fn flush_soon(context: &Context, deployment: &str) {
     if let Ok(flusher) = find::<flusher::Message>(flusher_name(context)) {
         // A flusher that is being restarted flushes when it is back.
-        let _ = cast!(flusher, flusher::Message::Flush(Some(deployment.to_owned())));
+        let _ = cast!(flusher, flusher::Message::Flush(deployment.to_owned()));
     }
 }
 

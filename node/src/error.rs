@@ -8,6 +8,14 @@ use covey_proto::convert::InvalidField;
 use covey_state::{Fault, NodeId, Rejection};
 use tonic::{Code, Status};
 
+/// When to try again after a queue of the consensus layer was full.
+const OVERLOAD_PAUSE: Duration = Duration::from_millis(100);
+
+/// The header of an answer that names what went wrong, for programs.
+const CODE_HEADER: &str = "covey-code";
+/// Names whose gRPC code does not tell them apart from others.
+const PASSED_ON: [&str; 5] = ["limit", "node_removed", "too_old", "wrong_state", "busy"];
+
 /// An error of any type that can be sent between threads.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -127,16 +135,30 @@ impl Failure {
             Code::DeadlineExceeded => Self::DeadlineExceeded {
                 what: format!("node {node}"),
             },
-            _ => match retry::retry_after(&status) {
-                Some(retry_after) => Self::Busy {
-                    what: format!("node {node}"),
-                    retry_after,
-                },
-                None => Self::Peer {
-                    node,
-                    status: Box::new(status),
-                },
+            Code::ResourceExhausted if peer_name(&status) != "limit" => Self::Busy {
+                what: format!("node {node}"),
+                retry_after: retry::retry_after(&status).unwrap_or(OVERLOAD_PAUSE),
             },
+            _ => Self::Peer {
+                node,
+                status: Box::new(status),
+            },
+        }
+    }
+
+    /// Whether asking again later, or asking another node, may work.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Unavailable { .. }
+            | Self::Busy { .. }
+            | Self::DeadlineExceeded { .. }
+            | Self::Storage(_)
+            | Self::Cluster(_) => true,
+            // A damaged record and a node that is out of the cluster are that node's own trouble.
+            Self::Peer { status, .. } => {
+                status.code() == Code::DataLoss || peer_name(status) == "node_removed"
+            }
+            Self::Rejected(_) | Self::Invalid { .. } | Self::NotFound { .. } | Self::Internal { .. } => false,
         }
     }
 
@@ -223,8 +245,15 @@ impl From<covey_cluster::Error> for Failure {
     }
 }
 
-/// The stable name in another node's answer, passed on.
+/// The stable name in another node's answer, passed on; one that this version does not know follows from the code.
 fn peer_name(status: &Status) -> &'static str {
+    let told = status
+        .metadata()
+        .get(CODE_HEADER)
+        .and_then(|name| name.to_str().ok());
+    if let Some(known) = told.and_then(|told| PASSED_ON.iter().find(|known| **known == told)) {
+        return known;
+    }
     match status.code() {
         Code::InvalidArgument => "invalid",
         Code::NotFound => "not_found",
@@ -260,7 +289,48 @@ impl From<Failure> for Status {
         };
         status
             .metadata_mut()
-            .insert("covey-code", tonic::metadata::MetadataValue::from_static(name));
+            .insert(CODE_HEADER, tonic::metadata::MetadataValue::from_static(name));
         status
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn from_peer(failure: Failure) -> Failure {
+        Failure::from_peer(NodeId::new(2), failure.into())
+    }
+
+    #[test]
+    fn a_full_queue_of_another_node_passes_and_a_limit_does_not() {
+        let busy = Failure::Busy {
+            what: "queue".to_owned(),
+            retry_after: OVERLOAD_PAUSE,
+        };
+        let busy = from_peer(busy);
+        assert!(
+            matches!(busy, Failure::Busy { .. }) && busy.may_pass(),
+            "{busy:?}"
+        );
+        let limit = from_peer(Failure::Rejected(Rejection::Limit {
+            what: "steps".to_owned(),
+            limit: 9,
+        }));
+        assert_eq!(limit.code(), (Code::ResourceExhausted, "limit"));
+        assert!(!limit.may_pass());
+    }
+
+    #[test]
+    fn the_trouble_of_one_node_passes_and_a_wrong_request_does_not() {
+        let removed = from_peer(Failure::Rejected(Rejection::NodeRemoved(NodeId::new(2))));
+        assert_eq!(removed.code(), (Code::FailedPrecondition, "node_removed"));
+        assert!(removed.may_pass());
+        let damaged = Failure::from_peer(NodeId::new(2), Status::data_loss("checksum"));
+        assert!(damaged.may_pass());
+        let state = Failure::from_peer(NodeId::new(2), Status::failed_precondition("no"));
+        assert_eq!(state.code().1, "wrong_state");
+        assert!(!state.may_pass());
+        assert!(!from_peer(Failure::invalid("rows", "no")).may_pass());
     }
 }

@@ -7,7 +7,7 @@ mod led;
 mod read;
 mod remote;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -15,10 +15,12 @@ use covey_cluster::{Consistency, GroupStatus, Host, ReadPoint};
 use covey_state::answer::Answer;
 use covey_state::{Command, GroupId, NodeId, Position, Rejection, Request, RequestId, slot};
 use covey_storage::{GroupView, StateDb};
+use futures::future::try_join_all;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 pub use led::LedGroups;
+pub(crate) use read::not_here;
 pub use read::{collect, same_kind, same_named};
 pub use remote::{PAGE_RECORDS_MAX, consistency_of, decode, encode, wire_consistency};
 
@@ -116,7 +118,12 @@ impl Ledger {
             command,
         };
         let entry = Bytes::from(request.encode());
-        let committed = self.parts.host.propose(group, entry, caller.deadline).await?;
+        let request = format!("{:032x}", caller.request_id);
+        let committed = self
+            .parts
+            .host
+            .propose_for(request, group, entry, caller.deadline)
+            .await?;
         answered(group, &committed)
     }
 
@@ -140,6 +147,22 @@ impl Ledger {
         let point = self.parts.host.read(group, consistency, deadline).await?;
         let view = self.parts.statedb.group(group).read();
         Ok((view, point))
+    }
+
+    /// The same of several groups, all of one moment: that in which the last of them was as fresh as asked.
+    pub async fn views(
+        &self,
+        wanted: Vec<(GroupId, Consistency)>,
+        deadline: Instant,
+    ) -> Result<BTreeMap<GroupId, (GroupView, ReadPoint)>, Failure> {
+        let waits = wanted.into_iter().map(async |(group, consistency)| {
+            let point = self.parts.host.read(group, consistency, deadline).await?;
+            Ok::<_, Failure>((group, point))
+        });
+        let points = try_join_all(waits).await?;
+        let moment = self.parts.statedb.snapshot();
+        let view = |(group, point)| (group, (moment.group(group), point));
+        Ok(points.into_iter().map(view).collect())
     }
 
     /// Whether a replica runs on this node that takes part in the group, and is to go on doing so.

@@ -22,8 +22,6 @@ use crate::context::Context;
 use crate::error::Failure;
 use crate::serving::warden;
 
-/// Runs that are listed at once.
-const LIST_MAX: usize = 10_000;
 /// How long one part of a run may take before it is tried again.
 const PART_LIMIT: Duration = Duration::from_secs(120);
 
@@ -95,7 +93,7 @@ pub(crate) async fn runs(
     name: &str,
 ) -> Result<Vec<PipelineRun>, Failure> {
     let from = Key::PipelineRun(name.to_owned(), 0);
-    let found = context.ledger.list(caller, from, LIST_MAX).await?;
+    let found = context.ledger.list(caller, from).await?;
     let run = |(_, record)| match record {
         Record::PipelineRun(run) => Some(run),
         _ => None,

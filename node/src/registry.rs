@@ -7,14 +7,11 @@ use std::collections::BTreeMap;
 use covey_cluster::Consistency;
 use covey_state::answer::Answer;
 use covey_state::registry::{AliasMove, Model, ModelVersion, VersionSpec};
-use covey_state::{Command, Key, Record, RequestId};
+use covey_state::{Command, Key, Record, RequestId, Timestamp};
 
 use crate::api::Caller;
 use crate::context::Context;
 use crate::error::Failure;
-
-/// At most this many records are listed at once.
-const LIST_MAX: usize = 10_000;
 
 /// Where an alias is to point, and what it must point to now.
 #[derive(Debug, Clone)]
@@ -66,7 +63,7 @@ pub async fn models(
     caller: &Caller,
 ) -> Result<Vec<(Model, BTreeMap<String, u64>)>, Failure> {
     let from = Key::Model(String::new());
-    let found = context.ledger.list(caller, from, LIST_MAX).await?;
+    let found = context.ledger.list(caller, from).await?;
     let mut listed = Vec::new();
     for (_, record) in found {
         if let Record::Model(model) = record {
@@ -85,7 +82,7 @@ pub async fn aliases(
     model: &str,
 ) -> Result<BTreeMap<String, u64>, Failure> {
     let from = Key::Alias(model.to_owned(), String::new());
-    let found = context.ledger.list(caller, from, LIST_MAX).await?;
+    let found = context.ledger.list(caller, from).await?;
     let pointing = found.into_iter().filter_map(|(key, record)| match (key, record) {
         (Key::Alias(_, alias), Record::AliasMove(last)) => last.version.map(|version| (alias, version)),
         _ => None,
@@ -138,7 +135,7 @@ pub async fn version(
 /// All versions of a model, oldest first.
 pub async fn versions(context: &Context, caller: &Caller, model: &str) -> Result<Vec<ModelVersion>, Failure> {
     let from = Key::ModelVersion(model.to_owned(), 0);
-    let found = context.ledger.list(caller, from, LIST_MAX).await?;
+    let found = context.ledger.list(caller, from).await?;
     let versions = found.into_iter().filter_map(|(_, record)| match record {
         Record::ModelVersion(version) => Some(version),
         _ => None,
@@ -217,12 +214,18 @@ pub async fn alias_history(
     alias: &str,
 ) -> Result<Vec<AliasMove>, Failure> {
     let from = Key::AliasMove(model.to_owned(), alias.to_owned(), 0);
-    let found = context.ledger.list(caller, from, LIST_MAX).await?;
+    let found = context.ledger.list(caller, from).await?;
     let moves = found.into_iter().filter_map(|(key, record)| match (key, record) {
         (Key::AliasMove(_, name, _), Record::AliasMove(moved)) if name == alias => Some(moved),
         _ => None,
     });
     Ok(moves.collect())
+}
+
+/// The move of an alias that was in force at a time, if it existed then.
+pub fn in_force(moves: Vec<AliasMove>, at: Timestamp) -> Option<AliasMove> {
+    let last = moves.into_iter().rfind(|moved| moved.at <= at)?;
+    last.version.is_some().then_some(last)
 }
 
 async fn get(context: &Context, caller: &Caller, model: &str, key: Key) -> Result<Option<Record>, Failure> {
@@ -231,4 +234,31 @@ async fn get(context: &Context, caller: &Caller, model: &str, key: Key) -> Resul
         .ledger
         .get(caller, group, key, Consistency::Linearizable)
         .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_alias_pointed_to_at_a_time_is_its_last_move_until_then() {
+        let moved = |at, version| AliasMove {
+            version,
+            previous: None,
+            at: Timestamp::from_micros(at),
+            by: "ada".to_owned(),
+            reason: String::new(),
+        };
+        let moves = vec![
+            moved(10, Some(1)),
+            moved(20, Some(2)),
+            moved(30, None),
+            moved(40, Some(2)),
+        ];
+        let at = |at| in_force(moves.clone(), Timestamp::from_micros(at)).and_then(|moved| moved.version);
+        assert_eq!(
+            [9, 10, 19, 20, 29, 30, 40].map(at),
+            [None, Some(1), Some(1), Some(2), Some(2), None, Some(2)]
+        );
+    }
 }

@@ -30,11 +30,8 @@ use crate::error::Failure;
 use crate::{features, registry};
 
 pub use evaluate::evaluate;
-pub use supervisor::spawn;
+pub(crate) use supervisor::spawn;
 pub use worker::train;
-
-/// At most this many jobs are listed at once.
-const LIST_MAX: usize = 10_000;
 
 /// Checks and submits a job; the id of a job that is there already is answered with that job.
 pub async fn submit(context: &Context, caller: &Caller, id: &str, mut spec: JobSpec) -> Result<Job, Failure> {
@@ -74,7 +71,7 @@ pub async fn job(context: &Context, caller: &Caller, id: &str) -> Result<Job, Fa
 /// All jobs, newest first.
 pub async fn jobs(context: &Context, caller: &Caller) -> Result<Vec<Job>, Failure> {
     let from = Key::Job(String::new());
-    let found = context.ledger.list(caller, from, LIST_MAX).await?;
+    let found = context.ledger.list(caller, from).await?;
     let mut jobs: Vec<Job> = found
         .into_iter()
         .filter_map(|(_, record)| job_of(record))

@@ -230,3 +230,44 @@ fn a_wrong_number_or_pair_is_wrong_usage() {
     assert_eq!(code(&covey(&["predict", "d", "--row", "no-pair"])), 2);
     assert_eq!(code(&covey(&["status", "--timeout", "soon"])), 2);
 }
+
+#[test]
+fn an_ordinary_user_without_tools_is_told_which_packages_to_install_and_nothing_changes() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/prerequisites.sh");
+    let folder = tempfile::tempdir().unwrap();
+    // What every Debian has, an `id` that is nobody's root, and none of the tools that Covey needs.
+    let tools = folder.path().join("bin");
+    std::fs::create_dir(&tools).unwrap();
+    for tool in ["bash", "dirname", "sed", "sort", "head", "cut"] {
+        let found = ["/usr/bin", "/bin"].map(|dir| Path::new(dir).join(tool));
+        symlink(found.iter().find(|path| path.exists()).unwrap(), tools.join(tool)).unwrap();
+    }
+    let id = tools.join("id");
+    std::fs::write(&id, "#!/bin/sh\necho 1000\n").unwrap();
+    std::fs::set_permissions(&id, PermissionsExt::from_mode(0o755)).unwrap();
+    let output = Command::new(tools.join("bash"))
+        .arg(script)
+        .env_clear()
+        .env("PATH", &tools)
+        .env("HOME", folder.path())
+        .output()
+        .unwrap();
+    assert_eq!(code(&output), 1, "{}", stderr(&output));
+    let said = stderr(&output);
+    for part in [
+        "apt-get install -y build-essential",
+        "curl",
+        "Rust 1.",
+        "rustup-init.sh",
+        "same make target",
+    ] {
+        assert!(said.contains(part), "no `{part}` in {said}");
+    }
+    assert_eq!(
+        std::fs::read_dir(folder.path()).unwrap().count(),
+        1,
+        "nothing was installed"
+    );
+}

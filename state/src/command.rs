@@ -11,7 +11,7 @@ use crate::id::{GroupId, NodeId, Timestamp, ViewId};
 use crate::job::JobSpec;
 use crate::monitor::{Alert, DriftReport, FlushSource, LoggedPrediction, Monitor, WindowCounts};
 use crate::pipeline::{Pipeline, Stage};
-use crate::registry::VersionSpec;
+use crate::registry::{VersionId, VersionSpec};
 use crate::topology::{NodeState, Placement};
 use crate::value::Value;
 
@@ -219,7 +219,7 @@ pub enum Command {
         /// Counts up per source; a number that is not larger than the last one has been counted already.
         sequence: u64,
         /// The deltas: version, start of window, counters.
-        windows: Vec<(u64, Timestamp, WindowCounts)>,
+        windows: Vec<(VersionId, Timestamp, WindowCounts)>,
         /// Predictions to keep until their labels come.
         predictions: Vec<LoggedPrediction>,
     },
@@ -228,7 +228,7 @@ pub enum Command {
         /// The deployment.
         deployment: String,
         /// The version.
-        version: u64,
+        version: VersionId,
         /// Start of the window.
         window: Timestamp,
         /// The verdict.

@@ -5,6 +5,7 @@
 
 mod catalog;
 mod cluster;
+mod drift;
 mod features;
 mod registry;
 mod requests;
@@ -118,7 +119,23 @@ pub const ALL: &[Invariant] = &[
     },
     Invariant {
         name: "REPORTS_HAVE_WINDOWS",
-        check: work::reports_have_windows,
+        check: drift::reports_have_windows,
+    },
+    Invariant {
+        name: "OPEN_WINDOWS_ARE_INDEXED",
+        check: drift::open_windows_are_indexed,
+    },
+    Invariant {
+        name: "THE_BOOK_COUNTS_WHAT_IS_KEPT",
+        check: drift::the_book_counts_what_is_kept,
+    },
+    Invariant {
+        name: "PREDICTIONS_HAVE_AN_AGE",
+        check: drift::predictions_have_an_age,
+    },
+    Invariant {
+        name: "OPEN_WORK_IS_INDEXED",
+        check: work::open_work_is_indexed,
     },
 ];
 

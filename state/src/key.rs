@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::entity::EntityKey;
 use crate::id::{GroupId, NodeId, Timestamp, ViewId};
-use crate::monitor::FlushSource;
+use crate::registry::VersionId;
 use crate::request::RequestId;
 use crate::row::RowVersion;
 use crate::window::Hop;
@@ -74,15 +74,15 @@ pub enum Key {
     Dataset(String, u64),
     /// Data: a job.
     Job(String),
-    /// Data: a drift window: deployment, version, start.
-    DriftWindow(String, u64, Timestamp),
-    /// Data: the last flush of a source: deployment, source.
-    DriftFlush(String, FlushSource),
+    /// Data: a drift window: deployment, start, version that was serving.
+    DriftWindow(String, Timestamp, VersionId),
+    /// Data: the last flush of a node: deployment, node.
+    DriftFlush(String, NodeId),
     /// Data: the verdict on a window.
-    DriftReport(String, u64, Timestamp),
-    /// Data: an alert: deployment, start of the window, version.
-    Alert(String, Timestamp, u64),
-    /// Data: a prediction that waits for its label.
+    DriftReport(String, Timestamp, VersionId),
+    /// Data: an alert on a window.
+    Alert(String, Timestamp, VersionId),
+    /// Data: a prediction by its id: deployment, id.
     Prediction(String, String),
     /// Data: a prediction with its label: deployment, start of the window, id.
     Outcome(String, Timestamp, String),
@@ -94,6 +94,16 @@ pub enum Key {
     History(EntityKey, ViewId, Reverse<RowVersion>),
     /// Data: one tile of an entity in a view, oldest first.
     Tile(EntityKey, ViewId, Hop, Timestamp),
+    /// Data: what is kept of a deployment's drift, in numbers.
+    DriftBook(String),
+    /// Data: a drift window that has rows which no verdict covers.
+    DriftOpen(String, Timestamp, VersionId),
+    /// Data: predictions in the order in which they may be forgotten: deployment, event time, id.
+    PredictionAge(String, Timestamp, String),
+    /// Data: a job that has not ended.
+    OpenJob(String),
+    /// Data: a run of a pipeline that has not ended.
+    OpenRun(String, u64),
     /// Bytes under bytes: for another database on the same host. Covey itself has none.
     Plain(Vec<u8>),
 }
@@ -131,6 +141,11 @@ impl Key {
             | Self::Prediction(..)
             | Self::Outcome(..)
             | Self::PipelineRun(..)
+            | Self::DriftBook(_)
+            | Self::DriftOpen(..)
+            | Self::PredictionAge(..)
+            | Self::OpenJob(_)
+            | Self::OpenRun(..)
             | Self::Plain(_) => Table::Records,
             Self::Latest(..) => Table::Latest,
             Self::History(..) => Table::History,
@@ -160,7 +175,12 @@ impl Key {
             | Self::Alert(name, ..)
             | Self::Prediction(name, _)
             | Self::Outcome(name, ..)
-            | Self::PipelineRun(name, _) => Some(name),
+            | Self::PipelineRun(name, _)
+            | Self::DriftBook(name)
+            | Self::DriftOpen(name, ..)
+            | Self::PredictionAge(name, ..)
+            | Self::OpenJob(name)
+            | Self::OpenRun(name, _) => Some(name),
             Self::Clock
             | Self::Request(_)
             | Self::RequestAge(..)

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{NodeId, Timestamp};
+use crate::registry::VersionId;
 
 /// What to watch on a deployment, as declared.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -24,6 +25,10 @@ pub struct Monitor {
     pub psi_threshold: f64,
     /// A feature has drifted when its Jensen-Shannon distance reaches this.
     pub js_threshold: f64,
+    /// A number has drifted when its Kolmogorov-Smirnov statistic reaches this; `None`: whatever it is.
+    pub ks_threshold: Option<f64>,
+    /// A category has drifted when this share of the rows has names that training has not seen; `None`: whatever it is.
+    pub new_category_share: Option<f64>,
     /// The window has drifted when this share of the features has.
     pub drift_share: f64,
     /// Features of which any single one is enough.
@@ -102,12 +107,37 @@ pub struct FlushSource {
     pub incarnation: u64,
 }
 
+/// The last flush of a node that has been counted. A flush that is not larger has been, or comes from an earlier life of
+/// the node, whose counters are lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct FlushMark {
+    /// The life of the node.
+    pub incarnation: u64,
+    /// The number of the flush within it.
+    pub sequence: u64,
+}
+
+/// What is kept of a deployment's drift, in numbers. What is kept is bounded; the oldest goes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct DriftBook {
+    /// Flushes that have been counted.
+    pub flushes: u64,
+    /// Start of the newest window that has been seen.
+    pub newest: Timestamp,
+    /// Windows that are kept.
+    pub windows: u64,
+    /// Predictions that are kept, with or without a label.
+    pub predictions: u64,
+    /// Outcomes that are kept.
+    pub outcomes: u64,
+}
+
 /// The merged counters of one window of one version.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct DriftWindow {
     /// The merged counters.
     pub counts: WindowCounts,
-    /// Whether the window has been scored; a later delta opens it again.
+    /// Rows that the last verdict covers; with more the window is open.
     pub scored_rows: u64,
 }
 
@@ -147,7 +177,7 @@ pub struct Alert {
     /// The monitor that raised it.
     pub monitor: String,
     /// The version that was serving.
-    pub version: u64,
+    pub version: VersionId,
     /// Start of the window.
     pub window: Timestamp,
     /// The features that drifted, worst first.
@@ -162,18 +192,27 @@ pub struct LoggedPrediction {
     /// The caller's id of the prediction, unique within the deployment.
     pub id: String,
     /// The version that made it.
-    pub version: u64,
+    pub version: VersionId,
     /// The predicted probability or value.
     pub score: f64,
     /// The event time it was made for.
     pub at: Timestamp,
 }
 
+/// What is kept under the id of a prediction.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum KeptPrediction {
+    /// It waits for its label.
+    Waiting(LoggedPrediction),
+    /// Its label has come. The id stays taken, so that neither comes again under it.
+    Labelled,
+}
+
 /// A prediction together with the label that came later.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
     /// The version that made the prediction.
-    pub version: u64,
+    pub version: VersionId,
     /// The predicted probability or value.
     pub score: f64,
     /// What happened: 0 or 1 for classes, else the value.

@@ -29,7 +29,9 @@ use crate::view::{Fault, View};
 
 pub use self::catalog::{AGGREGATES_MAX, COLUMNS_MAX, JOIN_KEYS_MAX, ONE_OF_MAX};
 pub use self::deployment::{QUEUE_LIMIT_MAX, REPLICAS_MAX};
-pub use self::drift::{LABELS_MAX, PREDICTIONS_MAX, WINDOWS_MAX};
+pub use self::drift::{
+    LABELS_MAX, OUTCOMES_KEPT_MAX, PREDICTIONS_KEPT_MAX, PREDICTIONS_MAX, WINDOWS_KEPT_MAX, WINDOWS_MAX,
+};
 pub use self::field::{NAME_LENGTH_MAX, TEXT_BYTES_MAX};
 pub use self::job::{CHECKPOINT_BYTES_MAX, STEPS_MAX};
 pub use self::rows::{AGGREGATED_MAGNITUDE_MAX, KEY_BYTES_MAX, ROWS_MAX, VALUE_BYTES_MAX};
@@ -127,7 +129,7 @@ fn decide(draft: &mut Draft<'_>, command: &Command) -> Decided {
             drift::flush(draft, deployment, (*source, *sequence), windows, predictions)
         }
         Command::ReportDrift { deployment, version, window, report, alert } => {
-            drift::report(draft, deployment, (*version, *window), report, alert.as_ref())
+            drift::report(draft, deployment, (*window, version), report, alert.as_ref())
         }
         Command::RecordLabels { deployment, window_micros, labels } => {
             drift::record_labels(draft, deployment, *window_micros, labels)

@@ -8,7 +8,9 @@ use crate::dataset::DatasetManifest;
 use crate::deployment::DeploymentRecord;
 use crate::id::Timestamp;
 use crate::job::Job;
-use crate::monitor::{Alert, DriftReport, DriftWindow, LoggedPrediction, Monitor, Outcome};
+use crate::monitor::{
+    Alert, DriftBook, DriftReport, DriftWindow, FlushMark, KeptPrediction, Monitor, Outcome,
+};
 use crate::pipeline::{Pipeline, PipelineRun};
 use crate::registry::{AliasMove, Model, ModelVersion};
 use crate::request::Remembered;
@@ -76,7 +78,7 @@ pub enum Record {
     /// See [`crate::Key::Alert`].
     Alert(Alert),
     /// See [`crate::Key::Prediction`].
-    Prediction(LoggedPrediction),
+    Prediction(KeptPrediction),
     /// See [`crate::Key::Outcome`].
     Outcome(Outcome),
     /// See [`crate::Key::PipelineRun`].
@@ -85,6 +87,10 @@ pub enum Record {
     Row(Row),
     /// See [`crate::Key::Tile`].
     Tile(Tile),
+    /// See [`crate::Key::DriftBook`].
+    DriftBook(DriftBook),
+    /// See [`crate::Key::DriftFlush`].
+    DriftFlush(FlushMark),
     /// See [`crate::Key::Plain`].
     Plain(Vec<u8>),
 }
@@ -141,7 +147,9 @@ kinds! {
     DriftWindow(DriftWindow);
     DriftReport(DriftReport);
     Alert(Alert);
-    Prediction(LoggedPrediction);
+    Prediction(KeptPrediction);
+    DriftBook(DriftBook);
+    DriftFlush(FlushMark);
     Outcome(Outcome);
     PipelineRun(PipelineRun);
     Row(Row);

@@ -1,6 +1,7 @@
 //! The model registry: models, immutable versions, aliases moved by compare-and-set, and what an alias pointed to when.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -94,6 +95,21 @@ pub struct ModelVersion {
     pub created_at: Timestamp,
     /// Who registered it.
     pub created_by: String,
+}
+
+/// A version of a model, as other records name it: numbers alone are not enough, for every model has a version 1.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+pub struct VersionId {
+    /// The model's name.
+    pub model: String,
+    /// The version's number.
+    pub number: u64,
+}
+
+impl fmt::Display for VersionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.model, self.number)
+    }
 }
 
 /// A movable name for a version, and one entry of its history.

@@ -45,7 +45,12 @@ mod tag {
     pub(super) const LATEST: u8 = 29;
     pub(super) const HISTORY: u8 = 30;
     pub(super) const TILE: u8 = 31;
-    pub(super) const PLAIN: u8 = 32;
+    pub(super) const DRIFT_BOOK: u8 = 32;
+    pub(super) const DRIFT_OPEN: u8 = 33;
+    pub(super) const PREDICTION_AGE: u8 = 34;
+    pub(super) const OPEN_JOB: u8 = 35;
+    pub(super) const OPEN_RUN: u8 = 36;
+    pub(super) const PLAIN: u8 = 37;
 
     pub(super) const REQUEST_UNIQUE: u8 = 0;
     pub(super) const REQUEST_PRODUCER: u8 = 1;

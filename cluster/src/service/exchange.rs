@@ -20,6 +20,7 @@ use futures::{FutureExt as _, Stream, StreamExt as _};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
+use tracing::Instrument;
 
 use super::outcome::{propose_reply, read_index_reply};
 use super::{TIMEOUT_MAX, end_of, within};
@@ -131,7 +132,8 @@ impl Door {
     fn propose(&self, group: u64, correlation: u64, request: ProposeRequest) {
         let admitted = self.inner.admission.admit(request.entry.len());
         let replica = self.inner.replica(GroupId::new(group));
-        self.answer_later(group, correlation, async move {
+        let span = tracing::info_span!("proposal", id = request.request, group, from = %self.from);
+        let proposed = async move {
             let outcome = match (admitted, replica) {
                 (Err(busy), _) => Outcome::Busy(busy),
                 (Ok(_room), Some(replica)) => {
@@ -139,8 +141,10 @@ impl Door {
                 }
                 (Ok(_), None) => Outcome::NotHosted,
             };
+            tracing::debug!("proposal of a peer answered");
             Body::ProposeReply(propose_reply(outcome))
-        });
+        };
+        self.answer_later(group, correlation, proposed.instrument(span));
     }
 
     /// Lets readers wait for the confirmation of a leader on their own; the group limits how many do.

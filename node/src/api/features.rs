@@ -9,6 +9,7 @@ use covey_state::Timestamp;
 use futures::{Stream, StreamExt};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
+use tracing::Instrument;
 use uuid::Uuid;
 
 use super::Caller;
@@ -142,11 +143,12 @@ impl Features for FeaturesApi {
         let spec = spec.try_into().map_err(Failure::from)?;
         let (sender, receiver) = tokio::sync::mpsc::channel(PROGRESS_MAX);
         let ctx = self.ctx.clone();
-        tokio::spawn(async move {
+        let building = async move {
             let last = build(&ctx, &caller, spec, &sender).await;
             // A caller that has gone away needs no answer.
             let _ = sender.send(last.map_err(Status::from)).await;
-        });
+        };
+        tokio::spawn(building.in_current_span());
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
 

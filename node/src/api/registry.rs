@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use covey_proto::v1;
 use covey_proto::v1::registry_server::Registry;
+use covey_state::Timestamp;
 use covey_state::registry::{Artifact, Model, VersionSpec};
 use futures::stream::{BoxStream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
@@ -128,8 +129,16 @@ impl Registry for RegistryApi {
         request: Request<v1::AliasHistoryRequest>,
     ) -> Result<Response<v1::AliasHistoryReply>, Status> {
         let caller = Caller::of(&request);
-        let v1::AliasHistoryRequest { model, alias } = request.into_inner();
+        let v1::AliasHistoryRequest {
+            model,
+            alias,
+            at_micros,
+        } = request.into_inner();
         let moves = registry::alias_history(&self.context, &caller, &model, &alias).await?;
+        let moves = match at_micros.map(Timestamp::from_micros) {
+            None => moves,
+            Some(at) => registry::in_force(moves, at).into_iter().collect(),
+        };
         let moves = moves.into_iter().map(v1::AliasMove::from).collect();
         Ok(Response::new(v1::AliasHistoryReply { moves }))
     }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use anyhow::Context as _;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -18,6 +19,8 @@ use super::front::{self, Gate};
 use super::page::page;
 use crate::error::chain;
 
+/// The text format of Prometheus.
+const METRICS_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// How often an idle connection is asked whether its other end still lives.
 const KEEPALIVE_EVERY: std::time::Duration = std::time::Duration::from_secs(15);
 
@@ -63,11 +66,15 @@ pub async fn serve(listener: TcpListener, routes: Routes, stopping: Cancellation
 
 /// The clients' routes: `services`, gRPC health and reflection, and the web pages.
 pub fn public_routes(services: Routes, gate: Gate) -> anyhow::Result<Routes> {
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(covey_proto::FILE_DESCRIPTOR_SET)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1()?;
-    let services = services.add_service(reflection);
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(covey_proto::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    // Clients from before 2023 know the second one only.
+    let services = services
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?);
     Ok(behind_front(services, gate))
 }
 
@@ -86,7 +93,7 @@ pub fn behind_front(services: Routes, gate: Gate) -> Routes {
 async fn metrics_page(State(gate): State<Gate>) -> Response {
     gate.membership.observe();
     match gate.context.metrics.text() {
-        Ok(text) => text.into_response(),
+        Ok(text) => ([(CONTENT_TYPE, METRICS_FORMAT)], text).into_response(),
         Err(failure) => (StatusCode::INTERNAL_SERVER_ERROR, chain(&failure)).into_response(),
     }
 }

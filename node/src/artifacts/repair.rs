@@ -9,12 +9,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::Caller;
 use crate::context::Context;
+use crate::error::chain;
 use crate::ledger::same_kind;
 
 /// How often the manifests are gone through.
 const PASS_EVERY: Duration = Duration::from_secs(20);
-/// At most this many manifests of one kind and group are looked at in one pass.
-const MANIFESTS_PER_PASS: usize = 10_000;
 
 /// Fetches missing chunks until told to stop.
 pub(crate) async fn keep_repaired(context: Context, stop: CancellationToken) {
@@ -47,16 +46,13 @@ async fn manifests(context: &Context) -> Vec<Artifact> {
         ] {
             let records = context
                 .ledger
-                .scan(
-                    &caller,
-                    group,
-                    from,
-                    same_kind,
-                    MANIFESTS_PER_PASS,
-                    Consistency::Local,
-                )
+                .scan_all(&caller, group, from, same_kind, Consistency::Local)
                 .await;
-            for (_, record) in records.unwrap_or_default() {
+            let records = records.unwrap_or_else(|error| {
+                tracing::warn!(%group, error = chain(&error), "manifests not looked at; it is tried again");
+                Vec::new()
+            });
+            for (_, record) in records {
                 match record {
                     Record::ModelVersion(version) => found.extend(version.spec.artifacts),
                     Record::Dataset(manifest) => found.push(manifest.artifact),

@@ -64,11 +64,12 @@ impl Drift {
                     .list_alerts(of(deployment))
                     .await?
                     .into_inner();
-                let mut listing = Listing::new(&["at", "monitor", "version", "window", "features"]);
+                let mut listing = Listing::new(&["at", "monitor", "model", "version", "window", "features"]);
                 for alert in reply.alerts {
                     listing.row([
                         moment(alert.at_micros),
                         alert.monitor.into(),
+                        alert.model.into(),
                         alert.version.into(),
                         moment(alert.window_start_micros),
                         alert.features.into(),
@@ -98,6 +99,7 @@ impl Drift {
 fn per_window(reports: &[v1::DriftReport], output: Output) -> Listing {
     let mut listing = Listing::new(&[
         "window",
+        "model",
         "version",
         "rows",
         "drifted",
@@ -110,6 +112,7 @@ fn per_window(reports: &[v1::DriftReport], output: Output) -> Listing {
         let worst = report.scores.iter().max_by(|a, b| a.psi.total_cmp(&b.psi));
         listing.row([
             moment(report.window_start_micros),
+            report.model.clone().into(),
             report.version.into(),
             report.rows.into(),
             report.drifted.into(),
@@ -125,6 +128,7 @@ fn per_window(reports: &[v1::DriftReport], output: Output) -> Listing {
 fn per_feature(reports: &[v1::DriftReport], output: Output) -> Listing {
     let mut listing = Listing::new(&[
         "window",
+        "model",
         "version",
         "feature",
         "drifted",
@@ -137,6 +141,7 @@ fn per_feature(reports: &[v1::DriftReport], output: Output) -> Listing {
         for score in &report.scores {
             listing.row([
                 moment(report.window_start_micros),
+                report.model.clone().into(),
                 report.version.into(),
                 score.feature.clone().into(),
                 score.drifted.into(),
@@ -151,10 +156,11 @@ fn per_feature(reports: &[v1::DriftReport], output: Output) -> Listing {
 }
 
 fn performance(windows: &[v1::Performance], output: Output) -> Listing {
-    let mut listing = Listing::new(&["window", "version", "labels", "auc", "log loss"]);
+    let mut listing = Listing::new(&["window", "model", "version", "labels", "auc", "log loss"]);
     for window in windows {
         listing.row([
             moment(window.window_start_micros),
+            window.model.clone().into(),
             window.version.into(),
             window.labels.into(),
             measure(window.auc, output),
@@ -177,6 +183,8 @@ async fn monitors(client: &Client) -> Result<Listing, Trouble> {
         "rows min",
         "psi",
         "js",
+        "ks",
+        "new categories",
         "share",
         "watch",
         "pipeline",
@@ -189,6 +197,8 @@ async fn monitors(client: &Client) -> Result<Listing, Trouble> {
             monitor.rows_min.into(),
             monitor.psi_threshold.into(),
             monitor.js_threshold.into(),
+            monitor.ks_threshold.map_or(Json::Null, Json::from),
+            monitor.new_category_share.map_or(Json::Null, Json::from),
             monitor.drift_share.into(),
             monitor.watch.into(),
             monitor.pipeline.into(),

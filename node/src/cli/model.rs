@@ -4,12 +4,13 @@ use std::path::PathBuf;
 
 use covey_proto::v1;
 use covey_proto::v1::get_version_request::Which;
+use covey_state::Timestamp;
 use serde_json::{Map, Value as Json};
 
 use super::client::{Access, Client};
 use super::output::{Card, Listing, Output, measure, moment, remark, version};
 use super::trouble::Trouble;
-use super::{artifact, dataset::Named};
+use super::{artifact, cell, dataset::Named};
 
 /// Verbs of `covey model`.
 #[derive(Debug, clap::Subcommand)]
@@ -17,7 +18,7 @@ pub(super) enum Model {
     /// List the models
     #[command(after_help = "Examples:\n  covey model list")]
     List,
-    /// Show a version: inputs, metrics, lineage, files
+    /// Show a version: inputs, metrics, lineage, files, and the deployments that serve it now
     #[command(
         after_help = "Examples:\n  covey model show flight_delay@2\n  covey model show flight_delay --alias champion"
     )]
@@ -79,12 +80,17 @@ pub(super) enum Alias {
         reason: String,
     },
     /// List what an alias pointed to, when, and who moved it
-    #[command(after_help = "Examples:\n  covey model alias history flight_delay champion")]
+    #[command(after_help = "Examples:\n  \
+        covey model alias history flight_delay champion\n  \
+        covey model alias history flight_delay champion --at 2013-06-01T12:00:00Z")]
     History {
         /// The model
         model: String,
         /// The alias
         alias: String,
+        /// Only what it pointed to at this time
+        #[arg(long, value_name = "TIME", value_parser = cell::moment_option)]
+        at: Option<Timestamp>,
     },
 }
 
@@ -100,7 +106,13 @@ impl Model {
                     .into_inner();
                 models(&reply.models).print(access.output);
             }
-            Self::Show(which) => card(&which.find(&client).await?, access.output).print(access.output),
+            Self::Show(which) => {
+                let version = which.find(&client).await?;
+                let deployments = deployments_of(&client, &version).await?;
+                card(&version, access.output)
+                    .with("deployments", deployments)
+                    .print(access.output);
+            }
             Self::Versions { model } => {
                 versions(&all_versions(&client, &model).await?, access.output).print(access.output)
             }
@@ -145,8 +157,13 @@ impl Alias {
                 };
                 client.registry().set_alias(client.request(request)).await?;
             }
-            Self::History { model, alias } => {
-                let request = client.request(v1::AliasHistoryRequest { model, alias });
+            Self::History { model, alias, at } => {
+                let at_micros = at.map(Timestamp::micros);
+                let request = client.request(v1::AliasHistoryRequest {
+                    model,
+                    alias,
+                    at_micros,
+                });
                 let reply = client.registry().alias_history(request).await?.into_inner();
                 let mut listing = Listing::new(&["at", "version", "previous", "by", "reason"]);
                 for moved in reply.moves {
@@ -209,6 +226,19 @@ pub(super) async fn version_of(
         .get_version(client.request(request))
         .await?
         .into_inner())
+}
+
+/// The deployments of which a replica serves the version now.
+async fn deployments_of(client: &Client, version: &v1::ModelVersion) -> Result<Vec<Json>, Trouble> {
+    let request = client.request(v1::ListDeploymentsRequest::default());
+    let reply = client.serving().list_deployments(request).await?.into_inner();
+    let serve = |deployment: v1::Deployment| {
+        let spec = deployment.spec.filter(|spec| spec.model == version.model)?;
+        let mut replicas = deployment.replicas.iter();
+        let serves = replicas.any(|replica| replica.version == version.number);
+        serves.then(|| Json::from(spec.name))
+    };
+    Ok(reply.deployments.into_iter().filter_map(serve).collect())
 }
 
 async fn all_versions(client: &Client, model: &str) -> Result<Vec<v1::ModelVersion>, Trouble> {

@@ -33,6 +33,9 @@ pub struct Options {
     /// Zone label; voters of a group are spread over zones [default: a]
     #[arg(long, env = "COVEY_ZONE")]
     pub zone: Option<String>,
+    /// Entries after which a group takes a snapshot; a node that misses half as many again gets one [default: 20000]
+    #[arg(long, env = "COVEY_SNAPSHOT_EVERY", value_name = "ENTRIES")]
+    pub snapshot_every: Option<u64>,
     /// Allow listening beyond this machine without TLS and without authentication
     #[arg(long, env = "COVEY_INSECURE")]
     pub insecure: bool,
@@ -67,6 +70,7 @@ impl Options {
             peer_advertise: self.peer_advertise.or(file.peer_advertise),
             region: self.region.or(file.region),
             zone: self.zone.or(file.zone),
+            snapshot_every: self.snapshot_every.or(file.snapshot_every),
             insecure: self.insecure || file.insecure,
             log_format: self.log_format.or(file.log_format),
             log_filter: self.log_filter.or(file.log_filter),

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
+use tracing::Span;
 
 /// The pool. Clones share it.
 #[derive(Debug, Clone)]
@@ -25,7 +26,7 @@ impl ComputePool {
         Self::new(std::thread::available_parallelism().map_or(1, usize::from))
     }
 
-    /// Runs `work` off the runtime's workers. A panic in it goes on in the caller.
+    /// Runs `work` off the runtime's workers, in the caller's span. A panic in it goes on in the caller.
     pub async fn run<T, F>(&self, work: F) -> T
     where
         T: Send + 'static,
@@ -35,9 +36,10 @@ impl ComputePool {
             .acquire_owned()
             .await
             .expect("the semaphore is never closed");
+        let span = Span::current();
         let job = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            work()
+            span.in_scope(work)
         });
         match job.await {
             Ok(value) => value,

@@ -28,9 +28,11 @@ pub(super) struct Flusher;
 
 /// What can be asked of it.
 pub(super) enum Message {
-    /// Flush what there is; of one deployment, or of all without a name.
-    Flush(Option<String>),
-    /// The same, and say how many rows the log has got.
+    /// Flush what there is, and do so again after a while.
+    FlushAll,
+    /// Flush what there is of one deployment.
+    Flush(String),
+    /// Flush what there is, of one deployment or of all without a name, and say how many rows the log has got.
     FlushAndSay(Option<String>, RpcReplyPort<Result<u64, Failure>>),
 }
 
@@ -54,26 +56,24 @@ impl Actor for Flusher {
         myself: ActorRef<Message>,
         flushing: Arc<Mutex<Flushing>>,
     ) -> Result<Self::State, ActorProcessingErr> {
-        myself.send_interval(FLUSH_EVERY, || Message::Flush(None));
+        myself.send_after(FLUSH_EVERY, || Message::FlushAll);
         Ok(flushing)
     }
 
     async fn handle(
         &self,
-        _myself: ActorRef<Message>,
+        myself: ActorRef<Message>,
         message: Message,
         flushing: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
         let mut flushing = flushing.lock().await;
         match message {
-            Message::Flush(deployment) => {
-                if let Err(error) = flushing.flush(deployment.as_deref()).await {
-                    tracing::warn!(
-                        error = chain(&error),
-                        "drift counters not flushed; they are kept and sent again"
-                    );
-                }
+            Message::FlushAll => {
+                flushing.flush_or_say(None).await;
+                // Only now: flushes that take longer than their interval would pile up before whoever asks.
+                myself.send_after(FLUSH_EVERY, || Message::FlushAll);
             }
+            Message::Flush(deployment) => flushing.flush_or_say(Some(&deployment)).await,
             Message::FlushAndSay(deployment, reply) => {
                 let rows = flushing.flush(deployment.as_deref()).await;
                 // Whoever asked may have gone away.
@@ -97,6 +97,15 @@ impl Flushing {
             sequences: BTreeMap::new(),
             pending: BTreeMap::new(),
         }))
+    }
+
+    async fn flush_or_say(&mut self, asked: Option<&str>) {
+        if let Err(error) = self.flush(asked).await {
+            tracing::warn!(
+                error = chain(&error),
+                "drift counters not flushed; they are kept and sent again"
+            );
+        }
     }
 
     /// Flushes every deployment that is asked for; the first failure is told after all have had their turn.

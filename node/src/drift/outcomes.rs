@@ -2,22 +2,23 @@
 
 use std::collections::BTreeMap;
 
+use covey_cluster::Consistency;
 use covey_ml::metrics;
 use covey_proto::v1;
 use covey_state::answer::Answer;
 use covey_state::monitor::Outcome;
 use covey_state::plan::LABELS_MAX;
+use covey_state::registry::VersionId;
 use covey_state::{Command, Key, Record, RequestId, Timestamp};
 
 use super::window_micros_of;
 use crate::api::Caller;
 use crate::context::Context;
 use crate::error::Failure;
+use crate::ledger::same_named;
 
-/// Outcomes read at once.
+/// Outcomes read at once. All that are kept are read; how many that may be is the state machine's limit.
 const PAGE: usize = 10_000;
-/// Outcomes that live performance is computed from at the most.
-const OUTCOMES_MAX: usize = 2_000_000;
 
 /// Joins labels to logged predictions; gives how many found theirs and how many did not. A repeat of `request_id` joins
 /// nothing again and gets the same answer.
@@ -58,25 +59,34 @@ pub(crate) async fn performance(
     caller: &Caller,
     deployment: &str,
 ) -> Result<Vec<v1::Performance>, Failure> {
-    let mut windows: BTreeMap<(Timestamp, u64), Rows> = BTreeMap::new();
+    let group = context.ledger.group_of_name(deployment);
+    let mut windows: BTreeMap<(Timestamp, VersionId), Rows> = BTreeMap::new();
     let mut from = Key::Outcome(deployment.to_owned(), Timestamp::MIN, String::new());
-    let mut read = 0;
     loop {
-        let page = context.ledger.list(caller, from.clone(), PAGE).await?;
-        read += page.len();
+        let page = context
+            .ledger
+            .scan(
+                caller,
+                group,
+                from.clone(),
+                same_named,
+                PAGE,
+                Consistency::Linearizable,
+            )
+            .await?;
         let is_last = page.len() < PAGE;
         for (key, record) in page {
             let (Key::Outcome(name, start, id), Record::Outcome(outcome)) = (key, record) else {
                 continue;
             };
             windows
-                .entry((start, outcome.version))
+                .entry((start, outcome.version.clone()))
                 .or_default()
                 .push(&outcome);
             // The next page begins right after the last key of this one.
             from = Key::Outcome(name, start, id + "\0");
         }
-        if is_last || read >= OUTCOMES_MAX {
+        if is_last {
             break;
         }
     }
@@ -102,7 +112,7 @@ impl Rows {
         self.scores.push(outcome.score);
     }
 
-    fn measure(&self, (start, version): (Timestamp, u64)) -> v1::Performance {
+    fn measure(&self, (start, version): (Timestamp, VersionId)) -> v1::Performance {
         // With one class only there is no curve, and a score that is no probability has no loss.
         let auc = metrics::auc(&self.labels, &self.scores).unwrap_or(f64::NAN);
         let are_probabilities = self.scores.iter().all(|score| (0.0..=1.0).contains(score));
@@ -111,7 +121,8 @@ impl Rows {
             .filter(|_| are_probabilities);
         v1::Performance {
             window_start_micros: start.micros(),
-            version,
+            version: version.number,
+            model: version.model,
             labels: self.labels.len() as u64,
             auc,
             log_loss: log_loss.unwrap_or(f64::NAN),
@@ -127,7 +138,7 @@ mod tests {
         let mut rows = Rows::default();
         for (score, label) in outcomes {
             rows.push(&Outcome {
-                version: 1,
+                version: VersionId::default(),
                 score: *score,
                 label: *label,
             });
@@ -137,14 +148,23 @@ mod tests {
 
     #[test]
     fn quality_is_exact_and_not_a_number_where_it_is_not_defined() {
-        let window = (Timestamp::from_micros(7), 2);
-        let good = rows(&[(0.1, 0.0), (0.4, 0.0), (0.35, 1.0), (0.8, 1.0)]).measure(window);
+        let version = VersionId {
+            model: "m".to_owned(),
+            number: 2,
+        };
+        let window = (Timestamp::from_micros(7), version);
+        let good = rows(&[(0.1, 0.0), (0.4, 0.0), (0.35, 1.0), (0.8, 1.0)]).measure(window.clone());
         assert_eq!(
             (good.auc, good.labels, good.version, good.window_start_micros),
             (0.75, 4, 2, 7)
         );
         assert!((good.log_loss - 0.472_287_9).abs() < 1e-6, "{}", good.log_loss);
-        assert!(rows(&[(0.1, 1.0), (0.2, 1.0)]).measure(window).auc.is_nan());
+        assert!(
+            rows(&[(0.1, 1.0), (0.2, 1.0)])
+                .measure(window.clone())
+                .auc
+                .is_nan()
+        );
         assert!(rows(&[(17.0, 1.0)]).measure(window).log_loss.is_nan());
     }
 }

@@ -12,9 +12,10 @@ use std::time::Duration;
 
 use covey_cluster::Consistency;
 use covey_ml::ReferenceProfile;
-use covey_state::monitor::{Alert, DriftWindow, FlushSource, Monitor};
+use covey_state::monitor::{Alert, DriftBook, DriftWindow, Monitor};
+use covey_state::registry::VersionId;
 use covey_state::{Command, Key, Record, Timestamp};
-use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
+use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort, cast};
 use tokio::time::Instant;
 
 use super::{counts, monitor_of, verdict};
@@ -28,8 +29,8 @@ use crate::{pipelines, registry, serving};
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// A window with rows enough is scored when no more rows have come for this long.
 const QUIET: Duration = Duration::from_secs(5);
-/// Windows and sources of one deployment that are looked at.
-const SCAN_MAX: usize = 10_000;
+/// Open windows of one deployment that are read at once.
+const PAGE: usize = 100;
 /// Profiles that are kept in memory.
 const PROFILES_MAX: usize = 32;
 
@@ -48,13 +49,13 @@ pub(super) enum Message {
 pub(super) struct Scoring {
     context: Context,
     watched: BTreeMap<String, Watched>,
-    profiles: BTreeMap<(String, u64), Arc<ReferenceProfile>>,
+    profiles: BTreeMap<VersionId, Arc<ReferenceProfile>>,
 }
 
 /// A deployment whose group this node leads.
 struct Watched {
-    /// The last flush of each source.
-    flushed: Vec<(FlushSource, u64)>,
+    /// How many flushes its group had counted.
+    flushes: u64,
     /// When that last changed.
     since: Instant,
     /// Whether there may be windows to score.
@@ -62,7 +63,7 @@ struct Watched {
 }
 
 /// A window with its version and start.
-type Window = (u64, Timestamp, DriftWindow);
+type Window = (VersionId, Timestamp, DriftWindow);
 
 impl Actor for Scorer {
     type Msg = Message;
@@ -74,7 +75,7 @@ impl Actor for Scorer {
         myself: ActorRef<Message>,
         context: Context,
     ) -> Result<Scoring, ActorProcessingErr> {
-        myself.send_interval(LOOK_EVERY, || Message::Look);
+        cast!(myself, Message::Look)?;
         Ok(Scoring {
             context,
             watched: BTreeMap::new(),
@@ -84,12 +85,16 @@ impl Actor for Scorer {
 
     async fn handle(
         &self,
-        _myself: ActorRef<Message>,
+        myself: ActorRef<Message>,
         message: Message,
         scoring: &mut Scoring,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            Message::Look => scoring.look().await,
+            Message::Look => {
+                scoring.look().await;
+                // Only now: looks that take longer than their interval would pile up before whoever asks.
+                myself.send_after(LOOK_EVERY, || Message::Look);
+            }
             Message::Score(deployment, reply) => {
                 let scored = scoring.score(&deployment, Due::All).await;
                 // Whoever asked may have gone away.
@@ -131,17 +136,18 @@ impl Scoring {
     }
 
     async fn look_at(&mut self, name: &str) -> Result<(), Failure> {
-        let flushed = self.flushed(name).await?;
+        let flushes = self.book(name).await?.flushes;
         let now = Instant::now();
-        let fresh = || Watched {
-            flushed: Vec::new(),
+        let fresh = |flushes| Watched {
+            flushes,
             since: now,
             open: true,
         };
-        let watched = self.watched.entry(name.to_owned()).or_insert_with(fresh);
-        let changed = watched.flushed != flushed;
+        // 0 is what a deployment begins with: there is nothing to score.
+        let watched = self.watched.entry(name.to_owned()).or_insert_with(|| fresh(0));
+        let changed = watched.flushes != flushes;
         if changed {
-            *watched = Watched { flushed, ..fresh() };
+            *watched = fresh(flushes);
         }
         let quiet = watched.since + QUIET <= now;
         if !watched.open || !(changed || quiet) {
@@ -159,74 +165,102 @@ impl Scoring {
         Ok(())
     }
 
-    async fn flushed(&self, name: &str) -> Result<Vec<(FlushSource, u64)>, Failure> {
-        let oldest = FlushSource {
-            node: covey_state::NodeId::new(0),
-            incarnation: 0,
-        };
-        let found = self.scan(name, Key::DriftFlush(name.to_owned(), oldest)).await?;
-        let flush = |(key, record)| match (key, record) {
-            (Key::DriftFlush(_, source), Record::Number(sequence)) => Some((source, sequence)),
-            _ => None,
-        };
-        Ok(found.into_iter().filter_map(flush).collect())
+    async fn book(&self, name: &str) -> Result<DriftBook, Failure> {
+        let (caller, ledger) = (Caller::internal("drift"), &self.context.ledger);
+        let (group, key) = (ledger.group_of_name(name), Key::DriftBook(name.to_owned()));
+        // The leader's own state has every verdict that this actor has written.
+        match ledger.get(&caller, group, key, Consistency::Local).await? {
+            Some(Record::DriftBook(book)) => Ok(book),
+            _ => Ok(DriftBook::default()),
+        }
     }
 
-    async fn windows(&self, name: &str) -> Result<Vec<Window>, Failure> {
-        let found = self
-            .scan(name, Key::DriftWindow(name.to_owned(), 0, Timestamp::MIN))
+    /// A page of the windows with rows that no verdict covers, after `last`, oldest first; and where the next one begins.
+    async fn open(&self, name: &str, last: Option<Key>) -> Result<(Vec<Window>, Option<Key>), Failure> {
+        let (caller, ledger) = (Caller::internal("drift"), &self.context.ledger);
+        let (group, oldest) = (ledger.group_of_name(name), (Timestamp::MIN, VersionId::default()));
+        let from = last
+            .clone()
+            .unwrap_or(Key::DriftOpen(name.to_owned(), oldest.0, oldest.1));
+        let found = ledger
+            .scan(&caller, group, from, same_named, PAGE, Consistency::Local)
+            .await?;
+        let next = found
+            .last()
+            .filter(|_| found.len() == PAGE)
+            .map(|(key, _)| key.clone());
+        let opened = found.into_iter().map(|(key, _)| key);
+        let window = |key| match key {
+            Key::DriftOpen(name, start, version) => Some(Key::DriftWindow(name, start, version)),
+            _ => None,
+        };
+        let keys: Vec<Key> = opened
+            .filter(|key| last.as_ref() != Some(key))
+            .filter_map(window)
+            .collect();
+        let records = ledger
+            .get_many(&caller, group, keys.clone(), Consistency::Local)
             .await?;
         let window = |(key, record)| match (key, record) {
-            (Key::DriftWindow(_, version, start), Record::DriftWindow(window)) => {
+            (Key::DriftWindow(_, start, version), Some(Record::DriftWindow(window))) => {
                 Some((version, start, window))
             }
             _ => None,
         };
-        Ok(found.into_iter().filter_map(window).collect())
+        Ok((keys.into_iter().zip(records).filter_map(window).collect(), next))
     }
 
-    async fn scan(&self, name: &str, from: Key) -> Result<Vec<(Key, Record)>, Failure> {
-        let (caller, group) = (Caller::internal("drift"), self.context.ledger.group_of_name(name));
-        // The leader's own state has every verdict that this actor has written.
-        self.context
-            .ledger
-            .scan(&caller, group, from, same_named, SCAN_MAX, Consistency::Local)
-            .await
-    }
-
+    /// Scores the open windows that are due. One that cannot be scored does not hold up the others.
     async fn score(&mut self, name: &str, due: Due) -> Result<usize, Failure> {
         let catalog = self.context.catalog.current();
-        let Some(record) = catalog.deployments.get(name) else {
+        if !catalog.deployments.contains_key(name) {
             return Ok(0);
-        };
+        }
         let monitor = monitor_of(&catalog, name);
-        let mut scored = 0;
-        for (version, start, window) in due_windows(self.windows(name).await?, due, monitor) {
-            if let Some(profile) = self.profile(&record.spec.model, version).await? {
-                self.judge(name, monitor, (version, start, window), &profile)
-                    .await?;
-                scored += 1;
+        let newest = self.book(name).await?.newest;
+        let (mut scored, mut last) = (0, None);
+        loop {
+            let (windows, next) = self.open(name, last).await?;
+            for window in due_windows(windows, (due, newest), monitor) {
+                let (version, start) = (window.0.clone(), window.1);
+                match self.judge(name, monitor, window).await {
+                    Ok(judged) => scored += usize::from(judged),
+                    Err(failure) if failure.may_pass() => return Err(failure),
+                    Err(failure) => tracing::error!(
+                        deployment = name,
+                        %version,
+                        window = start.micros(),
+                        error = chain(&failure),
+                        "drift window cannot be scored"
+                    ),
+                }
+            }
+            match next {
+                Some(next) => last = Some(next),
+                None => return Ok(scored),
             }
         }
-        Ok(scored)
     }
 
+    /// Scores a window and writes the verdict down. False if its version has no profile to compare it with.
     async fn judge(
-        &self,
+        &mut self,
         name: &str,
         monitor: Option<&Monitor>,
         (version, start, window): Window,
-        profile: &Arc<ReferenceProfile>,
-    ) -> Result<(), Failure> {
-        let counts = counts::from_log(profile, &window.counts)?;
-        let (thresholds, shared) = (verdict::thresholds(monitor), Arc::clone(profile));
+    ) -> Result<bool, Failure> {
+        let Some(profile) = self.profile(&version).await? else {
+            return Ok(false);
+        };
+        let counts = counts::from_log(&profile, &window.counts)?;
+        let thresholds = verdict::thresholds(monitor);
         let scored = self
             .context
             .compute
-            .run(move || covey_ml::score(&shared, &counts, &thresholds))
+            .run(move || covey_ml::score(&profile, &counts, &thresholds))
             .await;
         let scored = scored.map_err(|error| Failure::internal("scoring a drift window", error))?;
-        let alert = monitor.and_then(|monitor| verdict::alert(monitor, (version, start), &scored));
+        let alert = monitor.and_then(|monitor| verdict::alert(monitor, (version.clone(), start), &scored));
         if let (Some(monitor), Some(alert)) = (monitor, &alert) {
             self.raise(name, monitor, alert).await?;
         }
@@ -241,7 +275,7 @@ impl Scoring {
         ledger
             .ask_unique(&Caller::internal("drift"), ledger.group_of_name(name), command)
             .await
-            .map(|_| ())
+            .map(|_| true)
     }
 
     /// Starts the monitor's pipeline, as of the end of the window; one that is running or cooling down stays as it is.
@@ -272,12 +306,12 @@ impl Scoring {
         Ok(())
     }
 
-    async fn profile(&mut self, model: &str, version: u64) -> Result<Option<Arc<ReferenceProfile>>, Failure> {
-        let key = (model.to_owned(), version);
-        if let Some(profile) = self.profiles.get(&key) {
+    async fn profile(&mut self, version: &VersionId) -> Result<Option<Arc<ReferenceProfile>>, Failure> {
+        if let Some(profile) = self.profiles.get(version) {
             return Ok(Some(Arc::clone(profile)));
         }
-        let found = registry::version(&self.context, &Caller::internal("drift"), model, version).await?;
+        let caller = Caller::internal("drift");
+        let found = registry::version(&self.context, &caller, &version.model, version.number).await?;
         let Some(profile) = serving::load_profile(&self.context, &found).await? else {
             return Ok(None);
         };
@@ -285,24 +319,26 @@ impl Scoring {
             self.profiles.clear();
         }
         let profile = Arc::new(profile);
-        self.profiles.insert(key, Arc::clone(&profile));
+        self.profiles.insert(version.clone(), Arc::clone(&profile));
         Ok(Some(profile))
     }
 }
 
-/// The windows that have changed since they were scored and are due.
-fn due_windows(windows: Vec<Window>, due: Due, monitor: Option<&Monitor>) -> Vec<Window> {
-    let newest = windows.iter().map(|(_, start, _)| *start).max();
+/// Those of some open windows that are due; `newest` is the start of the newest window, open or not.
+fn due_windows(
+    windows: Vec<Window>,
+    (due, newest): (Due, Timestamp),
+    monitor: Option<&Monitor>,
+) -> Vec<Window> {
     let rows_min = verdict::thresholds(monitor).rows_min;
     let is_due = |start: Timestamp, window: &DriftWindow| match due {
         Due::All => true,
-        Due::Quiet => Some(start) < newest || window.counts.rows >= rows_min,
-        Due::Ended => Some(start) < newest,
+        Due::Quiet => start < newest || window.counts.rows >= rows_min,
+        Due::Ended => start < newest,
     };
-    let changed = |window: &DriftWindow| window.scored_rows != window.counts.rows;
     windows
         .into_iter()
-        .filter(|(_, start, window)| changed(window) && is_due(*start, window))
+        .filter(|(_, start, window)| is_due(*start, window))
         .collect()
 }
 
@@ -312,30 +348,27 @@ mod tests {
 
     use super::*;
 
-    fn window(start: i64, rows: u64, scored_rows: u64) -> Window {
+    fn window(start: i64, rows: u64) -> Window {
         let counts = WindowCounts {
             rows,
             ..WindowCounts::default()
         };
         (
-            1,
+            VersionId::default(),
             Timestamp::from_micros(start),
-            DriftWindow { counts, scored_rows },
+            DriftWindow {
+                counts,
+                scored_rows: 0,
+            },
         )
     }
 
     #[test]
     fn a_window_is_due_when_it_has_ended_or_has_rows_enough_or_somebody_asks() {
-        let windows = || {
-            vec![
-                window(0, 9, 9),
-                window(10, 9, 8),
-                window(20, 600, 0),
-                window(20, 5, 0),
-            ]
-        };
+        let windows = || vec![window(10, 9), window(20, 600), window(20, 5)];
+        let newest = Timestamp::from_micros(20);
         let rows = |due| -> Vec<u64> {
-            due_windows(windows(), due, None)
+            due_windows(windows(), (due, newest), None)
                 .into_iter()
                 .map(|(_, _, window)| window.counts.rows)
                 .collect()

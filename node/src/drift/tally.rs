@@ -11,6 +11,7 @@ use covey_ml::frame::Frame;
 use covey_ml::{ProfileCounts, ReferenceProfile};
 use covey_state::Timestamp;
 use covey_state::monitor::{LoggedPrediction, WindowCounts};
+use covey_state::registry::VersionId;
 
 use super::counts;
 
@@ -27,7 +28,7 @@ const PREDICTIONS_HELD_MAX: usize = 50_000;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Served<'a> {
     /// The version that served them.
-    pub(crate) version: u64,
+    pub(crate) version: &'a VersionId,
     /// Its profile; without one the rows cannot be counted.
     pub(crate) profile: Option<&'a ReferenceProfile>,
     /// What it read.
@@ -46,7 +47,7 @@ pub(crate) struct Served<'a> {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Delta {
     pub(super) rows: u64,
-    pub(super) windows: Vec<(u64, Timestamp, WindowCounts)>,
+    pub(super) windows: Vec<(VersionId, Timestamp, WindowCounts)>,
     pub(super) predictions: Vec<LoggedPrediction>,
 }
 
@@ -59,7 +60,7 @@ pub(crate) struct Tally {
 
 #[derive(Debug, Default)]
 struct Held {
-    windows: BTreeMap<(u64, Timestamp), ProfileCounts>,
+    windows: BTreeMap<(VersionId, Timestamp), ProfileCounts>,
     predictions: Vec<LoggedPrediction>,
     lost: u64,
 }
@@ -124,7 +125,7 @@ impl Held {
         for window in &starts {
             if starts.len() == 1 {
                 self.add(
-                    (served.version, *window),
+                    (served.version.clone(), *window),
                     profile,
                     (served.inputs, served.predictions),
                 );
@@ -135,7 +136,7 @@ impl Held {
             let predictions: Vec<f64> = predictions.map(|(prediction, _)| *prediction).collect();
             match served.inputs.keep(&kept) {
                 Ok(inputs) => self.add(
-                    (served.version, *window),
+                    (served.version.clone(), *window),
                     profile,
                     (inputs.as_ref(), &predictions),
                 ),
@@ -146,7 +147,7 @@ impl Held {
 
     fn add(
         &mut self,
-        window: (u64, Timestamp),
+        window: (VersionId, Timestamp),
         profile: &ReferenceProfile,
         (inputs, predictions): (&Frame, &[f64]),
     ) {
@@ -173,7 +174,7 @@ impl Held {
                 self.lost += 1;
                 continue;
             }
-            let (id, version, score) = (id.clone(), served.version, *score);
+            let (id, version, score) = (id.clone(), served.version.clone(), *score);
             self.predictions.push(LoggedPrediction {
                 id,
                 version,
@@ -203,9 +204,17 @@ mod tests {
     }
 
     fn counted(tally: &Tally, times: &[Timestamp], ids: &[String]) {
+        counted_by("m", tally, times, ids);
+    }
+
+    fn counted_by(model: &str, tally: &Tally, times: &[Timestamp], ids: &[String]) {
         let (profile, inputs) = (profile(), rows(4, "EWR"));
+        let version = VersionId {
+            model: model.to_owned(),
+            number: 2,
+        };
         let served = Served {
-            version: 2,
+            version: &version,
             profile: Some(&profile),
             inputs: &inputs,
             predictions: &[0.1, 0.2, 0.3, 0.4],
@@ -230,6 +239,19 @@ mod tests {
         assert_eq!(found, [(1, 2), (2, 5), (3, 1)]);
         assert_eq!(delta.rows, 8);
         assert!(tally.is_empty() && tally.take().is_none());
+    }
+
+    #[test]
+    fn versions_of_two_models_with_the_same_number_are_counted_apart() {
+        let tally = Tally::default();
+        counted_by("before", &tally, &[at(1)], &[]);
+        counted_by("after", &tally, &[at(1)], &[]);
+        let windows = tally.take().unwrap().windows;
+        let found: Vec<(&str, u64)> = windows
+            .iter()
+            .map(|(version, _, counts)| (version.model.as_str(), counts.rows))
+            .collect();
+        assert_eq!(found, [("after", 4), ("before", 4)]);
     }
 
     #[test]

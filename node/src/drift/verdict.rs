@@ -3,6 +3,7 @@
 use covey_ml::{DriftReport as Scored, Thresholds, Verdict};
 use covey_state::Timestamp;
 use covey_state::monitor::{Alert, DriftReport, FeatureScore, Monitor};
+use covey_state::registry::VersionId;
 
 /// The thresholds that a monitor declares; without a monitor those of the field.
 pub(super) fn thresholds(monitor: Option<&Monitor>) -> Thresholds {
@@ -12,8 +13,8 @@ pub(super) fn thresholds(monitor: Option<&Monitor>) -> Thresholds {
     Thresholds {
         psi: Some(monitor.psi_threshold),
         jensen_shannon: Some(monitor.js_threshold),
-        kolmogorov_smirnov: None,
-        new_category_share: None,
+        kolmogorov_smirnov: monitor.ks_threshold,
+        new_category_share: monitor.new_category_share,
         drift_share: monitor.drift_share,
         watched: monitor.watch.iter().cloned().collect(),
         rows_min: monitor.rows_min,
@@ -43,7 +44,7 @@ pub(super) fn report(scored: &Scored) -> DriftReport {
 /// The alert that a monitor raises on a verdict, if it does: the drifted features, worst first.
 pub(super) fn alert(
     monitor: &Monitor,
-    (version, window): (u64, Timestamp),
+    (version, window): (VersionId, Timestamp),
     scored: &Scored,
 ) -> Option<Alert> {
     if scored.verdict != Verdict::Drifted {
@@ -77,6 +78,8 @@ mod tests {
             rows_min: 50,
             psi_threshold: 0.2,
             js_threshold: 0.9,
+            ks_threshold: None,
+            new_category_share: None,
             drift_share: 0.5,
             watch: Vec::new(),
             pipeline: None,
@@ -84,19 +87,27 @@ mod tests {
     }
 
     fn scored(count: u32, origin: &str) -> Scored {
+        scored_by(&monitor(), count, origin)
+    }
+
+    fn scored_by(monitor: &Monitor, count: u32, origin: &str) -> Scored {
         let profile = profile();
         let mut counts = ProfileCounts::zero(&profile);
         counts
             .observe(&profile, &rows(count, origin), &vec![0.5; count as usize])
             .unwrap();
-        score(&profile, &counts, &thresholds(Some(&monitor()))).unwrap()
+        score(&profile, &counts, &thresholds(Some(monitor))).unwrap()
     }
 
     #[test]
     fn an_alert_names_what_has_drifted_and_stable_windows_raise_none() {
-        let window = (3, Timestamp::from_micros(60));
+        let version = VersionId {
+            model: "m".to_owned(),
+            number: 3,
+        };
+        let window = (version, Timestamp::from_micros(60));
         let drifted = scored(100, "ORD");
-        let alert = alert(&monitor(), window, &drifted).expect("every origin is new");
+        let alert = alert(&monitor(), window.clone(), &drifted).expect("every origin is new");
         assert!(alert.features.contains(&"origin".to_owned()), "{alert:?}");
         assert_eq!((alert.version, alert.window), window);
         let logged = report(&drifted);
@@ -106,9 +117,41 @@ mod tests {
     }
 
     #[test]
+    fn a_monitor_may_alert_on_the_gap_of_kolmogorov_and_smirnov_or_on_new_categories_alone() {
+        let deaf = Monitor {
+            psi_threshold: 1e9,
+            ..monitor()
+        };
+        let by_gap = Monitor {
+            ks_threshold: Some(0.3),
+            watch: vec!["wind".to_owned()],
+            ..deaf.clone()
+        };
+        let by_names = Monitor {
+            new_category_share: Some(0.3),
+            watch: vec!["origin".to_owned()],
+            ..deaf.clone()
+        };
+        // Sixty rows hold the lower part of the wind only.
+        let alerted = |monitor: &Monitor, count, origin: &str| {
+            let scored = scored_by(monitor, count, origin);
+            let alert = alert(monitor, (VersionId::default(), Timestamp::default()), &scored);
+            alert.map(|alert| alert.features)
+        };
+        assert_eq!(alerted(&deaf, 60, "ORD"), None);
+        assert_eq!(alerted(&by_gap, 60, "EWR"), Some(vec!["wind".to_owned()]));
+        assert_eq!(alerted(&by_gap, 100, "ORD"), None);
+        assert_eq!(alerted(&by_names, 100, "ORD"), Some(vec!["origin".to_owned()]));
+        assert_eq!(alerted(&by_names, 60, "EWR"), None);
+    }
+
+    #[test]
     fn too_few_rows_raise_no_alert() {
         let few = scored(20, "ORD");
-        assert_eq!(alert(&monitor(), (1, Timestamp::default()), &few), None);
+        assert_eq!(
+            alert(&monitor(), (VersionId::default(), Timestamp::default()), &few),
+            None
+        );
         assert!(!report(&few).drifted);
     }
 }

@@ -11,9 +11,6 @@ use crate::context::Context;
 use crate::error::Failure;
 use crate::ledger::same_kind;
 
-/// Objects of one kind that the catalog is read with.
-const OBJECTS_MAX: usize = 100_000;
-
 /// What is declared together, in the order in which it is carried out.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Declarations {
@@ -109,12 +106,11 @@ pub(crate) async fn read(ctx: &Context, caller: &Caller) -> Result<Declared, Fai
     let scan = async |from: Key| {
         let ledger = &ctx.ledger;
         ledger
-            .scan(
+            .scan_all(
                 caller,
                 GroupId::CONTROL,
                 from,
                 same_kind,
-                OBJECTS_MAX,
                 Consistency::Linearizable,
             )
             .await

@@ -36,8 +36,6 @@ pub(crate) use layout::partition_sizes;
 
 /// How long one step of a build may take, whatever the caller's deadline.
 const STEP_DEADLINE: Duration = Duration::from_secs(120);
-/// Manifests in one list.
-const LIST_MAX: usize = 10_000;
 
 /// The log index of each data group, fixed.
 type LogIndexes = BTreeMap<GroupId, u64>;
@@ -135,19 +133,21 @@ pub(crate) async fn manifest(
     name: &str,
     version: Option<u64>,
 ) -> Result<DatasetManifest, Failure> {
-    let mut versions = list(ctx, caller, name).await?;
-    let position = match version {
-        None => versions.len().checked_sub(1),
-        Some(version) => versions.iter().position(|known| known.version == version),
+    let Some(version) = version else {
+        let newest = list(ctx, caller, name).await?.pop();
+        return newest.ok_or_else(|| Failure::not_found("dataset", name));
     };
-    match position {
-        Some(position) => Ok(versions.swap_remove(position)),
-        None => {
-            let version = version
-                .map(|version| format!(" version {version}"))
-                .unwrap_or_default();
-            Err(Failure::not_found("dataset", format!("{name}{version}")))
-        }
+    let (group, key) = (
+        ctx.ledger.group_of_name(name),
+        Key::Dataset(name.to_owned(), version),
+    );
+    match ctx
+        .ledger
+        .get(caller, group, key, Consistency::Linearizable)
+        .await?
+    {
+        Some(Record::Dataset(manifest)) => Ok(manifest),
+        _ => Err(Failure::not_found("dataset", format!("{name} version {version}"))),
     }
 }
 
@@ -158,7 +158,7 @@ pub(crate) async fn list(
     name: &str,
 ) -> Result<Vec<DatasetManifest>, Failure> {
     let from = Key::Dataset(name.to_owned(), 0);
-    let found = ctx.ledger.list(caller, from, LIST_MAX).await?;
+    let found = ctx.ledger.list(caller, from).await?;
     let manifest = |record| match record {
         Record::Dataset(manifest) => Some(manifest),
         _ => None,

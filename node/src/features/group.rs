@@ -14,7 +14,10 @@ use covey_cluster::{Consistency, ReadPoint};
 use covey_proto::node::v1::{ReadFeaturesReply, ReadFeaturesRequest};
 use covey_proto::v1;
 use covey_state::{Fault, GroupId, View, ViewId};
+use covey_storage::GroupView;
+use futures::future::try_join_all;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use letters::FoundLetter;
@@ -87,7 +90,7 @@ impl Bounds {
     }
 }
 
-/// Asks the group, on this node if it is here, else on one of its members.
+/// Asks the group, on this node if it is here and its store can answer, else on one of its other members.
 pub(crate) async fn ask(
     ctx: &Context,
     caller: &Caller,
@@ -95,10 +98,35 @@ pub(crate) async fn ask(
     bounds: Bounds,
     query: Query,
 ) -> Result<(Reply, ReadPoint), Failure> {
-    if ctx.ledger.hosts(group) {
-        return here(ctx, caller, group, bounds, query).await;
-    }
-    elsewhere(ctx, caller, group, bounds, &query).await
+    let mut answers = ask_each(ctx, caller, vec![(group, bounds, query)]).await?;
+    answers
+        .pop()
+        .ok_or_else(|| Failure::internal("asking a group", "there was no answer"))
+}
+
+/// The same of several groups, in the same order. Those that are on this node are read from one snapshot of its store: what
+/// they answer was true at one moment.
+pub(crate) async fn ask_each(
+    ctx: &Context,
+    caller: &Caller,
+    asked: Vec<(GroupId, Bounds, Query)>,
+) -> Result<Vec<(Reply, ReadPoint)>, Failure> {
+    let hosted = asked.iter().filter(|(group, ..)| ctx.ledger.hosts(*group));
+    let hosted = hosted
+        .map(|(group, bounds, _)| (*group, bounds.consistency))
+        .collect();
+    let views = ctx.ledger.views(hosted, caller.deadline).await?;
+    let ask = async |(group, bounds, query): (GroupId, Bounds, Query)| {
+        let query = Arc::new(query);
+        if let Some((view, point)) = views.get(&group) {
+            match read(ctx, view.clone(), bounds.through, Arc::clone(&query)).await {
+                Err(Failure::Storage(error)) => ledger::not_here(group, &error),
+                answer => return answer.map(|reply| (reply, *point)),
+            }
+        }
+        elsewhere(ctx, caller, group, bounds, &query).await
+    };
+    try_join_all(asked.into_iter().map(ask)).await
 }
 
 /// Answers another node that asks about a group of this node.
@@ -140,7 +168,18 @@ async fn here(
         .ledger
         .view(group, bounds.consistency, caller.deadline)
         .await?;
-    let through = bounds.through;
+    Ok((read(ctx, view, bounds.through, Arc::new(query)).await?, point))
+}
+
+async fn read(
+    ctx: &Context,
+    view: GroupView,
+    through: Option<u64>,
+    query: Arc<Query>,
+) -> Result<Reply, Failure> {
+    fail::fail_point!("features::read", |_| Err(Failure::Storage(
+        covey_storage::Error::Injected("features::read")
+    )));
     let reply = match query.is_small() {
         true => answer(&view.session(), &query, through)?,
         false => {
@@ -149,10 +188,10 @@ async fn here(
                 .await?
         }
     };
-    Ok((reply, point))
+    Ok(reply)
 }
 
-/// Asks the members one after the other until one answers.
+/// Asks the other members one after the other until one answers.
 async fn elsewhere(
     ctx: &Context,
     caller: &Caller,
@@ -167,7 +206,8 @@ async fn elsewhere(
         reads: ledger::encode(query),
     };
     let mut last = Failure::unavailable(format!("group {group}"));
-    for node in ctx.ledger.members(group) {
+    let others = ctx.ledger.members(group).into_iter();
+    for node in others.filter(|node| *node != ctx.ledger.node()) {
         let asked = async {
             let mut peer = ctx.peers.node_peer(node)?;
             let reply = peer.read_features(caller.request(request.clone())).await;

@@ -1,7 +1,6 @@
 //! Online reads: feature vectors for many entities, now or as of event times.
 
 use covey_state::Timestamp;
-use futures::future::try_join_all;
 
 use crate::api::Caller;
 use crate::context::Context;
@@ -39,7 +38,7 @@ pub(crate) struct OnlineRows {
     pub(crate) read_point: ReadPoints,
 }
 
-/// Reads the vectors, each group from one consistent view.
+/// Reads the vectors: the groups on this node from one snapshot of its store, each other one from a view of its own.
 pub(crate) async fn read(
     ctx: &Context,
     caller: &Caller,
@@ -59,15 +58,14 @@ pub(crate) async fn read(
     let plan = service_plan::current(ctx, caller, service).await?;
     let mut vectors = Vectors::new(&plan, rows, 0..rows.len())?;
     let reads = lookup::cut(&plan, rows, 0..rows.len(), &moments, ctx.ledger.groups())?;
-    let answers = try_join_all(reads.into_iter().map(async |reads| {
+    let ask = |reads: lookup::GroupReads| {
         let bounds = Bounds::fresh(consistency.of(reads.group));
-        let (reply, point) =
-            group::ask(ctx, caller, reads.group, bounds, Query::Vectors(reads.reads)).await?;
-        Ok::<_, Failure>((reads.places, reply, point))
-    }))
-    .await?;
+        (reads.places, (reads.group, bounds, Query::Vectors(reads.reads)))
+    };
+    let (places, asked): (Vec<_>, Vec<_>) = reads.into_iter().map(ask).unzip();
+    let answers = group::ask_each(ctx, caller, asked).await?;
     let mut read_point = ReadPoints::default();
-    for (places, reply, point) in answers {
+    for (places, (reply, point)) in places.into_iter().zip(answers) {
         let Reply::Vectors(values) = reply else {
             return Err(Failure::internal(
                 "reading features",

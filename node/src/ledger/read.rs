@@ -4,11 +4,18 @@ use std::mem::discriminant;
 use std::ops::ControlFlow;
 
 use covey_cluster::Consistency;
-use covey_state::{Fault, GroupId, Key, Record, View};
+use covey_state::{Fault, GroupId, Key, Record, Rejection, View};
+use covey_storage::GroupView;
+use tracing::Span;
 
 use super::Ledger;
 use crate::api::Caller;
-use crate::error::Failure;
+use crate::error::{Failure, chain};
+
+/// Records in one page of a list.
+const PAGE_RECORDS: usize = 1_000;
+/// Records in one list; more are refused rather than left out.
+const LIST_RECORDS_MAX: usize = 100_000;
 
 /// Whether a key, the second, still belongs to the scan that began at the first.
 pub type Same = fn(&Key, &Key) -> bool;
@@ -52,11 +59,15 @@ impl Ledger {
         keys: Vec<Key>,
         consistency: Consistency,
     ) -> Result<Vec<Option<Record>>, Failure> {
-        if !self.hosts(group) {
-            return self.get_remote(caller, group, &keys, consistency).await;
+        if self.hosts(group) {
+            let (here, wanted) = (self.view(group, consistency, caller.deadline), keys.clone());
+            let read = async { blocking(move |view| view.get_many(&wanted), here.await?.0).await };
+            match read.await {
+                Err(Failure::Storage(error)) => not_here(group, &error),
+                answer => return answer,
+            }
         }
-        let (view, _) = self.view(group, consistency, caller.deadline).await?;
-        blocking(move || view.get_many(&keys)).await
+        self.get_remote(caller, group, &keys, consistency).await
     }
 
     /// At most `limit` records of one group from `from` on, in key order, as long as they are the `same`.
@@ -73,54 +84,75 @@ impl Ledger {
         limit: usize,
         consistency: Consistency,
     ) -> Result<Vec<(Key, Record)>, Failure> {
-        if !self.hosts(group) {
-            return self
-                .scan_remote(caller, group, &Scan { from, same, limit }, consistency)
-                .await;
-        }
-        let (view, _) = self.view(group, consistency, caller.deadline).await?;
-        blocking(move || collect(&view, &from, same, limit)).await
-    }
-
-    /// At most `limit` records of `from`'s kind from `from` on, as acknowledged when this is called: those of its name,
-    /// or of every name in every data group when its name is empty.
-    pub async fn list(
-        &self,
-        caller: &Caller,
-        from: Key,
-        limit: usize,
-    ) -> Result<Vec<(Key, Record)>, Failure> {
-        let fresh = Consistency::Linearizable;
-        match from.name().filter(|name| !name.is_empty()) {
-            Some(name) => {
-                let group = self.group_of_name(name);
-                self.scan(caller, group, from, same_named, limit, fresh).await
+        if self.hosts(group) {
+            let (here, start) = (self.view(group, consistency, caller.deadline), from.clone());
+            let read =
+                async { blocking(move |view| collect(view, &start, same, limit), here.await?.0).await };
+            match read.await {
+                Err(Failure::Storage(error)) => not_here(group, &error),
+                answer => return answer,
             }
-            None => self.scan_everywhere(caller, from, limit, fresh).await,
         }
+        let scan = Scan { from, same, limit };
+        self.scan_remote(caller, group, &scan, consistency).await
     }
 
-    /// At most `limit` records of `from`'s kind over all data groups, in the order of the groups.
-    async fn scan_everywhere(
+    /// All records of one group from `from` on, in key order, as long as they are the `same`: page by page, each at least
+    /// as fresh as asked. More than [`LIST_RECORDS_MAX`] are refused.
+    pub async fn scan_all(
         &self,
         caller: &Caller,
+        group: GroupId,
         from: Key,
-        limit: usize,
+        same: Same,
         consistency: Consistency,
     ) -> Result<Vec<(Key, Record)>, Failure> {
+        let mut found: Vec<(Key, Record)> = Vec::new();
+        loop {
+            let from = found.last().map_or(&from, |(last, _)| last).clone();
+            let page = self
+                .scan(caller, group, from, same, PAGE_RECORDS, consistency)
+                .await?;
+            let full = page.len() == PAGE_RECORDS;
+            // Every page but the first begins with the last record of the one before.
+            let seen = page
+                .first()
+                .is_some_and(|(key, _)| found.last().is_some_and(|(last, _)| last == key));
+            found.extend(page.into_iter().skip(usize::from(seen)));
+            if found.len() > LIST_RECORDS_MAX {
+                return Err(too_many());
+            }
+            if !full {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// All records of `from`'s kind from `from` on, as acknowledged when this is called: those of its name, or of every
+    /// name in every data group when its name is empty.
+    pub async fn list(&self, caller: &Caller, from: Key) -> Result<Vec<(Key, Record)>, Failure> {
+        let fresh = Consistency::Linearizable;
+        if let Some(name) = from.name().filter(|name| !name.is_empty()) {
+            let group = self.group_of_name(name);
+            return self.scan_all(caller, group, from, same_named, fresh).await;
+        }
         let mut found = Vec::new();
         for group in self.data_groups() {
-            let left = limit - found.len();
-            if left == 0 {
-                break;
-            }
             found.extend(
-                self.scan(caller, group, from.clone(), same_kind, left, consistency)
+                self.scan_all(caller, group, from.clone(), same_kind, fresh)
                     .await?,
             );
+            if found.len() > LIST_RECORDS_MAX {
+                return Err(too_many());
+            }
         }
         Ok(found)
     }
+}
+
+fn too_many() -> Failure {
+    let (what, limit) = ("records in one list".to_owned(), LIST_RECORDS_MAX as u64);
+    Failure::Rejected(Rejection::Limit { what, limit })
 }
 
 /// At most `limit` records of a view from `from` on, in key order, as long as they are the `same`.
@@ -136,13 +168,19 @@ pub fn collect(view: &dyn View, from: &Key, same: Same, limit: usize) -> Result<
     Ok(found)
 }
 
+/// The store of this node cannot give what is asked of it; another member's may.
+pub(crate) fn not_here(group: GroupId, error: &covey_storage::Error) {
+    tracing::error!(%group, error = chain(error), "group cannot be read on this node; another member is asked");
+}
+
 /// Runs a read of RocksDB off the runtime's workers.
-async fn blocking<T, F>(read: F) -> Result<T, Failure>
+async fn blocking<T, F>(read: F, view: GroupView) -> Result<T, Failure>
 where
     T: Send + 'static,
-    F: FnOnce() -> Result<T, Fault> + Send + 'static,
+    F: FnOnce(&GroupView) -> Result<T, Fault> + Send + 'static,
 {
-    let done = tokio::task::spawn_blocking(read).await;
+    let span = Span::current();
+    let done = tokio::task::spawn_blocking(move || span.in_scope(|| read(&view))).await;
     let done = done.map_err(|error| Failure::internal("reading the state of a group", error))?;
     done.map_err(Failure::from)
 }

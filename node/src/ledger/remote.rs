@@ -60,7 +60,7 @@ impl Ledger {
         Ok(found)
     }
 
-    /// Asks the members one after the other until one answers.
+    /// Asks the other members one after the other until one answers.
     async fn read_from_member(
         &self,
         caller: &Caller,
@@ -68,7 +68,11 @@ impl Ledger {
     ) -> Result<node_v1::ReadRecordsReply, Failure> {
         let group = GroupId::new(request.group);
         let mut last = Failure::unavailable(format!("group {group}"));
-        for node in self.members(group) {
+        let others = self
+            .members(group)
+            .into_iter()
+            .filter(|node| *node != self.node());
+        for node in others {
             let mut peer = match self.parts.peers.node_peer(node) {
                 Ok(peer) => peer,
                 Err(failure) => {

@@ -4,18 +4,17 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use covey_cluster::Consistency;
-use covey_state::{GroupId, Key, Record};
-use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
+use covey_state::{GroupId, Key};
+use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent, cast};
 
 use super::run::{GoOn, Runner, Running};
 use crate::api::Caller;
 use crate::context::Context;
+use crate::error::chain;
 use crate::ledger::{LedGroups, same_kind};
 
 /// How often the groups are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
-/// Runs of one group that are looked at.
-const SCAN_MAX: usize = 10_000;
 
 /// The actor.
 pub(super) struct Driver;
@@ -36,7 +35,7 @@ impl Actor for Driver {
     type Arguments = Context;
 
     async fn pre_start(&self, myself: ActorRef<Look>, context: Context) -> Result<State, ActorProcessingErr> {
-        myself.send_interval(LOOK_EVERY, || Look);
+        cast!(myself, Look)?;
         Ok(State {
             groups: LedGroups::new(context.ledger.clone()),
             context,
@@ -50,14 +49,15 @@ impl Actor for Driver {
         _look: Look,
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
-        if state.context.catalog.current().pipelines.is_empty() {
-            return Ok(());
-        }
-        for group in state.groups.look() {
-            for run in state.open(group).await {
-                state.drive(&myself, run).await;
+        if !state.context.catalog.current().pipelines.is_empty() {
+            for group in state.groups.look() {
+                for run in state.open(group).await {
+                    state.drive(&myself, run).await;
+                }
             }
         }
+        // Only now: looks that take longer than their interval would pile up.
+        myself.send_after(LOOK_EVERY, || Look);
         Ok(())
     }
 
@@ -83,17 +83,22 @@ impl Actor for Driver {
 impl State {
     async fn open(&self, group: GroupId) -> Vec<(String, u64)> {
         let caller = Caller::internal("pipeline driver");
-        let from = Key::PipelineRun(String::new(), 0);
-        let runs = self
-            .context
-            .ledger
-            .scan(&caller, group, from, same_kind, SCAN_MAX, Consistency::Local)
+        let from = Key::OpenRun(String::new(), 0);
+        let ledger = &self.context.ledger;
+        let open = ledger
+            .scan_all(&caller, group, from, same_kind, Consistency::Local)
             .await;
-        let open = |(_, record)| match record {
-            Record::PipelineRun(run) if !run.stage.is_final() => Some((run.pipeline.name, run.number)),
+        let run = |(key, _)| match key {
+            Key::OpenRun(name, number) => Some((name, number)),
             _ => None,
         };
-        runs.unwrap_or_default().into_iter().filter_map(open).collect()
+        match open {
+            Ok(open) => open.into_iter().filter_map(run).collect(),
+            Err(error) => {
+                tracing::warn!(%group, error = chain(&error), "open runs not looked at; it is tried again");
+                Vec::new()
+            }
+        }
     }
 
     async fn drive(&mut self, myself: &ActorRef<Look>, run: (String, u64)) {

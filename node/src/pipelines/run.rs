@@ -99,7 +99,7 @@ impl Running {
         let stage = match self.step(&run).await {
             Ok(Step::Wait) => return Ok(true),
             Ok(Step::Enter(stage)) => stage,
-            Err(failure) if may_pass(&failure) => return Err(failure),
+            Err(failure) if failure.may_pass() => return Err(failure),
             Err(failure) => {
                 let mut reason = chain(&failure);
                 reason.truncate(reason.floor_char_boundary(REASON_BYTES_MAX));
@@ -265,21 +265,5 @@ impl Running {
             &format!("pipeline {} run {} {part}", run.pipeline.name, run.number),
             "pipeline",
         )
-    }
-}
-
-/// Whether doing the same again later may work.
-fn may_pass(failure: &Failure) -> bool {
-    match failure {
-        Failure::Unavailable { .. }
-        | Failure::Busy { .. }
-        | Failure::DeadlineExceeded { .. }
-        | Failure::Storage(_)
-        | Failure::Cluster(_) => true,
-        Failure::Rejected(_)
-        | Failure::Invalid { .. }
-        | Failure::NotFound { .. }
-        | Failure::Peer { .. }
-        | Failure::Internal { .. } => false,
     }
 }

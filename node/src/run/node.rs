@@ -42,6 +42,7 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(2);
 pub(super) struct RunningNode {
     context: Context,
     root: RootSupervisor,
+    health: Health,
     ports: Listening,
     failures: Mutex<mpsc::Receiver<anyhow::Error>>,
     _data: DataDir,
@@ -96,12 +97,13 @@ impl RunningNode {
         founding::write_down(&context.ledger, &context.config, &data, identity).await?;
         membership.spawn(&root);
         services::spawn(&context, &root).await?;
-        let api_routes = services::public_routes(&context, gate).await?;
+        let (health, api_routes) = services::public_routes(&context, gate).await?;
         listening.serve(ports.api, api_routes, &listening.api).await;
         tracing::info!(node = %context.ledger.node(), api = %context.config.api_listen, peers = %context.config.peer_listen, "ready");
         Ok(Self {
             context,
             root,
+            health,
             ports: listening,
             failures: Mutex::new(failures),
             _data: data,
@@ -116,6 +118,7 @@ impl RunningNode {
 
     /// Stops top-down: no new requests, leaderships away, actors, consensus, stores.
     pub(super) async fn stop(self) {
+        self.health.stop().await;
         self.ports.api.cancel();
         drift::flush_before_stop(&self.context).await;
         self.hand_over().await;
@@ -180,7 +183,12 @@ async fn start_host(
     stores: &Opened,
     metrics: &Metrics,
 ) -> anyhow::Result<Host> {
+    let every = config.snapshot_every;
     let settings = HostConfig {
+        snapshot_every: every,
+        logs_kept: every / 4,
+        purge_batch: (every / 20).max(1),
+        lag_max: every + every / 2,
         registry: Some(metrics.registry().clone()),
         ..HostConfig::default()
     };

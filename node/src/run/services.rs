@@ -13,7 +13,7 @@ use crate::api::monitoring::MonitoringApi;
 use crate::api::registry::RegistryApi;
 use crate::api::serving::ServingApi;
 use crate::api::training::TrainingApi;
-use crate::api::{self, Gate};
+use crate::api::{self, Gate, Health};
 use crate::context::Context;
 use crate::error::Failure;
 use crate::membership::Membership;
@@ -40,7 +40,7 @@ pub(super) async fn spawn(context: &Context, root: &RootSupervisor) -> Result<()
     root.run("artifact repair", move || {
         artifacts::keep_repaired(ctx.clone(), stop.clone())
     });
-    training::spawn(context, root.cell()).await?;
+    training::spawn(context).await?;
     serving::spawn(context).await?;
     drift::spawn(context).await?;
     pipelines::spawn(context).await
@@ -56,13 +56,10 @@ pub(super) fn peer_routes(context: &Context, membership: &Membership, gate: Gate
     Routes::from(asked.into_axum_router().merge(consensus.reset_fallback()))
 }
 
-/// The clients' port.
-pub(super) async fn public_routes(context: &Context, gate: Gate) -> anyhow::Result<Routes> {
+/// The clients' port, and what it says of its health.
+pub(super) async fn public_routes(context: &Context, gate: Gate) -> anyhow::Result<(Health, Routes)> {
     let cluster = ClusterApi::new(context.clone());
-    let (health, health_service) = tonic_health::server::health_reporter();
-    health
-        .set_service_status("", tonic_health::ServingStatus::Serving)
-        .await;
+    let (health, health_service) = Health::serving().await;
     let services = Routes::new(health_service)
         .add_service(cluster.cluster())
         .add_service(cluster.admin())
@@ -71,5 +68,5 @@ pub(super) async fn public_routes(context: &Context, gate: Gate) -> anyhow::Resu
         .add_service(sized!(TrainingServer::new(TrainingApi::new(context.clone()))))
         .add_service(sized!(ServingServer::new(ServingApi::new(context.clone()))))
         .add_service(sized!(MonitoringServer::new(MonitoringApi::new(context.clone()))));
-    api::public_routes(services, gate)
+    Ok((health, api::public_routes(services, gate)?))
 }

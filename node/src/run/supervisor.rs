@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt;
-use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
+use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -38,11 +38,6 @@ impl RootSupervisor {
             loops: Arc::default(),
             stopping: CancellationToken::new(),
         })
-    }
-
-    /// The supervisor to link actors to, with `Actor::spawn_linked`. They stop with the node.
-    pub fn cell(&self) -> ActorCell {
-        self.root.get_cell()
     }
 
     /// Is cancelled when the node stops.
@@ -98,7 +93,7 @@ impl RootSupervisor {
     }
 }
 
-/// The root actor: keeps running whatever happens to its children; who starts a child decides whether it comes back.
+/// The root actor, found by its name: keeps running whatever happens to its children, which are the wardens of the subsystems.
 struct Root;
 
 impl Actor for Root {

@@ -1,4 +1,4 @@
-//! Predictions that one version has made, by the exact bits of the feature vector.
+//! Predictions that one version of one model has made, by the exact bits of the feature vector.
 //!
 //! Two generations: a vector that is asked for again moves to the young one; when that is full, the old one is dropped.
 //!

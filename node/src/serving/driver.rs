@@ -10,7 +10,7 @@ use covey_proto::node::v1 as node_v1;
 use covey_state::topology::NodeState;
 use covey_state::{Command, GroupId, NodeId, Rejection};
 use futures::future::join_all;
-use ractor::{Actor, ActorProcessingErr, ActorRef};
+use ractor::{Actor, ActorProcessingErr, ActorRef, cast};
 use tokio::time::{Instant, timeout};
 
 use super::place::{self, Eligible};
@@ -44,7 +44,7 @@ impl Actor for Driver {
     type Arguments = Context;
 
     async fn pre_start(&self, myself: ActorRef<Look>, context: Context) -> Result<Heard, ActorProcessingErr> {
-        myself.send_interval(LOOK_EVERY, || Look);
+        cast!(myself, Look)?;
         Ok(Heard {
             context,
             at: BTreeMap::new(),
@@ -53,27 +53,33 @@ impl Actor for Driver {
 
     async fn handle(
         &self,
-        _myself: ActorRef<Look>,
+        myself: ActorRef<Look>,
         _look: Look,
         heard: &mut Heard,
     ) -> Result<(), ActorProcessingErr> {
-        if !heard.context.ledger.leads(GroupId::CONTROL) {
-            heard.at.clear();
-            return Ok(());
-        }
-        let catalog = heard.context.catalog.current();
-        if catalog.deployments.is_empty() {
-            return Ok(());
-        }
-        heard.listen(&catalog).await;
-        for (name, expected, placement) in wanted(&catalog, &heard.living(&catalog)) {
-            heard.propose(name, expected, placement).await;
-        }
+        heard.look().await;
+        // Only now: looks that take longer than their interval would pile up.
+        myself.send_after(LOOK_EVERY, || Look);
         Ok(())
     }
 }
 
 impl Heard {
+    async fn look(&mut self) {
+        if !self.context.ledger.leads(GroupId::CONTROL) {
+            self.at.clear();
+            return;
+        }
+        let catalog = self.context.catalog.current();
+        if catalog.deployments.is_empty() {
+            return;
+        }
+        self.listen(&catalog).await;
+        for (name, expected, placement) in wanted(&catalog, &self.living(&catalog)) {
+            self.propose(name, expected, placement).await;
+        }
+    }
+
     /// Asks every other active node for a sign of life.
     async fn listen(&mut self, catalog: &CatalogCopy) {
         let context = &self.context;

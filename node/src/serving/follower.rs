@@ -10,7 +10,7 @@ use std::time::Duration;
 use covey_cluster::Consistency;
 use covey_state::deployment::{Deployment, Target};
 use covey_state::{Key, Record, Timestamp};
-use ractor::{Actor, ActorProcessingErr, ActorRef};
+use ractor::{Actor, ActorProcessingErr, ActorRef, cast};
 use tokio::time::Instant;
 
 use super::board::Slot;
@@ -57,7 +57,7 @@ impl Actor for Follower {
     type Arguments = Start;
 
     async fn pre_start(&self, myself: ActorRef<Look>, start: Start) -> Result<Known, ActorProcessingErr> {
-        myself.send_interval(LOOK_EVERY, || Look);
+        cast!(myself, Look)?;
         Ok(Known {
             start,
             settled: None,
@@ -68,39 +68,45 @@ impl Actor for Follower {
 
     async fn handle(
         &self,
-        _myself: ActorRef<Look>,
+        myself: ActorRef<Look>,
         _look: Look,
         known: &mut Known,
     ) -> Result<(), ActorProcessingErr> {
+        known.look().await;
+        // Only now: looks that take longer than their interval would pile up.
+        myself.send_after(LOOK_EVERY, || Look);
+        Ok(())
+    }
+}
+
+impl Known {
+    async fn look(&mut self) {
         let now = Instant::now();
-        let spec = known.start.slot.spec();
-        let ledger = &known.start.context.ledger;
+        let spec = self.start.slot.spec();
+        let ledger = &self.start.context.ledger;
         let applied = ledger
             .applied(ledger.group_of_name(&spec.model))
             .map(|applied| *applied.borrow());
-        let settled = known.settled.as_ref().is_some_and(|(last, index, at)| {
+        let settled = self.settled.as_ref().is_some_and(|(last, index, at)| {
             *last == spec && *index == applied && now < *at + RESOLVE_WITHIN
         });
-        if settled || now < known.not_before {
-            return Ok(());
+        if settled || now < self.not_before {
+            return;
         }
-        match known.follow(&spec).await {
-            Ok(()) => known.settled = Some((spec, applied, now)),
+        match self.follow(&spec).await {
+            Ok(()) => self.settled = Some((spec, applied, now)),
             Err(error) => {
                 tracing::warn!(
                     deployment = spec.name,
                     error = chain(&error),
                     "version not loaded"
                 );
-                known.start.slot.set_error(chain(&error));
-                known.not_before = Instant::now() + RETRY_PAUSE;
+                self.start.slot.set_error(chain(&error));
+                self.not_before = Instant::now() + RETRY_PAUSE;
             }
         }
-        Ok(())
     }
-}
 
-impl Known {
     async fn follow(&mut self, spec: &Deployment) -> Result<(), Failure> {
         let context = &self.start.context;
         let caller = Caller::internal("serving").by_deadline(Instant::now() + RESOLVE_LIMIT);

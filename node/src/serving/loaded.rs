@@ -2,7 +2,7 @@
 
 use covey_ml::model::Model;
 use covey_ml::profile::ReferenceProfile;
-use covey_state::registry::ModelVersion;
+use covey_state::registry::{ModelVersion, VersionId};
 
 use crate::context::Context;
 use crate::error::Failure;
@@ -10,6 +10,8 @@ use crate::error::Failure;
 /// A version that can score.
 #[derive(Debug)]
 pub(super) struct Loaded {
+    /// Which one it is.
+    pub(super) id: VersionId,
     /// What the registry says about it.
     pub(super) version: ModelVersion,
     /// The model itself.
@@ -29,7 +31,12 @@ pub(super) async fn load(context: &Context, version: ModelVersion) -> Result<Loa
     let profile = load_profile(context, &version).await?;
     let model = context.compute.run(move || Model::from_bytes(&model)).await;
     let model = model.map_err(|error| Failure::invalid("model", error.to_string()))?;
+    let id = VersionId {
+        model: version.model.clone(),
+        number: version.number,
+    };
     Ok(Loaded {
+        id,
         version,
         model,
         profile,

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use covey_state::deployment::DeploymentRecord;
-use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
+use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent, cast};
 use tokio::time::Instant;
 
 use super::board::{Board, Seat, Slot, Standing};
@@ -73,7 +73,7 @@ impl Actor for Reconciler {
     ) -> Result<Running, ActorProcessingErr> {
         // What an earlier life of this actor ran ended with it; what it had counted is still to be flushed.
         board.slots().into_iter().for_each(|(name, _)| board.close(&name));
-        myself.send_interval(LOOK_EVERY, || Message::Look);
+        cast!(myself, Message::Look)?;
         Ok(Running {
             context,
             board,
@@ -90,7 +90,11 @@ impl Actor for Reconciler {
         running: &mut Running,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            Message::Look => running.reconcile(&myself.get_cell()).await,
+            Message::Look => {
+                running.reconcile(&myself.get_cell()).await;
+                // Only now: looks that take longer than their interval would pile up.
+                myself.send_after(LOOK_EVERY, || Message::Look);
+            }
             // Whoever asked may have gone away.
             Message::Show(reply) => drop(reply.send(running.board.clone())),
         }

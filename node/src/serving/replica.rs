@@ -8,8 +8,10 @@ use std::sync::atomic::Ordering;
 
 use covey_ml::frame::Frame;
 use covey_state::Timestamp;
+use covey_state::registry::VersionId;
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use tokio::time::Instant;
+use tracing::{Instrument, Span};
 
 use super::admission::Permit;
 use super::board::{Seat, Slot};
@@ -45,6 +47,8 @@ pub(super) struct Work {
     pub(super) ids: Vec<String>,
     /// When the answer is of no more use.
     pub(super) deadline: Instant,
+    /// The span of the request, for log lines.
+    pub(super) span: Span,
     /// Its place in the queue.
     pub(super) permit: Permit,
     /// Where the answer goes.
@@ -63,8 +67,8 @@ pub(super) struct Scored {
 /// What a replica keeps.
 pub(super) struct Kept {
     start: Start,
-    /// Of the version with this number.
-    cache: (u64, Cache),
+    /// Of this version.
+    cache: (VersionId, Cache),
 }
 
 impl Actor for Replica {
@@ -75,7 +79,7 @@ impl Actor for Replica {
     async fn pre_start(&self, _myself: ActorRef<Work>, start: Start) -> Result<Kept, ActorProcessingErr> {
         Ok(Kept {
             start,
-            cache: (0, Cache::default()),
+            cache: (VersionId::default(), Cache::default()),
         })
     }
 
@@ -88,8 +92,10 @@ impl Actor for Replica {
         if work.reply.is_closed() || work.deadline <= Instant::now() {
             return Ok(());
         }
-        let scored = kept.score(&work).await;
-        if let Ok(scored) = &scored {
+        let scored = kept.score(&work).instrument(work.span.clone()).await;
+        // Whoever has given up meanwhile asks another replica, which counts.
+        let is_wanted = !work.reply.is_closed() && Instant::now() < work.deadline;
+        if let Some(scored) = scored.as_ref().ok().filter(|_| is_wanted) {
             kept.count(&work, scored);
         }
         // The place in the queue is free before the caller can ask again.
@@ -120,8 +126,8 @@ impl Kept {
     }
 
     fn score_through_cache(&mut self, loaded: &Loaded, inputs: &Frame) -> Result<Scored, Failure> {
-        if self.cache.0 != loaded.version.number {
-            self.cache = (loaded.version.number, Cache::default());
+        if self.cache.0 != loaded.id {
+            self.cache = (loaded.id.clone(), Cache::default());
         }
         let cache = &mut self.cache.1;
         let vectors: Vec<_> = (0..inputs.rows()).map(|row| cache::vector(inputs, row)).collect();
@@ -173,7 +179,7 @@ impl Kept {
             .with_label_values(&[deployment])
             .inc_by(u64::from(scored.cached));
         let served = Served {
-            version: work.loaded.version.number,
+            version: &work.loaded.id,
             profile: work.loaded.profile.as_ref(),
             inputs: &work.inputs,
             predictions,

@@ -12,6 +12,7 @@ use covey_proto::v1;
 use covey_state::NodeId;
 use ractor::call;
 use tokio::time::Instant;
+use tracing::Span;
 
 use super::board::{Board, Ready};
 use super::inputs;
@@ -150,6 +151,7 @@ async fn ask(
         at,
         ids,
         deadline,
+        span: Span::current(),
         permit,
         reply
     });
@@ -237,17 +239,16 @@ fn others(context: &Context, deployment: &str, tried: &[NodeId]) -> Result<Vec<N
     Ok(nodes)
 }
 
-/// Whether another replica, or the same one later, might do better.
+/// Whether another replica, or the same one later, might do better. What its store cannot give, another node's may.
 fn is_passing(failure: &Failure) -> bool {
     match failure {
-        Failure::Unavailable { .. } | Failure::Busy { .. } => true,
+        Failure::Unavailable { .. } | Failure::Busy { .. } | Failure::Storage(_) => true,
+        Failure::Peer { .. } => failure.may_pass(),
         Failure::Rejected(_)
         | Failure::Invalid { .. }
         | Failure::NotFound { .. }
         | Failure::DeadlineExceeded { .. }
-        | Failure::Storage(_)
         | Failure::Cluster(_)
-        | Failure::Peer { .. }
         | Failure::Internal { .. } => false,
     }
 }
@@ -293,6 +294,16 @@ mod tests {
         assert!(!is_passing(&refused(
             NodeId::new(1),
             tonic::Status::invalid_argument("column")
+        )));
+    }
+
+    #[test]
+    fn what_the_store_of_one_node_cannot_give_is_asked_of_another() {
+        let damaged = || covey_storage::Error::Injected("as the test wants");
+        assert!(is_passing(&Failure::Storage(damaged())));
+        assert!(is_passing(&refused(
+            NodeId::new(1),
+            Failure::Storage(damaged()).into()
         )));
     }
 

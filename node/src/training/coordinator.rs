@@ -230,10 +230,10 @@ async fn fail(context: &Context, job: &Job, error: &Failure) {
         Failure::Rejected(Rejection::Conflict { .. } | Rejection::WrongState { .. }) => {
             tracing::info!(job = job.id, %error, "another coordinator has the job");
         }
-        Failure::Invalid { .. }
-        | Failure::NotFound { .. }
-        | Failure::Rejected(_)
-        | Failure::Internal { .. } => {
+        error if error.may_pass() => {
+            tracing::warn!(job = job.id, %error, "training interrupted; it will be taken up again");
+        }
+        error => {
             let caller = Caller::internal("training coordinator");
             let reason = error.to_string();
             let command = Command::FailJob {
@@ -245,14 +245,6 @@ async fn fail(context: &Context, job: &Job, error: &Failure) {
             if let Err(second) = context.ledger.ask_unique(&caller, group, command).await {
                 tracing::warn!(job = job.id, %error, %second, "failed job could not be marked as failed");
             }
-        }
-        Failure::Unavailable { .. }
-        | Failure::Busy { .. }
-        | Failure::DeadlineExceeded { .. }
-        | Failure::Storage(_)
-        | Failure::Cluster(_)
-        | Failure::Peer { .. } => {
-            tracing::warn!(job = job.id, %error, "training interrupted; it will be taken up again");
         }
     }
 }

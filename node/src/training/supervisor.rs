@@ -1,19 +1,21 @@
 //! One actor per node that keeps a coordinator running for every unfinished job in the groups that this node leads.
+//!
+//! Invariant: it and the worker are started again when they fail, and what they keep can be made again.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use covey_cluster::Consistency;
 use covey_state::{GroupId, Key};
-use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
+use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent, cast};
 
 use super::coordinator::{Coordinator, GoOn, Start};
 use super::worker::{self, Worker};
-use super::{LIST_MAX, job_of};
 use crate::api::Caller;
 use crate::context::Context;
-use crate::error::Failure;
+use crate::error::{Failure, chain};
 use crate::ledger::{LedGroups, same_kind};
+use crate::serving::warden;
 
 /// How often the groups are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -31,15 +33,14 @@ struct State {
     coordinators: BTreeMap<String, ActorRef<GoOn>>,
 }
 
-/// Starts the worker and the supervisor of this node; they stop with `root`.
-pub async fn spawn(context: &Context, root: ActorCell) -> Result<(), Failure> {
-    let failed = |error: ractor::SpawnErr| Failure::internal("starting training", error.to_string());
-    let name = format!("{}-training", context.ledger.node());
-    let (supervisor, _) = Actor::spawn_linked(Some(name), Supervisor, context.clone(), root)
-        .await
-        .map_err(failed)?;
-    supervisor.send_interval(LOOK_EVERY, || Look);
-    Ok(())
+/// Starts the worker and the supervisor of this node and keeps them running.
+pub(crate) async fn spawn(context: &Context) -> Result<(), Failure> {
+    let node = context.ledger.node();
+    let starts = vec![
+        warden::start(worker::name(context), || Worker, context.clone()),
+        warden::start(format!("{node}-training"), || Supervisor, context.clone()),
+    ];
+    warden::keep(node, "training", starts).await
 }
 
 impl Actor for Supervisor {
@@ -48,7 +49,7 @@ impl Actor for Supervisor {
     type Arguments = Context;
 
     async fn pre_start(&self, myself: ActorRef<Look>, context: Context) -> Result<State, ActorProcessingErr> {
-        start_worker(&myself, &context).await?;
+        cast!(myself, Look)?;
         Ok(State {
             groups: LedGroups::new(context.ledger.clone()),
             context,
@@ -62,24 +63,26 @@ impl Actor for Supervisor {
         _look: Look,
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
+        fail::fail_point!("training::look");
         for group in state.groups.look() {
             for job in state.unfinished(group).await {
                 state.coordinate(&myself, job).await;
             }
         }
+        myself.send_after(LOOK_EVERY, || Look);
         Ok(())
     }
 
     async fn handle_supervisor_evt(
         &self,
-        myself: ActorRef<Look>,
+        _myself: ActorRef<Look>,
         event: SupervisionEvent,
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
         let ended = match event {
             SupervisionEvent::ActorTerminated(actor, ..) => actor.get_id(),
             SupervisionEvent::ActorFailed(actor, error) => {
-                tracing::error!(%error, "training actor failed");
+                tracing::error!(%error, "training coordinator failed");
                 actor.get_id()
             }
             SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => return Ok(()),
@@ -87,35 +90,29 @@ impl Actor for Supervisor {
         state
             .coordinators
             .retain(|_, coordinator| coordinator.get_id() != ended);
-        if ActorRef::<worker::Work>::where_is(worker::name(&state.context)).is_none() {
-            start_worker(&myself, &state.context).await?;
-        }
         Ok(())
     }
-}
-
-async fn start_worker(myself: &ActorRef<Look>, context: &Context) -> Result<(), ActorProcessingErr> {
-    let name = Some(worker::name(context));
-    Actor::spawn_linked(name, Worker, context.clone(), myself.get_cell()).await?;
-    Ok(())
 }
 
 impl State {
     async fn unfinished(&self, group: GroupId) -> Vec<String> {
         let caller = Caller::internal("training supervisor");
-        let from = Key::Job(String::new());
-        let jobs = self
-            .context
-            .ledger
-            .scan(&caller, group, from, same_kind, LIST_MAX, Consistency::Local)
+        let from = Key::OpenJob(String::new());
+        let ledger = &self.context.ledger;
+        let open = ledger
+            .scan_all(&caller, group, from, same_kind, Consistency::Local)
             .await;
-        let jobs = jobs
-            .unwrap_or_default()
-            .into_iter()
-            .filter_map(|(_, record)| job_of(record));
-        jobs.filter(|job| !job.state.is_final())
-            .map(|job| job.id)
-            .collect()
+        let id = |(key, _)| match key {
+            Key::OpenJob(id) => Some(id),
+            _ => None,
+        };
+        match open {
+            Ok(open) => open.into_iter().filter_map(id).collect(),
+            Err(error) => {
+                tracing::warn!(%group, error = chain(&error), "open jobs not looked at; it is tried again");
+                Vec::new()
+            }
+        }
     }
 
     async fn coordinate(&mut self, myself: &ActorRef<Look>, job: String) {

@@ -12,6 +12,7 @@ use covey_state::Digest;
 use covey_state::dataset::DatasetManifest;
 use futures::future::try_join_all;
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort, call};
+use tracing::{Instrument, Span};
 
 use super::order::Order;
 use crate::context::Context;
@@ -28,6 +29,8 @@ pub struct Worker;
 pub struct Work {
     order: Order,
     partitions: Vec<usize>,
+    /// The span of the request, for log lines.
+    span: Span,
     reply: RpcReplyPort<Result<Vec<Bytes>, Failure>>,
 }
 
@@ -63,7 +66,11 @@ impl Actor for Worker {
         work: Work,
         kept: &mut Kept,
     ) -> Result<(), ActorProcessingErr> {
-        let answer = kept.compute(work.order, work.partitions).await;
+        fail::fail_point!("training::work");
+        let answer = kept
+            .compute(work.order, work.partitions)
+            .instrument(work.span)
+            .await;
         // A caller that has gone away needs no answer.
         let _ = work.reply.send(answer);
         Ok(())
@@ -168,6 +175,7 @@ pub async fn train(
     let partials = call!(worker, |reply| Work {
         order,
         partitions,
+        span: Span::current(),
         reply
     })
     .map_err(|error| Failure::internal("asking the training worker", error.to_string()))??;

@@ -24,8 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct Cluster {
     nodes: Vec<Node>,
     dir: TempDir,
-    /// What goes wrong in the nodes, in the words of the crate `fail`.
-    faults: &'static str,
+    /// What goes wrong in which node, in the words of the crate `fail`.
+    faults: (usize, &'static str),
 }
 
 /// One node.
@@ -37,11 +37,11 @@ struct Node {
 impl Cluster {
     /// A cluster of that many nodes, all of them answering.
     pub(crate) async fn start(count: usize) -> Self {
-        Self::start_with_faults(count, "").await
+        Self::start_with_faults(count, (0, "")).await
     }
 
-    /// A cluster in whose nodes these faults happen, for instance `serving::score=1*panic`.
-    pub(crate) async fn start_with_faults(count: usize, faults: &'static str) -> Self {
+    /// A cluster in one of whose nodes these faults happen, for instance `serving::score=1*panic`.
+    pub(crate) async fn start_with_faults(count: usize, faults: (usize, &'static str)) -> Self {
         let dir = TempDir::with_prefix("covey-serving-").unwrap();
         let mut cluster = Self {
             nodes: Vec::new(),
@@ -115,7 +115,9 @@ impl Cluster {
             .unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_covey"));
         command.arg(verb).arg("--data-dir").arg(folder).kill_on_drop(true);
-        command.env("FAILPOINTS", self.faults);
+        if number == self.faults.0 {
+            command.env("FAILPOINTS", self.faults.1);
+        }
         command
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())

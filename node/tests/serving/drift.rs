@@ -57,6 +57,8 @@ async fn watch(cluster: &Cluster) {
         rows_min: 100,
         psi_threshold: 0.25,
         js_threshold: 0.5,
+        ks_threshold: None,
+        new_category_share: None,
         drift_share: 0.5,
         watch: vec!["trips__wind".to_owned()],
         pipeline: "retrain".to_owned(),

@@ -25,7 +25,7 @@ async fn predictions_survive_a_switch_of_versions_and_the_loss_of_a_node() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_that_panics_is_started_again_and_its_request_is_answered() {
-    let cluster = Cluster::start_with_faults(1, "serving::score=2*panic").await;
+    let cluster = Cluster::start_with_faults(1, (0, "serving::score=2*panic")).await;
     learn(&cluster, 1).await;
     let asked = request(inputs(&trips(0..1, 0.0)[..1]), true);
     let answered = cluster.serving(0).predict(asked).await.unwrap().into_inner();
@@ -43,6 +43,78 @@ async fn a_replica_that_panics_is_started_again_and_its_request_is_answered() {
         .map(|replica| replica.restarts)
         .collect();
     assert_eq!(restarts, [2]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_is_done_although_the_supervisor_and_the_worker_of_training_panic() {
+    let faults = "training::look=1*panic;training::work=1*panic";
+    let cluster = Cluster::start_with_faults(1, (0, faults)).await;
+    world::declare(&cluster).await;
+    world::push(&cluster, &trips(0..4, 0.0)).await;
+    world::build(&cluster, 4).await;
+    assert_eq!(world::train(&cluster, "first", 1.0, "champion").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_whose_store_cannot_be_read_answers_with_what_the_others_have() {
+    let cluster = Cluster::start_with_faults(3, (1, "features::read=return")).await;
+    learn(&cluster, 3).await;
+    let some = &trips(1..2, 0.0)[..40];
+    let by_key = || v1::PredictRequest {
+        return_features: true,
+        ..request(keys(some), false)
+    };
+    let damaged = until("the rows to be everywhere", async || {
+        let reply = cluster.serving(1).predict(by_key()).await.unwrap().into_inner();
+        (reply.features == Some(inputs(some))).then_some(reply)
+    })
+    .await;
+    let whole = cluster.serving(0).predict(by_key()).await.unwrap().into_inner();
+    assert_eq!(damaged.predictions, whole.predictions);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deployment_that_changes_its_model_neither_answers_nor_counts_for_the_one_before() {
+    let cluster = learnt(1, 1).await;
+    let asked = || v1::PredictRequest {
+        as_of_micros: vec![BEGIN],
+        ..request(inputs(&trips(0..1, 0.0)[..1]), true)
+    };
+    let before = cluster.serving(0).predict(asked()).await.unwrap().into_inner();
+    let version = world::train_model(&cluster, "other", "other", (0.000_1, "champion")).await;
+    assert_eq!(
+        (before.version, version),
+        (1, 1),
+        "both are the first of their model"
+    );
+    world::deploy_model(&cluster, "reference", "other", (1, 1)).await;
+    let expected = v1::PredictRequest {
+        deployment: "reference".to_owned(),
+        ..asked()
+    };
+    let expected = cluster.serving(0).predict(expected).await.unwrap().into_inner();
+    assert_ne!(expected.predictions, before.predictions);
+
+    world::deploy_model(&cluster, "live", "other", (1, 1)).await;
+    let after = until("the other model to answer", async || {
+        let reply = cluster.serving(0).predict(asked()).await.unwrap().into_inner();
+        (reply.model == "other").then_some(reply)
+    })
+    .await;
+    assert_eq!(after.predictions, expected.predictions);
+    flush(&cluster, 0).await.unwrap();
+    let request = v1::ListDriftRequest {
+        deployment: "live".to_owned(),
+    };
+    let reports = cluster
+        .monitoring(0)
+        .list_drift(request)
+        .await
+        .unwrap()
+        .into_inner()
+        .reports;
+    let models: BTreeSet<String> = reports.into_iter().map(|report| report.model).collect();
+    assert_eq!(models, ["delay".to_owned(), "other".to_owned()].into());
 }
 
 /// The node is lost while the others serve and flush: `live` by replicas of their own, `far` by asking each other too.

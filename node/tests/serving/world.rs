@@ -173,11 +173,16 @@ pub(crate) async fn build(cluster: &Cluster, days: i64) {
 
 /// Trains a version on the newest set; gives its number.
 pub(crate) async fn train(cluster: &Cluster, job: &str, c: f64, alias: &str) -> u64 {
+    train_model(cluster, "delay", job, (c, alias)).await
+}
+
+/// Trains a version of that model on the newest set; gives its number.
+pub(crate) async fn train_model(cluster: &Cluster, model: &str, job: &str, (c, alias): (f64, &str)) -> u64 {
     let spec = v1::JobSpec {
         dataset: "history".to_owned(),
         algorithm: "logistic_regression".to_owned(),
         parameters: [("c".to_owned(), c)].into(),
-        model: "delay".to_owned(),
+        model: model.to_owned(),
         alias: alias.to_owned(),
         ..v1::JobSpec::default()
     };
@@ -199,9 +204,19 @@ pub(crate) async fn train(cluster: &Cluster, job: &str, c: f64, alias: &str) -> 
 
 /// Declares a deployment of the alias `champion` and waits until all its replicas are ready with `version`.
 pub(crate) async fn deploy(cluster: &Cluster, name: &str, (replicas, version): (u32, u64)) {
+    deploy_model(cluster, name, "delay", (replicas, version)).await;
+}
+
+/// Deploys the alias `champion` of that model and waits until all its replicas are ready with `version`.
+pub(crate) async fn deploy_model(
+    cluster: &Cluster,
+    name: &str,
+    model: &str,
+    (replicas, version): (u32, u64),
+) {
     let spec = v1::DeploymentSpec {
         name: name.to_owned(),
-        model: "delay".to_owned(),
+        model: model.to_owned(),
         target: Some(v1::deployment_spec::Target::Alias("champion".to_owned())),
         replicas,
         queue_limit: 0,

@@ -24,11 +24,15 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How long one question to a node may take.
 const ASK_LIMIT: Duration = Duration::from_secs(5);
 
+/// What nodes log: with the proposals that peers forward to them.
+const LOG_FILTER: &str = "info,covey_cluster::service::exchange=debug,openraft=warn";
+
 /// One node's process, or the directory of one that does not run.
 pub(crate) struct Node {
     dir: PathBuf,
     api: String,
     peer: String,
+    options: Vec<String>,
     child: Option<Child>,
 }
 
@@ -40,6 +44,7 @@ impl Node {
             dir,
             api: free_address(),
             peer: free_address(),
+            options: Vec::new(),
             child: None,
         }
     }
@@ -78,6 +83,11 @@ impl Node {
         );
     }
 
+    /// Settings that the node starts with besides the usual ones, as options.
+    pub(crate) fn settle_on(&mut self, options: &[&str]) {
+        self.options = options.iter().map(|option| (*option).to_owned()).collect();
+    }
+
     /// Starts the process; with an address, it joins the cluster of the node there.
     pub(crate) fn start(&mut self, join: Option<&str>) {
         let log = File::options()
@@ -86,7 +96,7 @@ impl Node {
             .open(self.log_path())
             .unwrap();
         let mut command = self.command("start");
-        command.args(["--log-filter", "info,openraft=warn"]);
+        command.args(["--log-filter", LOG_FILTER]).args(&self.options);
         if let Some(address) = join {
             command.args(["--join", address]);
         }
@@ -172,9 +182,15 @@ pub(crate) struct Nodes {
 impl Nodes {
     /// A cluster of `count` nodes, all of them members of every group.
     pub(crate) async fn start(count: usize, groups: u64) -> Self {
+        Self::start_with(count, groups, &[]).await
+    }
+
+    /// The same with options for every node.
+    pub(crate) async fn start_with(count: usize, groups: u64, options: &[&str]) -> Self {
         let root = tempfile::tempdir().unwrap();
         let mut first = Node::new(root.path(), 1);
         first.init(groups);
+        first.settle_on(options);
         first.start(None);
         let mut cluster = Self {
             root,
@@ -195,6 +211,7 @@ impl Nodes {
             .iter()
             .find(|node| node.child.is_some())
             .expect("a node that runs");
+        node.options.clone_from(&first.options);
         node.start(Some(first.api()));
         self.nodes.push(node);
         self.nodes.len() - 1

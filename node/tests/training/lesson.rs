@@ -202,11 +202,12 @@ impl Lesson {
         self.registry().set_alias(request).await.map(|_| ())
     }
 
-    /// Every move of the alias `champion`.
-    pub(crate) async fn alias_history(&self) -> Vec<v1::AliasMove> {
+    /// Every move of the alias `champion`; with a time, the one in force then.
+    pub(crate) async fn alias_history(&self, at_micros: Option<i64>) -> Vec<v1::AliasMove> {
         let request = v1::AliasHistoryRequest {
             model: MODEL.to_owned(),
             alias: "champion".to_owned(),
+            at_micros,
         };
         self.registry()
             .alias_history(request)

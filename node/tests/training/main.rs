@@ -10,6 +10,7 @@ mod lesson;
 #[path = "../support/nodes.rs"]
 mod nodes;
 
+use covey_proto::v1;
 use lesson::Lesson;
 use nodes::{Nodes, until};
 use tonic::Code;
@@ -77,7 +78,18 @@ async fn algorithms_of_one_node_make_versions_that_can_be_downloaded() {
         let version = lesson
             .version(lesson.job(&id).await.expect("the job").version)
             .await;
-        let artifact = version.spec.expect("a specification").artifacts.remove(0);
+        let mut spec = version.spec.expect("a specification");
+        let lineage = spec.lineage.take().expect("where it came from");
+        assert_eq!(
+            (
+                lineage.job.as_str(),
+                lineage.dataset.as_str(),
+                lineage.dataset_version
+            ),
+            (id.as_str(), "trips", 1)
+        );
+        assert_eq!(lineage.view_versions, [("trips".to_owned(), 1)].into());
+        let artifact = spec.artifacts.remove(0);
         assert_eq!(artifact.sha256, digest);
         let bytes = lesson.download(artifact.clone()).await;
         assert_eq!(bytes.len() as u64, artifact.bytes);
@@ -106,13 +118,24 @@ async fn an_alias_moves_only_from_where_it_is_expected() {
         .await
         .expect_err("there is no version 9");
     assert_eq!(missing.code(), Code::NotFound, "{missing}");
-    let moves: Vec<(u64, u64)> = lesson
-        .alias_history()
-        .await
-        .into_iter()
-        .map(|moved| (moved.version, moved.previous))
-        .collect();
-    assert_eq!(moves, [(1, 0), (2, 1)]);
+    let history = lesson.alias_history(None).await;
+    let versions = |moves: &[v1::AliasMove]| -> Vec<(u64, u64)> {
+        moves
+            .iter()
+            .map(|moved| (moved.version, moved.previous))
+            .collect()
+    };
+    assert_eq!(versions(&history), [(1, 0), (2, 1)]);
+    let at = [
+        history[0].at_micros - 1,
+        history[1].at_micros - 1,
+        history[1].at_micros,
+    ];
+    let mut champions = Vec::new();
+    for at in at {
+        champions.push(versions(&lesson.alias_history(Some(at)).await));
+    }
+    assert_eq!(champions, [vec![], vec![(1, 0)], vec![(2, 1)]]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

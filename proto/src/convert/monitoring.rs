@@ -2,6 +2,7 @@
 
 use covey_state::Timestamp;
 use covey_state::monitor::{Alert, DriftReport, FeatureScore, Monitor};
+use covey_state::registry::VersionId;
 
 use super::{all, non_empty};
 use crate::v1;
@@ -15,6 +16,8 @@ impl From<v1::Monitor> for Monitor {
             rows_min: monitor.rows_min,
             psi_threshold: monitor.psi_threshold,
             js_threshold: monitor.js_threshold,
+            ks_threshold: monitor.ks_threshold,
+            new_category_share: monitor.new_category_share,
             drift_share: monitor.drift_share,
             watch: monitor.watch,
             pipeline: non_empty(monitor.pipeline),
@@ -31,6 +34,8 @@ impl From<Monitor> for v1::Monitor {
             rows_min: monitor.rows_min,
             psi_threshold: monitor.psi_threshold,
             js_threshold: monitor.js_threshold,
+            ks_threshold: monitor.ks_threshold,
+            new_category_share: monitor.new_category_share,
             drift_share: monitor.drift_share,
             watch: monitor.watch,
             pipeline: monitor.pipeline.unwrap_or_default(),
@@ -52,10 +57,11 @@ impl From<FeatureScore> for v1::FeatureScore {
 }
 
 /// The version that was serving, the start of the window, and the verdict on it.
-impl From<(u64, Timestamp, DriftReport)> for v1::DriftReport {
-    fn from((version, window, report): (u64, Timestamp, DriftReport)) -> Self {
+impl From<(VersionId, Timestamp, DriftReport)> for v1::DriftReport {
+    fn from((version, window, report): (VersionId, Timestamp, DriftReport)) -> Self {
         Self {
-            version,
+            version: version.number,
+            model: version.model,
             window_start_micros: window.micros(),
             rows: report.rows,
             scores: all(report.scores),
@@ -69,7 +75,8 @@ impl From<Alert> for v1::Alert {
     fn from(alert: Alert) -> Self {
         Self {
             monitor: alert.monitor,
-            version: alert.version,
+            version: alert.version.number,
+            model: alert.version.model,
             window_start_micros: alert.window.micros(),
             features: alert.features,
             at_micros: alert.at.micros(),
@@ -91,6 +98,8 @@ mod tests {
                 rows_min: 100,
                 psi_threshold: 0.2,
                 js_threshold: 0.1,
+                ks_threshold: pipeline.as_ref().map(|_| 0.3),
+                new_category_share: pipeline.as_ref().map(|_| 0.05),
                 drift_share: 0.5,
                 watch: vec!["temp".to_owned()],
                 pipeline,

@@ -1,6 +1,6 @@
-//! What holds of jobs, pipeline runs and drift windows.
+//! What holds of jobs and pipeline runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::invariants::hold;
 use crate::job::JobState;
@@ -49,29 +49,24 @@ pub(super) fn one_open_pipeline_run(view: &MemoryView) -> Result<(), String> {
     Ok(())
 }
 
-/// A verdict or an alert is about a window that exists, and no more rows are scored than it has.
-pub(super) fn reports_have_windows(view: &MemoryView) -> Result<(), String> {
-    let mut windows = BTreeMap::new();
+/// The jobs and runs that can still move are exactly those in the indexes of open work.
+pub(super) fn open_work_is_indexed(view: &MemoryView) -> Result<(), String> {
+    let (mut open, mut indexed) = (BTreeSet::new(), BTreeSet::new());
     for (key, record) in view.entries() {
         match (key, record) {
-            (Key::DriftWindow(deployment, version, start), Record::DriftWindow(window)) => {
-                let rows = window.counts.rows;
-                hold(window.scored_rows <= rows, || {
-                    format!("{key:?}: {} of {rows} rows", window.scored_rows)
-                })?;
-                windows.insert((deployment, *version, *start), rows);
+            (Key::Job(id), Record::Job(job)) if !job.state.is_final() => {
+                open.insert(Key::OpenJob(id.clone()));
             }
-            (Key::DriftReport(deployment, version, start), Record::DriftReport(_)) => {
-                let exists = windows.contains_key(&(deployment, *version, *start));
-                hold(exists, || format!("{key:?} is about no window"))?;
+            (Key::PipelineRun(name, number), Record::PipelineRun(run)) if !run.stage.is_final() => {
+                open.insert(Key::OpenRun(name.clone(), *number));
             }
-            (Key::Alert(deployment, start, version), Record::Alert(alert)) => {
-                let exists = windows.contains_key(&(deployment, *version, *start));
-                let same = (alert.version, alert.window) == (*version, *start);
-                hold(exists && same, || format!("{key:?} is about another window"))?;
+            (Key::OpenJob(_) | Key::OpenRun(..), _) => {
+                indexed.insert(key.clone());
             }
             (_, _) => {}
         }
     }
-    Ok(())
+    hold(open == indexed, || {
+        format!("{open:?} is open, {indexed:?} is indexed")
+    })
 }

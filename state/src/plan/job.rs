@@ -1,7 +1,7 @@
 //! Decides training jobs: who coordinates one, how far it is, and how it ended.
 //!
 //! Invariants: the epoch only grows; only the coordinator of the current epoch moves a job, one step at a time; a
-//! finished job never moves.
+//! finished job never moves; the jobs that can still move are in the index of open jobs.
 
 use std::collections::BTreeMap;
 
@@ -14,6 +14,7 @@ use crate::plan::field::{
     check_finite, check_name, check_text, check_token, conflict, ensure, within, wrong_state,
 };
 use crate::plan::registry::check_numbers;
+use crate::record::Record;
 use crate::rejection::Rejection;
 
 /// The largest trainer state that is kept in the log.
@@ -50,6 +51,7 @@ pub(super) fn submit(draft: &mut Draft<'_>, id: &str, spec: &JobSpec) -> Decided
         submitted_by: draft.by.to_owned(),
     };
     draft.put(place, job);
+    draft.put(Key::OpenJob(id.to_owned()), Record::Marker);
     Ok(Answer::Done)
 }
 
@@ -133,6 +135,9 @@ pub(super) fn cancel(draft: &mut Draft<'_>, id: &str) -> Decided {
 
 fn put(draft: &mut Draft<'_>, mut job: Job) {
     job.updated_at = draft.now;
+    if job.state.is_final() {
+        draft.delete(Key::OpenJob(job.id.clone()));
+    }
     draft.put(Key::Job(job.id.clone()), job);
 }
 

@@ -1,6 +1,6 @@
 //! Decides retraining pipelines: what they are, when a run starts, and how it moves on.
 //!
-//! Invariants: at most one run of a pipeline is open; a run's stage only moves up.
+//! Invariants: at most one run of a pipeline is open; a run's stage only moves up; the open runs are in their index.
 
 use std::ops::ControlFlow;
 
@@ -74,6 +74,7 @@ pub(super) fn start(draft: &mut Draft<'_>, pipeline: &Pipeline, trigger: &str, a
         updated_at: draft.now,
     };
     draft.put(Key::PipelineRun(name.clone(), number), run);
+    draft.put(Key::OpenRun(name.clone(), number), Record::Marker);
     Ok(Answer::Number(number))
 }
 
@@ -110,6 +111,9 @@ pub(super) fn advance(
     check_stage(stage)?;
     run.stage = stage.clone();
     run.updated_at = draft.now;
+    if run.stage.is_final() {
+        draft.delete(Key::OpenRun(name.to_owned(), number));
+    }
     draft.put(place, run);
     Ok(Answer::Done)
 }

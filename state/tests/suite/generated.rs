@@ -234,29 +234,30 @@ fn drift() -> impl Strategy<Value = Command> {
             ..FeatureCounts::default()
         }],
     });
-    let deltas = prop::collection::vec((1u64..3, window(), counts), 0..4);
+    let version = || (1u64..3).prop_map(samples::version_id);
+    let deltas = prop::collection::vec((version(), window(), counts), 0..4);
     let predictions = prop::collection::btree_set(0u8..6, 0..4).prop_map(|ids: BTreeSet<u8>| {
         let made = |id| LoggedPrediction {
             id: format!("q{id}"),
-            version: 1,
+            version: samples::version_id(1),
             score: 0.25,
             at: START,
         };
         ids.into_iter().map(made).collect::<Vec<_>>()
     });
-    let source = (1u64..3).prop_map(|node| FlushSource {
+    let source = (1u64..3, 1u64..3).prop_map(|(node, incarnation)| FlushSource {
         node: NodeId::new(node),
-        incarnation: 1,
+        incarnation,
     });
     let labels = prop::collection::vec((0u8..8).prop_map(|id| (format!("q{id}"), 1.0)), 0..5);
     prop_oneof![
         3 => (source, 1u64..6, deltas, predictions).prop_map(move |(source, sequence, windows, predictions)| {
             Command::FlushDrift { deployment: deployment(), source, sequence, windows, predictions }
         }),
-        2 => (1u64..3, window(), 0u64..9, any::<bool>()).prop_map(move |(version, window, rows, alerts)| {
+        2 => (version(), window(), 0u64..9, any::<bool>()).prop_map(move |(version, window, rows, alerts)| {
             let report = DriftReport { rows, scores: Vec::new(), drifted: alerts, scored_at: START };
             let monitor = "fraud-drift".to_owned();
-            let alert = Alert { monitor, version, window, features: Vec::new(), at: START };
+            let alert = Alert { monitor, version: version.clone(), window, features: Vec::new(), at: START };
             let alert = alerts.then_some(alert);
             Command::ReportDrift { deployment: deployment(), version, window, report, alert }
         }),

@@ -237,24 +237,24 @@ fn drift_is_counted_scored_and_labelled() {
             incarnation: 1,
         },
         sequence,
-        windows: vec![(1, window, counts.clone())],
+        windows: vec![(samples::version_id(1), window, counts.clone())],
         predictions: vec![LoggedPrediction {
             id: "q1".to_owned(),
-            version: 1,
+            version: samples::version_id(1),
             score: 0.25,
             at: START,
         }],
     };
     let alert = Alert {
         monitor: "fraud-drift".to_owned(),
-        version: 1,
+        version: samples::version_id(1),
         window,
         features: Vec::new(),
         at: START,
     };
     let report = |rows| Command::ReportDrift {
         deployment: deployment(),
-        version: 1,
+        version: samples::version_id(1),
         window,
         report: DriftReport {
             rows,

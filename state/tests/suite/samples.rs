@@ -13,7 +13,7 @@ use covey_state::id::{Digest, ViewId};
 use covey_state::job::JobSpec;
 use covey_state::monitor::Monitor;
 use covey_state::pipeline::Pipeline;
-use covey_state::registry::{Artifact, FeatureKind, Lineage, SignatureField, VersionSpec};
+use covey_state::registry::{Artifact, FeatureKind, Lineage, SignatureField, VersionId, VersionSpec};
 use covey_state::window::{Aggregate, DAY, Function, HOUR, MINUTE};
 use covey_state::{Command, DataType, Timestamp, Value};
 
@@ -190,6 +190,14 @@ pub(crate) fn version() -> VersionSpec {
     }
 }
 
+/// A version of the model.
+pub(crate) fn version_id(number: u64) -> VersionId {
+    VersionId {
+        model: "fraud".to_owned(),
+        number,
+    }
+}
+
 pub(crate) fn create_model() -> Command {
     Command::CreateModel {
         name: "fraud".to_owned(),
@@ -289,6 +297,8 @@ pub(crate) fn monitor() -> Monitor {
         rows_min: 10,
         psi_threshold: 0.2,
         js_threshold: 0.1,
+        ks_threshold: None,
+        new_category_share: None,
         drift_share: 0.5,
         watch: BTreeSet::from(["payments__amount".to_owned()])
             .into_iter()

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 
 use covey_state::entity::{EntityKey, KeyPart};
-use covey_state::monitor::FlushSource;
+use covey_state::registry::VersionId;
 use covey_state::row::RowVersion;
 use covey_state::window::Hop;
 use covey_state::{GroupId, Key, NodeId, RequestId, Timestamp, ViewId};
@@ -46,13 +46,18 @@ fn read(from: &mut Reader<'_>) -> Result<Key, Malformed> {
         tag::ALIAS_MOVE => Key::AliasMove(from.text()?, from.text()?, from.u64()?),
         tag::DATASET => Key::Dataset(from.text()?, from.u64()?),
         tag::JOB => Key::Job(from.text()?),
-        tag::DRIFT_WINDOW => Key::DriftWindow(from.text()?, from.u64()?, timestamp(from)?),
-        tag::DRIFT_FLUSH => Key::DriftFlush(from.text()?, flush_source(from)?),
-        tag::DRIFT_REPORT => Key::DriftReport(from.text()?, from.u64()?, timestamp(from)?),
-        tag::ALERT => Key::Alert(from.text()?, timestamp(from)?, from.u64()?),
+        tag::DRIFT_WINDOW => Key::DriftWindow(from.text()?, timestamp(from)?, version(from)?),
+        tag::DRIFT_FLUSH => Key::DriftFlush(from.text()?, NodeId::new(from.u64()?)),
+        tag::DRIFT_REPORT => Key::DriftReport(from.text()?, timestamp(from)?, version(from)?),
+        tag::ALERT => Key::Alert(from.text()?, timestamp(from)?, version(from)?),
         tag::PREDICTION => Key::Prediction(from.text()?, from.text()?),
         tag::OUTCOME => Key::Outcome(from.text()?, timestamp(from)?, from.text()?),
         tag::PIPELINE_RUN => Key::PipelineRun(from.text()?, from.u64()?),
+        tag::DRIFT_BOOK => Key::DriftBook(from.text()?),
+        tag::DRIFT_OPEN => Key::DriftOpen(from.text()?, timestamp(from)?, version(from)?),
+        tag::PREDICTION_AGE => Key::PredictionAge(from.text()?, timestamp(from)?, from.text()?),
+        tag::OPEN_JOB => Key::OpenJob(from.text()?),
+        tag::OPEN_RUN => Key::OpenRun(from.text()?, from.u64()?),
         tag::LATEST => Key::Latest(entity(from)?, view(from)?),
         tag::HISTORY => Key::History(
             entity(from)?,
@@ -81,10 +86,10 @@ fn request(from: &mut Reader<'_>) -> Result<RequestId, Malformed> {
     }
 }
 
-fn flush_source(from: &mut Reader<'_>) -> Result<FlushSource, Malformed> {
-    Ok(FlushSource {
-        node: NodeId::new(from.u64()?),
-        incarnation: from.u64()?,
+fn version(from: &mut Reader<'_>) -> Result<VersionId, Malformed> {
+    Ok(VersionId {
+        model: from.text()?,
+        number: from.u64()?,
     })
 }
 

@@ -1,6 +1,7 @@
 //! From a key to its bytes.
 
 use covey_state::entity::{EntityKey, KeyPart};
+use covey_state::registry::VersionId;
 use covey_state::row::RowVersion;
 use covey_state::window::Hop;
 use covey_state::{Key, RequestId};
@@ -41,25 +42,24 @@ fn write<'w>(out: &'w mut Writer, key: &Key) -> &'w mut Writer {
         Key::AliasMove(model, alias, index) => out.u8(tag::ALIAS_MOVE).text(model).text(alias).u64(*index),
         Key::Dataset(name, version) => out.u8(tag::DATASET).text(name).u64(*version),
         Key::Job(name) => out.u8(tag::JOB).text(name),
-        Key::DriftWindow(name, version, start) => out
-            .u8(tag::DRIFT_WINDOW)
-            .text(name)
-            .u64(*version)
-            .i64(start.micros()),
-        Key::DriftFlush(name, source) => out
-            .u8(tag::DRIFT_FLUSH)
-            .text(name)
-            .u64(source.node.get())
-            .u64(source.incarnation),
-        Key::DriftReport(name, version, start) => out
-            .u8(tag::DRIFT_REPORT)
-            .text(name)
-            .u64(*version)
-            .i64(start.micros()),
-        Key::Alert(name, start, version) => out.u8(tag::ALERT).text(name).i64(start.micros()).u64(*version),
+        Key::DriftWindow(name, start, of) => {
+            version(out.u8(tag::DRIFT_WINDOW).text(name).i64(start.micros()), of)
+        }
+        Key::DriftFlush(name, node) => out.u8(tag::DRIFT_FLUSH).text(name).u64(node.get()),
+        Key::DriftReport(name, start, of) => {
+            version(out.u8(tag::DRIFT_REPORT).text(name).i64(start.micros()), of)
+        }
+        Key::Alert(name, start, of) => version(out.u8(tag::ALERT).text(name).i64(start.micros()), of),
         Key::Prediction(name, id) => out.u8(tag::PREDICTION).text(name).text(id),
         Key::Outcome(name, start, id) => out.u8(tag::OUTCOME).text(name).i64(start.micros()).text(id),
         Key::PipelineRun(name, number) => out.u8(tag::PIPELINE_RUN).text(name).u64(*number),
+        Key::DriftBook(name) => out.u8(tag::DRIFT_BOOK).text(name),
+        Key::DriftOpen(name, start, of) => {
+            version(out.u8(tag::DRIFT_OPEN).text(name).i64(start.micros()), of)
+        }
+        Key::PredictionAge(name, at, id) => out.u8(tag::PREDICTION_AGE).text(name).i64(at.micros()).text(id),
+        Key::OpenJob(name) => out.u8(tag::OPEN_JOB).text(name),
+        Key::OpenRun(name, number) => out.u8(tag::OPEN_RUN).text(name).u64(*number),
         Key::Latest(of, view) => entity(out.u8(tag::LATEST), of).u32(view.get()),
         Key::History(of, view, version) => entity(out.u8(tag::HISTORY), of)
             .u32(view.get())
@@ -81,6 +81,10 @@ fn request<'w>(out: &'w mut Writer, id: &RequestId) -> &'w mut Writer {
             .u64(*sequence)
             .u32(*part),
     }
+}
+
+fn version<'w>(out: &'w mut Writer, id: &VersionId) -> &'w mut Writer {
+    out.text(&id.model).u64(id.number)
 }
 
 /// The end sorts before any further part, as a shorter key sorts before its continuation.

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 
 use covey_state::entity::{EntityKey, KeyPart};
-use covey_state::monitor::FlushSource;
+use covey_state::registry::VersionId;
 use covey_state::row::RowVersion;
 use covey_state::window::Hop;
 use covey_state::{GroupId, Key, NodeId, RequestId, Timestamp, ViewId};
@@ -71,11 +71,8 @@ fn hop() -> impl Strategy<Value = Hop> {
     prop::sample::select(vec![Hop::FiveMinutes, Hop::Hour, Hop::Day])
 }
 
-fn source() -> impl Strategy<Value = FlushSource> {
-    (number(), number()).prop_map(|(node, incarnation)| FlushSource {
-        node: NodeId::new(node),
-        incarnation,
-    })
+fn version() -> impl Strategy<Value = VersionId> {
+    (text(), number()).prop_map(|(model, number)| VersionId { model, number })
 }
 
 fn control_key() -> impl Strategy<Value = Key> {
@@ -107,13 +104,18 @@ fn data_key() -> impl Strategy<Value = Key> {
         (text(), text(), number()).prop_map(|(model, alias, index)| Key::AliasMove(model, alias, index)),
         (text(), number()).prop_map(|(name, version)| Key::Dataset(name, version)),
         text().prop_map(Key::Job),
-        (text(), number(), time()).prop_map(|(name, version, start)| Key::DriftWindow(name, version, start)),
-        (text(), source()).prop_map(|(name, source)| Key::DriftFlush(name, source)),
-        (text(), number(), time()).prop_map(|(name, version, start)| Key::DriftReport(name, version, start)),
-        (text(), time(), number()).prop_map(|(name, start, version)| Key::Alert(name, start, version)),
+        (text(), time(), version()).prop_map(|(name, start, version)| Key::DriftWindow(name, start, version)),
+        (text(), number()).prop_map(|(name, node)| Key::DriftFlush(name, NodeId::new(node))),
+        (text(), time(), version()).prop_map(|(name, start, version)| Key::DriftReport(name, start, version)),
+        (text(), time(), version()).prop_map(|(name, start, version)| Key::Alert(name, start, version)),
         (text(), text()).prop_map(|(name, id)| Key::Prediction(name, id)),
         (text(), time(), text()).prop_map(|(name, start, id)| Key::Outcome(name, start, id)),
         (text(), number()).prop_map(|(name, number)| Key::PipelineRun(name, number)),
+        text().prop_map(Key::DriftBook),
+        (text(), time(), version()).prop_map(|(name, start, version)| Key::DriftOpen(name, start, version)),
+        (text(), time(), text()).prop_map(|(name, at, id)| Key::PredictionAge(name, at, id)),
+        text().prop_map(Key::OpenJob),
+        (text(), number()).prop_map(|(name, number)| Key::OpenRun(name, number)),
         prop::collection::vec(any::<u8>(), 0..12).prop_map(Key::Plain),
     ]
 }

@@ -225,6 +225,8 @@ pub(super) struct MonitorDefinition {
     psi_threshold: f64,
     #[serde(default = "js_default")]
     js_threshold: f64,
+    ks_threshold: Option<f64>,
+    new_category_share: Option<f64>,
     #[serde(default = "share_default")]
     drift_share: f64,
     #[serde(default)]
@@ -260,6 +262,8 @@ impl From<MonitorDefinition> for v1::Monitor {
             rows_min: monitor.rows_min,
             psi_threshold: monitor.psi_threshold,
             js_threshold: monitor.js_threshold,
+            ks_threshold: monitor.ks_threshold,
+            new_category_share: monitor.new_category_share,
             drift_share: monitor.drift_share,
             watch: monitor.watch,
             pipeline: monitor.pipeline.unwrap_or_default(),

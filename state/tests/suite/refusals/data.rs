@@ -178,14 +178,14 @@ fn a_verdict_needs_its_window() {
     };
     let command = Command::ReportDrift {
         deployment: "fraud-live".to_owned(),
-        version: 1,
+        version: samples::version_id(1),
         window: Timestamp::from_micros(5),
         report,
         alert: None,
     };
     assert_eq!(
         World::default().refusal(command),
-        "drift window `fraud-live/1/5us` does not exist"
+        "drift window `fraud-live/fraud/1/5us` does not exist"
     );
 }
 
@@ -193,7 +193,7 @@ fn a_verdict_needs_its_window() {
 fn a_label_is_joined_once_and_the_others_are_counted() {
     let prediction = LoggedPrediction {
         id: "q1".to_owned(),
-        version: 1,
+        version: samples::version_id(1),
         score: 0.5,
         at: START,
     };

@@ -5,8 +5,9 @@
     reason = "a test that finds something else than it expects fails"
 )]
 
-#[path = "support/nodes.rs"]
+#[path = "../support/nodes.rs"]
 mod nodes;
+mod operations;
 
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -36,6 +37,9 @@ views: [{view: sales, features: [amount_mean_1d]}]
 request: [{name: amount, type: float64}]
 ";
 
+/// How often a command is tried that has to wait for something; each try takes a while.
+const TRIES: usize = 200;
+
 /// A terminal whose commands go to one node.
 struct Session {
     nodes: Nodes,
@@ -43,8 +47,8 @@ struct Session {
 }
 
 impl Session {
-    async fn begin() -> Self {
-        let nodes = Nodes::start(1, 2).await;
+    async fn begin(nodes: usize) -> Self {
+        let nodes = Nodes::start(nodes, 2).await;
         Self {
             nodes,
             folder: tempfile::tempdir().unwrap(),
@@ -72,6 +76,27 @@ impl Session {
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "covey {}: {said}", arguments.join(" "));
         serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// Runs a command that must succeed and answers with what it said to people.
+    fn said(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        let said = [output.stdout, output.stderr]
+            .map(|said| String::from_utf8_lossy(&said).into_owned())
+            .concat();
+        assert!(output.status.success(), "covey {}: {said}", arguments.join(" "));
+        said
+    }
+
+    /// Runs a command until it succeeds and answers with what it printed.
+    fn eventually(&self, arguments: &[&str]) -> Value {
+        for _ in 0..TRIES {
+            let output = self.run(arguments);
+            if output.status.success() {
+                return serde_json::from_slice(&output.stdout).unwrap();
+            }
+        }
+        self.json(arguments)
     }
 
     /// Runs a command that must be refused and answers with what it said.
@@ -199,6 +224,13 @@ fn build_and_train(session: &Session) {
         (&moves[0]["version"], &moves[0]["by"]),
         (&1.into(), &"ada".into())
     );
+    let at = |at| session.json(&["model", "alias", "history", "demand", "champion", "--at", at]);
+    assert_eq!(
+        at("2001-01-01"),
+        Value::Array(Vec::new()),
+        "it did not exist then"
+    );
+    assert_eq!(at("2100-01-01")[0]["version"], 1);
     let said = session.refused(&[
         "model",
         "alias",
@@ -234,6 +266,11 @@ fn serve_and_watch(session: &Session) {
     ];
     let deployed = session.json(&deploy);
     assert_eq!(deployed["replicas"][0]["state"], "ready");
+    let shown = session.json(&["model", "show", "demand", "--alias", "champion"]);
+    assert_eq!(
+        (&shown["dataset"], &shown["job"], &shown["deployments"]),
+        (&"demand@1".into(), &"first".into(), &vec!["demand"].into())
+    );
     let asked = session.file("asked.csv", "id,shop,amount\na,s1,95\nb,s2,12\n");
     let predict = [
         "predict",
@@ -264,7 +301,7 @@ fn serve_and_watch(session: &Session) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_user_gets_from_definitions_to_predictions_and_every_answer_is_json() {
-    let session = Session::begin().await;
+    let session = Session::begin(1).await;
     declare_and_push(&session);
     build_and_train(&session);
     serve_and_watch(&session);
