@@ -4,8 +4,12 @@
 
 mod chart;
 mod cluster;
+mod failover;
+mod fate;
 mod fleet;
 mod flights;
+mod frame;
+mod heat;
 mod page;
 mod prepared;
 mod processes;
@@ -15,11 +19,13 @@ mod replay;
 mod report;
 mod rows;
 mod story;
+mod summary;
 mod table;
 mod tally;
 mod timeline;
 mod trained;
 mod training;
+mod verdict;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -28,7 +34,7 @@ use anyhow::{Context, Result, bail};
 
 pub(crate) use cluster::DemoCluster;
 pub(crate) use fleet::Fleet;
-pub(crate) use prepared::Prepared;
+pub(crate) use prepared::{Prepared, Vectors};
 use story::Story;
 pub(crate) use table::TableBuilder;
 
@@ -47,8 +53,9 @@ pub struct DemoOptions {
 pub async fn run(options: DemoOptions) -> Result<()> {
     let started = Instant::now();
     let root = prepare(&options.dir)?;
+    let year = story::read(&options.definitions).await?;
     let mut story = Story::begin(&root, &options.definitions).await?;
-    let told = story.tell().await;
+    let told = story.tell(&year).await;
     match told {
         Ok(report) => {
             report.write(&root)?;
@@ -60,7 +67,7 @@ pub async fn run(options: DemoOptions) -> Result<()> {
             } else {
                 story.stop().await?;
             }
-            report.verdict()
+            verdict::of(&report)
         }
         Err(error) => {
             if let Err(second) = story.stop().await {

@@ -37,6 +37,17 @@ pub struct NewCluster {
     pub replication_factor: u32,
 }
 
+/// What becomes of a node whose data directory is empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Beginning {
+    /// It joins through one of these addresses, separated by commas.
+    Join(String),
+    /// It is the first of a new cluster.
+    Found(NewCluster),
+    /// It does not start.
+    Refuse,
+}
+
 /// Writes the identity of a new cluster's first node. The cluster is made when that node first starts.
 pub async fn init(config: Config, new: NewCluster) -> anyhow::Result<Identity> {
     new.validate()?;
@@ -49,6 +60,10 @@ pub async fn init(config: Config, new: NewCluster) -> anyhow::Result<Identity> {
             known.cluster_id
         );
     }
+    found(&data, new)
+}
+
+fn found(data: &DataDir, new: NewCluster) -> anyhow::Result<Identity> {
     let identity = Identity {
         cluster_id: Uuid::new_v4(),
         node_id: FIRST_NODE,
@@ -64,9 +79,8 @@ pub async fn init(config: Config, new: NewCluster) -> anyhow::Result<Identity> {
     Ok(identity)
 }
 
-/// Runs the node until it is told to stop. A directory without identity needs addresses to join, separated by commas;
-/// one that has an identity keeps it, whatever the addresses say.
-pub async fn start(config: Config, join: Option<String>) -> anyhow::Result<()> {
+/// Runs the node until it is told to stop. A directory that has an identity keeps it, whatever the beginning says.
+pub async fn start(config: Config, beginning: Beginning) -> anyhow::Result<()> {
     telemetry::install(&config)?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -85,7 +99,7 @@ pub async fn start(config: Config, join: Option<String>) -> anyhow::Result<()> {
     let data = DataDir::lock(&config.data_dir)?;
     let ports = Ports::bind(config.api_listen, config.peer_listen).await?;
     let identity = tokio::select! {
-        identity = identify(&config, &data, join) => identity?,
+        identity = identify(&config, &data, beginning) => identity?,
         () = &mut told => return Ok(()),
     };
     let identity = data.begin(identity)?;
@@ -100,25 +114,48 @@ pub async fn start(config: Config, join: Option<String>) -> anyhow::Result<()> {
     ended
 }
 
-async fn identify(config: &Config, data: &DataDir, join: Option<String>) -> anyhow::Result<Identity> {
-    match (data.identity()?, join) {
-        (Some(identity), _) => Ok(identity),
-        (None, Some(addresses)) => {
+async fn identify(config: &Config, data: &DataDir, beginning: Beginning) -> anyhow::Result<Identity> {
+    if let Some(identity) = data.identity()? {
+        return Ok(identity);
+    }
+    match beginning {
+        Beginning::Join(addresses) => {
             let identity = membership::join(config, data, &addresses).await?;
             data.store(&identity)?;
             tracing::info!(node = %identity.node_id, cluster = %identity.cluster_id, "joined");
             Ok(identity)
         }
-        (None, None) => {
+        Beginning::Found(new) => {
+            new.validate()?;
+            let identity = found(data, new)?;
+            tracing::info!(cluster = %identity.cluster_id, "a new cluster begins with this node");
+            Ok(identity)
+        }
+        Beginning::Refuse => {
             let shown = config.data_dir.display();
             bail!(
-                "data directory `{shown}` is empty: run `covey init` for a new cluster, or start with --join HOST:PORT"
+                "data directory `{shown}` is empty: run `covey init` or start with --init NAME for a new cluster, or start \
+                 with --join HOST:PORT"
             );
         }
     }
 }
 
 impl NewCluster {
+    /// Data groups unless the operator says otherwise.
+    pub const GROUPS: u64 = 8;
+    /// Voters per group unless the operator says otherwise.
+    pub const REPLICATION_FACTOR: u32 = 3;
+
+    /// A cluster of the usual shape.
+    pub fn named(name: String) -> Self {
+        Self {
+            name,
+            groups: Self::GROUPS,
+            replication_factor: Self::REPLICATION_FACTOR,
+        }
+    }
+
     fn validate(&self) -> anyhow::Result<()> {
         if self.name.is_empty() || self.name.len() > 63 {
             bail!("name `{}` is not 1 to 63 bytes long", self.name);

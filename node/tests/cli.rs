@@ -148,6 +148,14 @@ fn a_node_that_belongs_to_no_cluster_says_how_to_make_or_join_one() {
 }
 
 #[test]
+fn a_node_either_makes_a_cluster_or_joins_one() {
+    let output = covey(&["start", "--init", "flights", "--join", "127.0.0.1:17400"]);
+    assert_eq!(code(&output), 2, "{}", stderr(&output));
+    let said = stderr(&output);
+    assert!(said.contains("--init") && said.contains("--join"), "{said}");
+}
+
+#[test]
 fn a_second_init_changes_nothing_and_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("n1");

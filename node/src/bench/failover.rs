@@ -54,13 +54,12 @@ async fn kills(cluster: &mut DemoCluster) -> Result<Vec<(&'static str, f64)>> {
     let mut outages = Vec::with_capacity(KILLS);
     let groups = DemoCluster::status(&cluster.fleet).await?.groups;
     for kill in 0..KILLS {
-        let (victim, group) = cluster.kill_busiest_leader().await?;
-        let killed = Instant::now();
+        let (victim, group, killed) = cluster.kill_busiest_leader().await?;
         let entity =
             entity_of_group(group, groups).ok_or_else(|| anyhow!("no key falls into group {group}"))?;
         push_one(&cluster.fleet, &entity, &format!("kill {kill}")).await?;
         outages.push(killed.elapsed().as_secs_f64() * 1e3);
-        cluster.restart(victim)?;
+        cluster.restart(victim).await?;
         cluster.settled(NODES).await?;
         bar.inc(1);
     }

@@ -97,7 +97,7 @@ fn uses(cluster: &DemoCluster) -> Result<Vec<ProcessUse>> {
 async fn restart(cluster: &mut DemoCluster, groups: u64) -> Result<f64> {
     cluster.kill(RESTARTED).await?;
     let started = Instant::now();
-    cluster.restart(RESTARTED)?;
+    cluster.start_again(RESTARTED)?;
     let connection = cluster.connection_to(RESTARTED)?;
     while started.elapsed() < FORM_WITHIN {
         let request = v1::ListGroupsRequest { all_nodes: false };

@@ -17,10 +17,10 @@ pub(super) struct Init {
     #[arg(long, default_value = "covey")]
     name: String,
     /// Data groups that the store is split into, a power of two; fixed for ever
-    #[arg(long, default_value_t = 8, value_name = "NUMBER")]
+    #[arg(long, default_value_t = NewCluster::GROUPS, value_name = "NUMBER")]
     groups: u64,
     /// Replicas of each group once there are as many nodes, odd
-    #[arg(long, default_value_t = 3, value_name = "NUMBER")]
+    #[arg(long, default_value_t = NewCluster::REPLICATION_FACTOR, value_name = "NUMBER")]
     replication_factor: u32,
 }
 

@@ -37,11 +37,10 @@ impl DemoCluster {
         let mut first = NodeProcess::new(root, 1)?;
         first.init("flights", groups).await?;
         first.start(None)?;
-        cluster.fleet.add(&first.endpoint())?;
+        let endpoint = first.endpoint();
+        cluster.fleet.add(&endpoint)?;
         cluster.nodes.push(first);
-        settled_within(&cluster.fleet, 1, within)
-            .await
-            .context("the first node did not come up")?;
+        comes_up(&cluster.fleet, &endpoint).await?;
         cluster.join(root).await?;
         cluster.join(root).await?;
         settled_within(&cluster.fleet, 3, within)
@@ -50,7 +49,7 @@ impl DemoCluster {
         Ok(cluster)
     }
 
-    /// Starts one more node and lets it join. It is not yet up to date when this returns.
+    /// Starts one more node and lets it join. It serves when this returns, but is not yet up to date.
     pub(crate) async fn join(&mut self, root: &Path) -> Result<()> {
         let number = self.nodes.iter().map(|node| node.number).max().unwrap_or(0) + 1;
         let through = self
@@ -60,9 +59,10 @@ impl DemoCluster {
             .address();
         let mut node = NodeProcess::new(root, number)?;
         node.start(Some(&through))?;
-        self.fleet.add(&node.endpoint())?;
+        let endpoint = node.endpoint();
+        self.fleet.add(&endpoint)?;
         self.nodes.push(node);
-        Ok(())
+        comes_up(&self.fleet, &endpoint).await
     }
 
     /// The cluster as its nodes see it.
@@ -74,13 +74,9 @@ impl DemoCluster {
         Ok(reply.into_inner())
     }
 
-    /// Waits until that many nodes are active, every one votes or follows where it should, and every group has a leader.
-    pub(crate) async fn settled(&self, active: usize) -> Result<Duration> {
-        settled(&self.fleet, active).await
-    }
-
-    /// Kills the leader of the group with the longest log. Gives its number and the group.
-    pub(crate) async fn kill_busiest_leader(&mut self) -> Result<(usize, u64)> {
+    /// Kills the leader of the group with the longest log, whatever it is doing. Gives its number, the group and the
+    /// moment.
+    pub(crate) async fn kill_busiest_leader(&mut self) -> Result<(usize, u64, Instant)> {
         let reply = self
             .fleet
             .ask(|connection| async move {
@@ -108,12 +104,21 @@ impl DemoCluster {
             .iter_mut()
             .find(|node| node.address() == address)
             .ok_or_else(|| anyhow!("no process listens on {address}"))?;
+        self.fleet.is_down(&victim.endpoint());
+        let killed_at = Instant::now();
         victim.kill().await?;
-        Ok((victim.number, busiest.group))
+        Ok((victim.number, busiest.group, killed_at))
+    }
+
+    /// Starts a node again that was killed, and waits until it serves.
+    pub(crate) async fn restart(&mut self, number: usize) -> Result<()> {
+        self.start_again(number)?;
+        let endpoint = self.node(number)?.endpoint();
+        comes_up(&self.fleet, &endpoint).await
     }
 
     /// Starts a node again that was killed.
-    pub(crate) fn restart(&mut self, number: usize) -> Result<()> {
+    pub(crate) fn start_again(&mut self, number: usize) -> Result<()> {
         self.node(number)?.start(None)
     }
 
@@ -134,12 +139,13 @@ impl DemoCluster {
         node.ok_or_else(|| anyhow!("there is no node {number}"))
     }
 
-    /// Takes the first node out for good: its replicas move, then it is removed, then its process stops.
+    /// Takes the first node out for good while it serves: its replicas move, clients turn to the others, it is removed,
+    /// its process stops.
     pub(crate) async fn remove_first(&mut self) -> Result<()> {
         let id = self.give_up_first().await?;
-        self.set_state(&id, v1::NodeState::Removed).await?;
         let mut first = self.nodes.remove(0);
-        self.fleet.remove(&first.endpoint());
+        self.fleet.take_out(&first.endpoint()).await?;
+        self.set_state(&id, v1::NodeState::Removed).await?;
         first.stop().await
     }
 
@@ -214,7 +220,32 @@ impl DemoCluster {
     }
 }
 
-/// See [`DemoCluster::settled`]. Gives how long it took.
+/// Waits until a node that was just started serves and the cluster counts it as active; from then on it is asked.
+async fn comes_up(fleet: &Fleet, endpoint: &str) -> Result<()> {
+    let started = Instant::now();
+    let address = endpoint.trim_start_matches("http://");
+    loop {
+        let mut cluster = fleet.connection_to(endpoint)?.cluster();
+        let status = cluster.get_status(v1::GetStatusRequest {}).await;
+        let is_active = |node: &v1::Node| {
+            node.api_addr == address && node.state() == v1::NodeState::Active && node.reachable
+        };
+        match status {
+            Ok(status) if status.get_ref().nodes.iter().any(is_active) => {
+                fleet.is_up(endpoint);
+                return Ok(());
+            }
+            Ok(_) | Err(_) if started.elapsed() < SETTLE_WITHIN => {}
+            Ok(_) => bail!("the node at {address} is not active after {SETTLE_WITHIN:?}"),
+            Err(status) => bail!("the node at {address} does not serve after {SETTLE_WITHIN:?}: {status}"),
+        }
+        // sleep: a process takes time to start; asking more often would not speed it up.
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// Waits until that many nodes are active, every one votes or follows where it should, and every group has a leader.
+/// Gives how long it took.
 pub(crate) async fn settled(fleet: &Fleet, active: usize) -> Result<Duration> {
     settled_within(fleet, active, SETTLE_WITHIN).await
 }

@@ -16,6 +16,15 @@ use super::{rows, training};
 /// The month that is loaded.
 const DAYS: i64 = 31;
 
+/// Whether questions may repeat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Vectors {
+    /// Flights as they are; after a round they come again.
+    AsTheyCome,
+    /// Every flight is a little longer than any before, so that no two vectors are equal.
+    Distinct,
+}
+
 /// The cluster and the flights to ask about.
 pub(crate) struct Prepared {
     cluster: DemoCluster,
@@ -39,16 +48,10 @@ impl Prepared {
             request_id: Vec::new().into(),
         };
         replay::push(&cluster.fleet, &planes).await?;
-        let mut timeline = Timeline::new(&year);
-        let mut replay = Replay::new(cluster.fleet.clone());
-        for day in 1..=DAYS {
-            let batches = replay.batches(&timeline.next(month_start(1) + day * DAY));
-            replay.push(&batches).await?;
+        load_january(&cluster, &year).await?;
+        for file in ["training.yaml", "serving.yaml"] {
+            training::apply(&endpoint, &definitions.join(file)).await?;
         }
-        for model in ["flight_delay", "flight_delay_plain"] {
-            training::first_model(&cluster.fleet, model, month_start(1) + DAYS * DAY).await?;
-        }
-        training::apply(&endpoint, &definitions.join("serving.yaml")).await?;
         training::deployments_ready(&cluster.fleet).await?;
         let flights = year
             .flights
@@ -68,20 +71,39 @@ impl Prepared {
         Model::Frozen.deployment()
     }
 
-    /// Some flights to ask about, beginning with the `from`-th and going round.
-    pub(crate) fn questions(&self, from: usize, count: usize) -> v1::Table {
-        let flights: Vec<&Flight> = self
-            .flights
-            .iter()
-            .cycle()
-            .skip(from % self.flights.len())
-            .take(count)
+    /// Some flights to ask about and the moments of their scheduled departures, beginning with the `from`-th and going
+    /// round.
+    pub(crate) fn questions(&self, from: usize, count: usize, vectors: Vectors) -> (v1::Table, Vec<i64>) {
+        let position = |number: usize| (from + number) % self.flights.len();
+        let mut flights: Vec<Flight> = (0..count)
+            .map(|number| self.flights[position(number)].clone())
             .collect();
-        rows::questions(&flights)
+        if vectors == Vectors::Distinct {
+            for (number, flight) in flights.iter_mut().enumerate() {
+                #[allow(clippy::cast_precision_loss)]
+                let longer = (from + number) as f64 * 1e-6;
+                flight.distance += longer;
+            }
+        }
+        let flights: Vec<&Flight> = flights.iter().collect();
+        let at = flights.iter().map(|flight| flight.scheduled).collect();
+        (rows::questions(&flights), at)
     }
 
     /// Stops the nodes.
     pub(crate) async fn stop(self) -> Result<()> {
         self.cluster.stop().await
     }
+}
+
+async fn load_january(cluster: &DemoCluster, year: &Year) -> Result<()> {
+    let mut timeline = Timeline::new(year);
+    let mut replay = Replay::new(cluster.fleet.clone());
+    for day in 1..=DAYS {
+        let stretch = timeline.next(month_start(1) + day * DAY);
+        let mut batches = replay.features(&stretch);
+        batches.extend(replay.all_outcomes());
+        replay.push(&batches).await?;
+    }
+    Ok(())
 }

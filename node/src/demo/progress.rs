@@ -7,6 +7,17 @@ use indicatif::{ProgressBar, ProgressStyle};
 /// How often a bar moves on its own, so that one sees that the demo is alive.
 const MOVE_EVERY: Duration = Duration::from_millis(200);
 
+/// Says what goes on beside an act, above its bar.
+#[derive(Clone)]
+pub(super) struct Voice(ProgressBar);
+
+impl Voice {
+    /// Says something that stays on the screen.
+    pub(super) fn say(&self, line: &str) {
+        self.0.suspend(|| println!("  {line}"));
+    }
+}
+
 /// One act of the demo.
 pub(super) struct Act {
     bar: ProgressBar,
@@ -43,7 +54,12 @@ impl Act {
 
     /// Says something that stays on the screen while the act goes on.
     pub(super) fn say(&self, line: &str) {
-        self.bar.suspend(|| println!("  {line}"));
+        self.voice().say(line);
+    }
+
+    /// A voice for what goes on beside the act.
+    pub(super) fn voice(&self) -> Voice {
+        Voice(self.bar.clone())
     }
 
     /// Ends the act and says how it went.

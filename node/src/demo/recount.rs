@@ -1,229 +1,93 @@
-//! An independent recount of the input against what the cluster holds: every row of every view, windows included.
+//! An independent recount of the input against what the cluster holds: every row and column of every view, windows
+//! included. What must be there is computed here from the flights, the weather and the planes; nothing asks the cluster
+//! what it believes it has counted.
 //!
-//! For views with windows the number of rows in every window that ends at regular moments of the year is compared; for
-//! the others every key is read back. Nothing here asks the cluster what it believes it has counted.
+//! For views with windows, every key is read at moments a window's length apart, so that each row is in a window that is
+//! looked at; the moments lie inside tiles, so that whole tiles and single rows both matter. For the others every row
+//! that should be there is read back.
 
-use std::collections::BTreeMap;
+mod sheet;
+mod single;
+mod windows;
 
 use anyhow::{Context, Result, anyhow};
 use covey_proto::v1;
 use futures::stream::{self, StreamExt, TryStreamExt};
 
 use super::fleet::Fleet;
-use super::flights::{DAY, Flight, HOUR, MINUTE, WEATHER_COLUMNS, Year};
-use super::table::{TableBuilder, number};
-use super::timeline::month_start;
+use super::flights::Year;
+use sheet::{Cell, Sheet};
 
 /// Rows in one read.
-const READ_ROWS_MAX: usize = 2_000;
-/// The position of the wind speed among the weather's columns, and the view's limit for it. The data has one hour with
-/// a wind of 1,048 miles per hour, which the cluster must have refused.
-const WIND_SPEED: usize = 3;
-const WIND_SPEED_MAX: f64 = 200.0;
+const READ_ROWS_MAX: usize = 4_000;
 /// Reads under way at the same time.
-const READS_IN_FLIGHT: usize = 4;
+const READS_IN_FLIGHT: usize = 6;
 
 /// What the recount found.
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Recount {
     /// Rows that the input has and the cluster has not.
     pub(super) lost: u64,
     /// Rows that the cluster has counted more than once.
     pub(super) duplicated: u64,
-    /// Values and windows compared.
+    /// Values that are not what the input says.
+    pub(super) wrong: u64,
+    /// Values compared.
     pub(super) compared: u64,
 }
 
 impl Recount {
-    fn count(&mut self, expected: u64, found: u64) {
-        self.compared += 1;
-        self.lost += expected.saturating_sub(found);
-        self.duplicated += found.saturating_sub(expected);
-    }
-
-    fn value(&mut self, expected: Option<f64>, found: Option<f64>) {
-        self.compared += 1;
-        if expected.map(f64::to_bits) != found.map(f64::to_bits) {
-            self.lost += 1;
+    /// Compares one row of an answer. Where the sheet counts rows, the counts say how many are lost or too many; where it
+    /// does not, a row that holds nothing is lost.
+    fn row(&mut self, sheet: &Sheet, expected: &[Cell], found: &[Cell]) {
+        self.compared += expected.len() as u64;
+        let is_nothing = |cells: &[Cell]| cells.iter().all(|cell| *cell == Cell::Null);
+        match sheet.counts_in {
+            Some(position) => {
+                let (expected, found) = (expected[position].count(), found[position].count());
+                self.lost += expected.saturating_sub(found);
+                self.duplicated += found.saturating_sub(expected);
+            }
+            None if is_nothing(found) && !is_nothing(expected) => {
+                self.lost += 1;
+                return;
+            }
+            None => {}
         }
+        let values = expected.iter().zip(found).enumerate();
+        let values = values.filter(|(position, _)| sheet.counts_in != Some(*position));
+        self.wrong += values.filter(|(_, (expected, found))| expected != found).count() as u64;
     }
-}
-
-/// A view whose windows are counted.
-struct Windowed {
-    service: &'static str,
-    feature: &'static str,
-    key: &'static str,
-    /// Length of the window, and of the tiles that its beginning is rounded to.
-    window: i64,
-    hop: i64,
-    /// Sorted event times by key.
-    times: BTreeMap<String, Vec<i64>>,
 }
 
 /// Recounts everything.
 pub(super) async fn recount(fleet: &Fleet, year: &Year) -> Result<Recount> {
     let mut found = Recount::default();
-    for windowed in windowed(year) {
-        windowed
-            .compare(fleet, &mut found)
+    for sheet in sheets(year) {
+        compare(fleet, &sheet, &mut found)
             .await
-            .with_context(|| format!("recounting {}", windowed.service))?;
+            .with_context(|| format!("recounting {}", sheet.service))?;
     }
-    outcomes(fleet, year, &mut found)
-        .await
-        .context("recounting flight_outcomes")?;
-    weather(fleet, year, &mut found)
-        .await
-        .context("recounting weather")?;
     Ok(found)
 }
 
-fn windowed(year: &Year) -> [Windowed; 3] {
-    let departed = |flight: &Flight| flight.departed.map(|(at, _)| at);
-    let landed = |flight: &Flight| flight.landed.map(|(at, _)| at);
-    [
-        Windowed {
-            service: "recount_origin",
-            feature: "origin_departures__dep_delay_count_3h",
-            key: "origin",
-            window: 3 * HOUR,
-            hop: 5 * MINUTE,
-            times: times(year, |flight| Some(flight.origin.clone()), departed),
-        },
-        Windowed {
-            service: "recount_carrier",
-            feature: "carrier_arrivals__arr_delay_count_1d",
-            key: "carrier",
-            window: DAY,
-            hop: HOUR,
-            times: times(year, |flight| Some(flight.carrier.clone()), landed),
-        },
-        Windowed {
-            service: "recount_tail",
-            feature: "tail_arrivals__arr_delay_count_7d",
-            key: "tailnum",
-            window: 7 * DAY,
-            hop: HOUR,
-            times: times(year, |flight| flight.tail.clone(), landed),
-        },
-    ]
+/// What must be there, one sheet per view.
+fn sheets(year: &Year) -> Vec<Sheet> {
+    let mut sheets = windows::sheets(year);
+    sheets.extend(single::sheets(year));
+    sheets
 }
 
-fn times(
-    year: &Year,
-    key: impl Fn(&Flight) -> Option<String>,
-    at: impl Fn(&Flight) -> Option<i64>,
-) -> BTreeMap<String, Vec<i64>> {
-    let mut times: BTreeMap<String, Vec<i64>> = BTreeMap::new();
-    for flight in &year.flights {
-        if let (Some(key), Some(at)) = (key(flight), at(flight)) {
-            times.entry(key).or_default().push(at);
-        }
-    }
-    times.values_mut().for_each(|times| times.sort_unstable());
-    times
-}
-
-impl Windowed {
-    /// Every key at the end of every window's length, until the last row has been counted.
-    fn questions(&self) -> Vec<(&str, i64)> {
-        let mut questions = Vec::new();
-        for (key, times) in &self.times {
-            let Some(last) = times.last() else { continue };
-            let mut at = month_start(1);
-            while at < last + self.window {
-                at += self.window;
-                questions.push((key.as_str(), at));
-            }
-        }
-        questions
-    }
-
-    /// Rows in the documented span of a window as of `at`: after the start of the tile that its beginning falls into.
-    fn expected(&self, key: &str, at: i64) -> u64 {
-        let Some(times) = self.times.get(key) else {
-            return 0;
-        };
-        let tail = (at - self.window).div_euclid(self.hop) * self.hop;
-        let from = times.partition_point(|time| *time < tail);
-        let until = times.partition_point(|time| *time <= at);
-        (until - from) as u64
-    }
-
-    async fn compare(&self, fleet: &Fleet, found: &mut Recount) -> Result<()> {
-        let questions = self.questions();
-        let reads = questions.chunks(READ_ROWS_MAX).map(|asked| async move {
-            let keys = TableBuilder::default()
-                .texts(self.key, asked.iter().map(|(key, _)| *key))
-                .build();
-            let at = asked.iter().map(|(_, at)| *at).collect();
-            Ok::<_, anyhow::Error>((asked, read(fleet, self.service, (keys, at)).await?))
-        });
-        let mut answers = stream::iter(reads).buffer_unordered(READS_IN_FLIGHT);
-        while let Some((asked, table)) = answers.try_next().await? {
-            let column = column(&table, self.feature)?;
-            for ((key, at), value) in asked.iter().zip(&column.values) {
-                #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-                let counted = number(value).unwrap_or(0.0) as u64;
-                found.count(self.expected(key, *at), counted);
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Every flight that landed must be there with its delay's verdict and its schedule.
-async fn outcomes(fleet: &Fleet, year: &Year, found: &mut Recount) -> Result<()> {
-    let landed: Vec<&Flight> = year
-        .flights
-        .iter()
-        .filter(|flight| flight.landed.is_some())
-        .collect();
-    let reads = landed.chunks(READ_ROWS_MAX).map(|flights| async move {
-        let keys = TableBuilder::default()
-            .texts("flight_id", flights.iter().map(|flight| flight.id.as_str()))
-            .build();
-        Ok::<_, anyhow::Error>((flights, read(fleet, "recount_flight", (keys, Vec::new())).await?))
+async fn compare(fleet: &Fleet, sheet: &Sheet, found: &mut Recount) -> Result<()> {
+    let reads = sheet.rows.chunks(READ_ROWS_MAX).map(|rows| async move {
+        let table = read(fleet, sheet.service, sheet.questions(rows)).await?;
+        Ok::<_, anyhow::Error>((rows, table))
     });
     let mut answers = stream::iter(reads).buffer_unordered(READS_IN_FLIGHT);
-    while let Some((flights, table)) = answers.try_next().await? {
-        let (late, distance) = (
-            column(&table, "flight_outcomes__late")?,
-            column(&table, "flight_outcomes__distance")?,
-        );
-        for (row, flight) in flights.iter().enumerate() {
-            found.value(
-                flight.late().map(|late| f64::from(u8::from(late))),
-                late.values.get(row).and_then(number),
-            );
-            found.value(Some(flight.distance), distance.values.get(row).and_then(number));
-        }
-    }
-    Ok(())
-}
-
-/// Every hour of weather must be what was measured, the last measurement of the hour winning.
-async fn weather(fleet: &Fleet, year: &Year, found: &mut Recount) -> Result<()> {
-    let accepted = year
-        .weather
-        .iter()
-        .filter(|hour| hour.values[WIND_SPEED].is_none_or(|speed| speed <= WIND_SPEED_MAX));
-    let hours: BTreeMap<(&str, i64), &Vec<Option<f64>>> = accepted
-        .map(|hour| ((hour.origin.as_str(), hour.at), &hour.values))
-        .collect();
-    let hours: Vec<_> = hours.into_iter().collect();
-    for asked in hours.chunks(READ_ROWS_MAX) {
-        let keys = TableBuilder::default()
-            .texts("origin", asked.iter().map(|((origin, _), _)| *origin))
-            .build();
-        let at = asked.iter().map(|((_, at), _)| *at).collect();
-        let table = read(fleet, "recount_weather", (keys, at)).await?;
-        for (position, name) in WEATHER_COLUMNS.iter().enumerate() {
-            let column = column(&table, &format!("weather__{name}"))?;
-            for (row, (_, values)) in asked.iter().enumerate() {
-                found.value(values[position], column.values.get(row).and_then(number));
-            }
+    while let Some((rows, table)) = answers.try_next().await? {
+        let cells = sheet.cells(&table, rows.len())?;
+        for (row, cells) in rows.iter().zip(&cells) {
+            found.row(sheet, &row.expected, cells);
         }
     }
     Ok(())
@@ -249,7 +113,127 @@ async fn read(fleet: &Fleet, service: &str, (entities, at): (v1::Table, Vec<i64>
         .ok_or_else(|| anyhow!("the reply has no features"))
 }
 
-fn column<'t>(table: &'t v1::Table, name: &str) -> Result<&'t v1::TableColumn> {
-    let found = table.columns.iter().find(|column| column.name == name);
-    found.ok_or_else(|| anyhow!("the reply has no column `{name}`"))
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::demo::flights::{Flight, HOUR, MINUTE, Plane, Weather};
+    use crate::demo::timeline::month_start;
+
+    fn flight(number: usize, minutes: i64, delay: f64) -> Flight {
+        let scheduled = month_start(1) + minutes * MINUTE;
+        Flight {
+            id: format!("UA{number}"),
+            month: 1,
+            hour: 7,
+            day_of_week: 1,
+            carrier: "UA".to_owned(),
+            tail: Some(format!("N{}", number % 2)),
+            origin: "JFK".to_owned(),
+            dest: "LAX".to_owned(),
+            distance: 2_475.0,
+            scheduled,
+            departed: Some((scheduled, delay)),
+            landed: Some((scheduled + 6 * HOUR, delay)),
+        }
+    }
+
+    fn year() -> Year {
+        Year {
+            flights: (0..40).map(|n| flight(n, n as i64 * 97, n as f64)).collect(),
+            weather: vec![Weather {
+                origin: "JFK".to_owned(),
+                at: month_start(1),
+                values: vec![
+                    Some(40.0),
+                    None,
+                    Some(60.0),
+                    Some(9.0),
+                    Some(0.0),
+                    None,
+                    Some(10.0),
+                ],
+            }],
+            planes: vec![Plane {
+                tail: "N0".to_owned(),
+                built: Some(1999),
+                seats: None,
+                engines: Some(2),
+            }],
+        }
+    }
+
+    /// Recounts a cluster that was given `held` against what it should have been given.
+    fn recounted(offered: &Year, held: &Year) -> Recount {
+        let mut found = Recount::default();
+        for (expected, held) in sheets(offered).iter().zip(&sheets(held)) {
+            for row in &expected.rows {
+                let same = |other: &&sheet::SheetRow| (&other.key, other.at) == (&row.key, row.at);
+                let nothing = vec![Cell::Null; row.expected.len()];
+                let cells = held.rows.iter().find(same).map_or(&nothing, |row| &row.expected);
+                found.row(expected, &row.expected, cells);
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn a_cluster_that_holds_what_it_was_given_passes() {
+        let found = recounted(&year(), &year());
+        assert!(found.compared > 400, "{found:?}");
+        assert_eq!((found.lost, found.duplicated, found.wrong), (0, 0, 0));
+    }
+
+    #[test]
+    fn a_planted_lost_row_is_found() {
+        let mut held = year();
+        held.flights[17].departed = None;
+        let found = recounted(&year(), &held);
+        assert!(found.lost >= 1 && found.duplicated == 0, "{found:?}");
+        let mut held = year();
+        held.planes.clear();
+        held.weather.clear();
+        assert_eq!(recounted(&year(), &held).lost, 2);
+        let mut held = year();
+        held.flights[17].landed = None;
+        // Out of the carrier's and the aircraft's windows, and its outcome.
+        assert!(recounted(&year(), &held).lost >= 3);
+    }
+
+    #[test]
+    fn a_planted_duplicated_row_is_found() {
+        let mut held = year();
+        let twin = held.flights[17].clone();
+        held.flights.insert(18, twin);
+        let found = recounted(&year(), &held);
+        assert!(found.duplicated >= 3 && found.lost == 0, "{found:?}");
+    }
+
+    #[test]
+    fn a_planted_wrong_window_is_found() {
+        // The counts are right; a mean and a last value are not.
+        let mut held = year();
+        held.flights[17].departed = held.flights[17].departed.map(|(at, delay)| (at, delay + 1.0));
+        let found = recounted(&year(), &held);
+        assert!(
+            found.wrong >= 1 && found.lost == 0 && found.duplicated == 0,
+            "{found:?}"
+        );
+        // The row counts in another window than it should.
+        let mut held = year();
+        held.flights[17].departed = held.flights[17]
+            .departed
+            .map(|(at, delay)| (at + 12 * HOUR, delay));
+        let found = recounted(&year(), &held);
+        assert!(found.lost >= 1 && found.duplicated >= 1, "{found:?}");
+    }
+
+    #[test]
+    fn a_planted_wrong_value_is_found_in_every_column() {
+        let mut held = year();
+        held.planes[0].engines = Some(4);
+        held.weather[0].values[1] = Some(1.0);
+        held.flights[3].dest = "SFO".to_owned();
+        held.flights[4].hour = 8;
+        assert_eq!(recounted(&year(), &held).wrong, 4);
+    }
 }

@@ -1,33 +1,42 @@
 //! Replaying a stretch of time: first what became known is pushed, then the flights that were due are asked about, each
-//! as of its own scheduled departure, so that nothing later can be seen.
+//! as of its own scheduled departure.
+//!
+//! Invariants: a question is asked when every row of its past has been acknowledged, and before the landing of the flight
+//! it is about has been pushed; a label is told when the prediction that it belongs to has been flushed.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
 use covey_proto::v1;
-use futures::future::{try_join, try_join_all};
+use futures::future::try_join_all;
 
-use super::fleet::Fleet;
+use super::fleet::{Answer, Fleet};
 use super::flights::Flight;
 use super::rows::{self, Stream};
 use super::tally::{Asked, Model, is_sampled};
 use super::timeline::Stretch;
 
-/// Rows in one push.
+/// Rows in one push, labels in one request.
 const PUSH_ROWS_MAX: usize = 4_000;
 /// Flights in one prediction request.
 const PREDICT_ROWS_MAX: usize = 200;
+/// Outcomes are no features; so many are gathered before they are pushed.
+const OUTCOMES_GATHERED: usize = 400;
 
 /// The flights of a request and its answer.
-pub(super) type Answered<'s> = (Vec<&'s Flight>, Asked);
+pub(super) type Answered<'y> = (Vec<&'y Flight>, Asked);
 
 /// Feeds the cluster and asks it.
-pub(super) struct Replay {
+pub(super) struct Replay<'y> {
     fleet: Fleet,
     sequences: BTreeMap<Stream, u64>,
     /// Per group, the log index of the newest acknowledged rows: every question sees at least that.
     acknowledged: BTreeMap<u64, u64>,
+    /// Landed, and their outcomes not yet pushed.
+    landed: Vec<&'y Flight>,
+    /// Predicted and landed, and their labels not yet told.
+    unlabelled: Vec<v1::Label>,
 }
 
 /// A push on its way, with the number of rows in it.
@@ -36,43 +45,62 @@ pub(super) struct Batch {
     offered: usize,
 }
 
-impl Replay {
+/// An acknowledged push.
+pub(super) struct Pushed {
+    pub(super) offered: usize,
+    pub(super) reply: v1::PushReply,
+    pub(super) sent: Instant,
+    pub(super) acknowledged: Instant,
+}
+
+impl<'y> Replay<'y> {
     /// A replay that has not begun.
     pub(super) fn new(fleet: Fleet) -> Self {
         Self {
             fleet,
             sequences: BTreeMap::new(),
             acknowledged: BTreeMap::new(),
+            landed: Vec::new(),
+            unlabelled: Vec::new(),
         }
     }
 
-    /// What became known in a stretch, as numbered pushes.
-    pub(super) fn batches(&mut self, stretch: &Stretch<'_>) -> Vec<Batch> {
+    /// The features that became known in a stretch, as numbered pushes.
+    pub(super) fn features(&mut self, stretch: &Stretch<'y>) -> Vec<Batch> {
         let mut batches = Vec::new();
         for hours in stretch.weather.chunks(PUSH_ROWS_MAX) {
             batches.push(self.batch(Stream::Weather, rows::weather(hours), hours.len()));
         }
         for flights in stretch.departed.chunks(PUSH_ROWS_MAX) {
-            batches.push(self.batch(
-                Stream::OriginDepartures,
-                rows::origin_departures(flights),
-                flights.len(),
-            ));
+            let table = rows::origin_departures(flights);
+            batches.push(self.batch(Stream::OriginDepartures, table, flights.len()));
         }
         for flights in stretch.landed.chunks(PUSH_ROWS_MAX) {
-            batches.push(self.batch(
-                Stream::CarrierArrivals,
-                rows::carrier_arrivals(flights),
-                flights.len(),
-            ));
+            let table = rows::carrier_arrivals(flights);
+            batches.push(self.batch(Stream::CarrierArrivals, table, flights.len()));
             batches.push(self.batch(Stream::TailArrivals, rows::tail_arrivals(flights), flights.len()));
-            batches.push(self.batch(
-                Stream::FlightOutcomes,
-                rows::flight_outcomes(flights),
-                flights.len(),
-            ));
         }
+        self.landed.extend(&stretch.landed);
         batches
+    }
+
+    /// The outcomes that have been gathered, as numbered pushes, once they are many.
+    pub(super) fn outcomes(&mut self) -> Vec<Batch> {
+        match self.landed.len() {
+            gathered if gathered >= OUTCOMES_GATHERED => self.all_outcomes(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The outcomes that have been gathered, as numbered pushes.
+    pub(super) fn all_outcomes(&mut self) -> Vec<Batch> {
+        let landed = std::mem::take(&mut self.landed);
+        let table = |flights: &[&Flight]| (rows::flight_outcomes(flights), flights.len());
+        let tables: Vec<_> = landed.chunks(PUSH_ROWS_MAX).map(table).collect();
+        tables
+            .into_iter()
+            .map(|(table, offered)| self.batch(Stream::FlightOutcomes, table, offered))
+            .collect()
     }
 
     fn batch(&mut self, stream: Stream, table: v1::Table, offered: usize) -> Batch {
@@ -88,21 +116,32 @@ impl Replay {
         Batch { request, offered }
     }
 
-    /// Pushes everything. Returns when it is acknowledged, with the moment.
-    pub(super) async fn push(&self, batches: &[Batch]) -> Result<(Vec<(usize, v1::PushReply)>, Instant)> {
+    /// Pushes everything; returns when all of it is acknowledged.
+    pub(super) async fn push(&self, batches: &[Batch]) -> Result<Vec<Pushed>> {
         let pushes = batches.iter().map(|batch| async {
-            Ok::<_, anyhow::Error>((batch.offered, push(&self.fleet, &batch.request).await?))
+            let sent = Instant::now();
+            let reply = push(&self.fleet, &batch.request).await?;
+            Ok::<_, anyhow::Error>(Pushed {
+                offered: batch.offered,
+                reply,
+                sent,
+                acknowledged: Instant::now(),
+            })
         });
-        let replies = try_join_all(pushes).await?;
-        Ok((replies, Instant::now()))
+        try_join_all(pushes).await
     }
 
     /// Remembers where acknowledged rows are in the log, so that later questions see them on whatever node they reach.
-    pub(super) fn acknowledge(&mut self, replies: &[(usize, v1::PushReply)]) {
-        for position in replies.iter().flat_map(|(_, reply)| &reply.positions) {
+    pub(super) fn acknowledge(&mut self, pushed: &[Pushed]) {
+        for position in pushed.iter().flat_map(|pushed| &pushed.reply.positions) {
             let newest = self.acknowledged.entry(position.group).or_insert(0);
             *newest = position.index.max(*newest);
         }
+    }
+
+    /// The groups that have acknowledged rows.
+    pub(super) fn groups(&self) -> impl Iterator<Item = u64> + '_ {
+        self.acknowledged.keys().copied()
     }
 
     fn at_least_acknowledged(&self) -> v1::Consistency {
@@ -119,52 +158,51 @@ impl Replay {
     }
 
     /// Asks all three models about the flights that were due in a stretch.
-    async fn predict<'s>(&self, stretch: &Stretch<'s>) -> Result<Vec<Answered<'s>>> {
-        let asked = stretch.scheduled.chunks(PREDICT_ROWS_MAX).map(|due| async move {
-            let flights: Vec<&Flight> = due.iter().collect();
-            let asked = try_join_all(Model::ALL.map(|model| self.ask(model, &flights))).await?;
-            Ok::<_, anyhow::Error>(
-                asked
-                    .into_iter()
-                    .map(|asked| (flights.clone(), asked))
-                    .collect::<Vec<_>>(),
-            )
+    pub(super) async fn predict(&self, stretch: &Stretch<'y>) -> Result<Vec<Answered<'y>>> {
+        let due = stretch.scheduled.chunks(PREDICT_ROWS_MAX);
+        let questions = due.flat_map(|due| Model::ALL.map(|model| (model, due.iter().collect::<Vec<_>>())));
+        let asked = questions.map(|(model, flights)| async move {
+            let asked = self.ask(model, &flights).await?;
+            Ok::<_, anyhow::Error>((flights, asked))
         });
-        Ok(try_join_all(asked).await?.into_iter().flatten().collect())
+        try_join_all(asked).await
     }
 
-    /// Tells the deployment that retrains what became of the flights that have landed.
-    pub(super) async fn label(&self, stretch: &Stretch<'_>) -> Result<()> {
+    /// Keeps the labels of the flights that landed in a stretch and were due at or after `first`.
+    pub(super) fn remember_labels(&mut self, stretch: &Stretch<'_>, first: i64) {
+        let predicted = stretch.landed.iter().filter(|flight| flight.scheduled >= first);
         let label = |flight: &&Flight| {
             flight.late().map(|late| v1::Label {
                 id: flight.id.clone(),
                 label: f64::from(u8::from(late)),
             })
         };
-        let labels: Vec<v1::Label> = stretch.landed.iter().filter_map(label).collect();
-        for labels in labels.chunks(PUSH_ROWS_MAX) {
-            let request_id = uuid::Uuid::new_v4().into_bytes().to_vec();
+        self.unlabelled.extend(predicted.filter_map(label));
+    }
+
+    /// Tells the deployment that retrains what became of the flights that have landed. Their predictions must have been
+    /// flushed. Gives how many labels found their prediction and how many did not.
+    pub(super) async fn label(&mut self) -> Result<(u64, u64)> {
+        let (mut joined, mut unmatched) = (0, 0);
+        for labels in std::mem::take(&mut self.unlabelled).chunks(PUSH_ROWS_MAX) {
             let request = v1::RecordLabelsRequest {
                 deployment: Model::Retrained.deployment().to_owned(),
                 labels: labels.to_vec(),
-                request_id: request_id.into(),
+                request_id: uuid::Uuid::new_v4().into_bytes().to_vec().into(),
             };
-            self.fleet
+            let reply = self
+                .fleet
                 .ask(|connection| {
                     let request = request.clone();
                     async move { connection.monitoring().record_labels(request).await }
                 })
                 .await
-                .context("recording labels")?;
+                .context("recording labels")?
+                .into_inner();
+            joined += reply.joined;
+            unmatched += reply.unmatched;
         }
-        Ok(())
-    }
-
-    /// Records the labels of a stretch and asks about the flights that were due in it.
-    pub(super) async fn ask_and_label<'s>(&self, stretch: &Stretch<'s>) -> Result<Vec<Answered<'s>>> {
-        try_join(self.label(stretch), self.predict(stretch))
-            .await
-            .map(|((), answered)| answered)
+        Ok((joined, unmatched))
     }
 
     async fn ask(&self, model: Model, flights: &[&Flight]) -> Result<Asked> {
@@ -178,9 +216,9 @@ impl Replay {
             return_features: model == Model::Retrained && is_sampled(flights),
         };
         let started = Instant::now();
-        let reply = self
+        let Answer { value, faults } = self
             .fleet
-            .ask(|connection| {
+            .ask_and_tell(|connection| {
                 let request = request.clone();
                 async move { connection.serving().predict(request).await }
             })
@@ -189,7 +227,8 @@ impl Replay {
         Ok(Asked {
             model,
             took: started.elapsed(),
-            reply: reply.into_inner(),
+            reply: value.into_inner(),
+            faults,
         })
     }
 }

@@ -4,101 +4,98 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use covey_proto::v1;
 use futures::future::try_join;
-use tokio::task::JoinHandle;
 
-use super::cluster::{self, DemoCluster};
+use super::cluster::DemoCluster;
+use super::failover::Failover;
+use super::fate::{Event, Fate, What, millis};
+use super::fleet::Fleet;
 use super::flights::{DAY, HOUR, Year};
 use super::progress::Act;
-use super::replay::{self, Replay};
-use super::report::{Events, Report};
+use super::replay::{self, Pushed, Replay};
+use super::report::{Findings, Report};
 use super::tally::{FIRST_MONTH, Tally};
-use super::timeline::{Stretch, Timeline, mid_month, month_start};
+use super::timeline::{Timeline, month_start};
 use super::{recount, rows, trained, training};
 
 /// The stretch of time that is replayed at once before anything is served.
 const HISTORY_STRETCH: i64 = 2 * DAY;
-/// The stretch of time that is replayed at once while the models serve.
+/// The longest stretch of time that is replayed at once while the models serve; the first landing of a flight that is due
+/// in it ends it earlier.
 const LIVE_STRETCH: i64 = 8 * HOUR;
-/// How often drift is checked: the monitor's window.
+/// How often drift is checked and labels are told: the monitor's window.
 const DRIFT_EVERY: i64 = 7 * DAY;
-/// When something happens to the cluster.
-const KILL_MONTH: u32 = 5;
-const RESTART_MONTH: u32 = 6;
-const JOIN_MONTH: u32 = 7;
-const REMOVE_MONTH: u32 = 8;
+
+/// What one may ask a cluster that was left running.
+const TRY: [&str; 6] = [
+    "status",
+    "model versions flight_delay",
+    "model alias history flight_delay champion",
+    "feature get recount_origin --entity origin=JFK --as-of 2013-07-01T12:00:00Z",
+    "drift performance flight-delay",
+    "pipeline runs",
+];
 
 /// The demo on its way.
 pub(crate) struct Story {
     root: PathBuf,
     definitions: PathBuf,
-    year: Year,
-    cluster: DemoCluster,
+    fleet: Fleet,
+    /// `None` while it is in the hands of fate.
+    cluster: Option<DemoCluster>,
     tally: Tally,
-    events: Events,
-    killed: Option<usize>,
-    joining: Option<JoinHandle<Result<std::time::Duration>>>,
+    found: Findings,
+    /// Since the kill.
+    failover: Option<Failover>,
 }
 
 impl Story {
-    /// Loads the data and forms the cluster.
+    /// Forms the cluster.
     pub(crate) async fn begin(root: &Path, definitions: &Path) -> Result<Self> {
-        let act = Act::begin("Reading the year 2013", 0);
-        let data = definitions.join("data");
-        let year = tokio::task::spawn_blocking(move || Year::load(&data)).await??;
-        act.end(&format!(
-            "{} flights, {} hours of weather",
-            year.flights.len(),
-            year.weather.len()
-        ));
         let act = Act::begin("Forming a cluster", 0);
         let cluster = DemoCluster::form(root).await?;
         act.end("3 nodes, 3 voters in every group");
         Ok(Self {
             root: root.to_owned(),
             definitions: definitions.to_owned(),
-            year,
-            cluster,
+            fleet: cluster.fleet.clone(),
+            cluster: Some(cluster),
             tally: Tally::default(),
-            events: Events::default(),
-            killed: None,
-            joining: None,
+            found: Findings::default(),
+            failover: None,
         })
     }
 
     /// Everything from the definitions to the report.
-    pub(crate) async fn tell(&mut self) -> Result<Report> {
+    pub(crate) async fn tell(&mut self, year: &Year) -> Result<Report> {
         self.define(&["entities.yaml", "views.yaml", "services.yaml"])
             .await?;
-        let year = std::mem::replace(
-            &mut self.year,
-            Year {
-                flights: Vec::new(),
-                weather: Vec::new(),
-                planes: Vec::new(),
-            },
-        );
-        let mut timeline = Timeline::new(&year);
-        let mut replay = Replay::new(self.cluster.fleet.clone());
-        self.planes(&year).await?;
+        let mut timeline = Timeline::new(year);
+        let mut replay = Replay::new(self.fleet.clone());
+        self.planes(year).await?;
         self.history(&mut timeline, &mut replay).await?;
         self.learn().await?;
         self.define(&["serving.yaml"]).await?;
-        training::deployments_ready(&self.cluster.fleet).await?;
+        training::deployments_ready(&self.fleet).await?;
         self.live(&mut timeline, &mut replay).await?;
-        self.check(&year).await
+        self.check(year).await
     }
 
     async fn define(&self, files: &[&str]) -> Result<()> {
         let act = Act::begin("Applying definitions", 0);
-        let endpoint = self.cluster.endpoints().first().cloned().unwrap_or_default();
         for file in files {
-            training::apply(&endpoint, &self.definitions.join(file)).await?;
+            self.apply(file).await?;
         }
         act.end(&files.join(", "));
         Ok(())
+    }
+
+    async fn apply(&self, file: &str) -> Result<()> {
+        let cluster = self.cluster.as_ref().context("the cluster is in other hands")?;
+        let endpoint = cluster.endpoints().first().cloned().unwrap_or_default();
+        training::apply(&endpoint, &self.definitions.join(file)).await
     }
 
     async fn planes(&mut self, year: &Year) -> Result<()> {
@@ -109,19 +106,26 @@ impl Story {
             sequence: 1,
             request_id: Vec::new().into(),
         };
-        let reply = replay::push(&self.cluster.fleet, &request).await?;
-        self.tally.pushed(vec![(year.planes.len(), reply)]);
+        let sent = Instant::now();
+        let reply = replay::push(&self.fleet, &request).await?;
+        self.tally.pushed(vec![Pushed {
+            offered: year.planes.len(),
+            reply,
+            sent,
+            acknowledged: Instant::now(),
+        }]);
         Ok(())
     }
 
     /// January to March: rows only.
-    async fn history(&mut self, timeline: &mut Timeline<'_>, replay: &mut Replay) -> Result<()> {
+    async fn history<'y>(&mut self, timeline: &mut Timeline<'y>, replay: &mut Replay<'y>) -> Result<()> {
         let (mut at, end) = (month_start(1), month_start(FIRST_MONTH));
         let act = Act::begin("January to March: history", steps(end - at, HISTORY_STRETCH));
         while at < end {
             at = (at + HISTORY_STRETCH).min(end);
-            let batches = replay.batches(&timeline.next(at));
-            let (pushed, _) = replay.push(&batches).await?;
+            let mut batches = replay.features(&timeline.next(at));
+            batches.extend(replay.all_outcomes());
+            let pushed = replay.push(&batches).await?;
             replay.acknowledge(&pushed);
             self.tally.pushed(pushed);
             act.step();
@@ -132,174 +136,203 @@ impl Story {
 
     /// Two training sets and two models, trained by all nodes together.
     async fn learn(&mut self) -> Result<()> {
-        for model in ["flight_delay", "flight_delay_plain"] {
-            let act = Act::begin(&format!("Training {model}"), 0);
-            let first = training::first_model(&self.cluster.fleet, model, month_start(FIRST_MONTH)).await?;
-            let auc = first.job.metrics.get("auc_binned").copied().unwrap_or(f64::NAN);
-            act.end(&format!(
-                "{} rows, {} steps, AUC {auc:.3}",
-                first.rows, first.job.step
-            ));
-            self.events.model_sha256.insert(model.to_owned(), first.sha256);
+        let act = Act::begin("Training two models", 0);
+        self.apply("training.yaml").await?;
+        act.end("training.yaml");
+        for (model, id) in [
+            ("flight_delay", "flight-delay-first"),
+            ("flight_delay_plain", "flight-delay-plain-first"),
+        ] {
+            let lesson = training::lesson(&self.fleet, id).await?;
+            let auc = lesson.job.metrics.get("auc_binned").copied().unwrap_or(f64::NAN);
+            println!(
+                "  {model}: {} rows, {} steps, AUC {auc:.3}",
+                lesson.rows, lesson.job.step
+            );
+            self.found.model_sha256.insert(model.to_owned(), lesson.sha256);
         }
         Ok(())
     }
 
-    /// April to December: every flight is predicted while the cluster changes. While the flights of one stretch are
-    /// asked about, the next one becomes known: each question is asked as of its own moment, so it cannot see that.
-    async fn live(&mut self, timeline: &mut Timeline<'_>, replay: &mut Replay) -> Result<()> {
-        let mut at = month_start(FIRST_MONTH);
-        let end = month_start(13);
-        let (mut month, mut drift_at) = (FIRST_MONTH, at + DRIFT_EVERY);
-        let act = Act::begin("April to December: live", steps(end - at, LIVE_STRETCH));
-        let mut known = Stretch::empty();
-        while at < end || !timeline.is_over() || !known.scheduled.is_empty() {
-            let from = at;
-            at += LIVE_STRETCH;
-            let killed_at = self.misfortune(from, at, &act).await?;
-            let stretch = timeline.next(at);
-            let batches = replay.batches(&stretch);
-            let ((pushed, acknowledged_at), answered) =
-                try_join(replay.push(&batches), replay.ask_and_label(&known)).await?;
-            replay.acknowledge(&pushed);
-            self.tally.pushed(pushed);
-            answered
-                .into_iter()
-                .for_each(|(flights, asked)| self.tally.predicted(&flights, asked));
-            if let Some(killed_at) = killed_at {
-                self.events.failover_ms = acknowledged_at.duration_since(killed_at).as_secs_f64() * 1e3;
-                act.say(&format!(
-                    "all groups write again after {:.0} ms",
-                    self.events.failover_ms
-                ));
+    /// April to December: every flight is predicted while the cluster changes.
+    async fn live<'y>(&mut self, timeline: &mut Timeline<'y>, replay: &mut Replay<'y>) -> Result<()> {
+        let (mut at, end) = (month_start(FIRST_MONTH), month_start(13));
+        let act = Act::begin("April to December: live", steps(end - at, DAY));
+        let cluster = self.cluster.take().context("the cluster is in other hands")?;
+        let mut fate = Fate::begin(cluster, self.root.clone(), at, act.voice());
+        let (mut month, mut drift_at, mut day) = (FIRST_MONTH, at + DRIFT_EVERY, at);
+        while at < end || !timeline.is_over() {
+            fate.reached(at).await?;
+            if let Some(killed_at) = fate.killed() {
+                self.failover = Some(Failover::new(replay.groups(), killed_at));
             }
-            if from >= drift_at {
+            at = timeline.until_landing(at + LIVE_STRETCH);
+            self.stretch(timeline, replay, at, &act).await?;
+            if at >= drift_at {
                 drift_at += DRIFT_EVERY;
-                self.drift(&act).await?;
+                self.drift(replay, &act).await?;
             }
-            self.joined(&act).await?;
-            if month <= 12 && from >= month_start(month + 1) {
+            if month <= 12 && at >= month_start(month + 1) {
                 act.say(&self.tally.month_line(month)?);
                 month += 1;
             }
-            known = stretch;
-            act.step();
+            while day + DAY <= at {
+                day += DAY;
+                act.step();
+            }
         }
+        self.drift(replay, &act).await?;
+        let (cluster, fates) = fate.end().await?;
+        self.cluster = Some(cluster);
+        self.found.join_catchup_ms = fates.join_catchup.map_or(0.0, millis);
+        self.found.events = fates.events;
         act.end(&format!("{} predictions", self.tally.predictions));
         Ok(())
     }
 
-    /// What happens to the cluster between two moments. Gives the moment of a kill.
-    async fn misfortune(&mut self, from: i64, until: i64, act: &Act) -> Result<Option<Instant>> {
-        let happens = |month| (from..until).contains(&mid_month(month));
-        if happens(KILL_MONTH) {
-            let (number, group) = self.cluster.kill_busiest_leader().await?;
-            let killed_at = Instant::now();
-            act.say(&format!(
-                "15 May: node {number}, leader of busy group {group}, killed with SIGKILL"
-            ));
-            self.killed = Some(number);
-            self.events.killed = true;
-            return Ok(Some(killed_at));
-        }
-        if happens(RESTART_MONTH)
-            && let Some(number) = self.killed.take()
-        {
-            self.cluster.restart(number)?;
-            act.say(&format!("15 June: node {number} started again"));
-        }
-        if happens(JOIN_MONTH) {
-            self.cluster.join(&self.root).await?;
-            let fleet = self.cluster.fleet.clone();
-            self.joining = Some(tokio::spawn(async move { cluster::settled(&fleet, 4).await }));
-            act.say("15 July: a fourth node joins");
-        }
-        if happens(REMOVE_MONTH) {
-            self.wait_for_join(act).await?;
-            self.cluster.remove_first().await?;
-            act.say("15 August: the first node has given up its replicas and is removed");
-        }
-        Ok(None)
-    }
-
-    async fn joined(&mut self, act: &Act) -> Result<()> {
-        if self.joining.as_ref().is_some_and(JoinHandle::is_finished) {
-            self.wait_for_join(act).await?;
+    /// One stretch: what became known, then the questions. Outcomes are no features, so they go beside the questions:
+    /// they are of flights that landed in this stretch, and no flight is asked about in the stretch that it lands in.
+    async fn stretch<'y>(
+        &mut self,
+        timeline: &mut Timeline<'y>,
+        replay: &mut Replay<'y>,
+        until: i64,
+        act: &Act,
+    ) -> Result<()> {
+        let stretch = timeline.next(until);
+        let features = replay.features(&stretch);
+        let started = Instant::now();
+        let pushed = replay.push(&features).await?;
+        self.found.spent("pushing", started);
+        replay.acknowledge(&pushed);
+        self.recovered(&pushed, act);
+        let started = Instant::now();
+        let outcomes = replay.outcomes();
+        let (outcomes, answered) = try_join(replay.push(&outcomes), replay.predict(&stretch)).await?;
+        self.found.spent("predicting", started);
+        replay.acknowledge(&outcomes);
+        replay.remember_labels(&stretch, month_start(FIRST_MONTH));
+        self.tally.pushed(pushed);
+        self.tally.pushed(outcomes);
+        for (flights, asked) in answered {
+            self.tally.predicted(&flights, asked);
         }
         Ok(())
     }
 
-    async fn wait_for_join(&mut self, act: &Act) -> Result<()> {
-        if let Some(joining) = self.joining.take() {
-            self.events.join_catchup_ms = joining.await??.as_secs_f64() * 1e3;
+    /// Whether every group has taken a write again after the kill.
+    fn recovered(&mut self, pushed: &[Pushed], act: &Act) {
+        let Some(failover) = &mut self.failover else {
+            return;
+        };
+        let took = pushed.iter().find_map(|pushed| {
+            failover.acknowledged((pushed.sent, pushed.acknowledged), &pushed.reply.positions)
+        });
+        if let Some(took) = took {
+            self.found.failover_ms = millis(took);
             act.say(&format!(
-                "the fourth node was up to date after {:.0} ms",
-                self.events.join_catchup_ms
+                "all groups write again after {:.0} ms",
+                self.found.failover_ms
             ));
         }
-        Ok(())
     }
 
-    async fn drift(&mut self, act: &Act) -> Result<()> {
-        let runs = training::check_drift(&self.cluster.fleet).await?;
-        for run in runs.iter().skip(self.events.runs.len()) {
+    /// Has everything flushed and scored, waits for a retraining that this has started, and tells the labels.
+    async fn drift<'y>(&mut self, replay: &mut Replay<'y>, act: &Act) -> Result<()> {
+        let started = Instant::now();
+        // Outcomes are the examples that a retraining learns from.
+        let outcomes = replay.all_outcomes();
+        let pushed = replay.push(&outcomes).await?;
+        replay.acknowledge(&pushed);
+        self.tally.pushed(pushed);
+        self.found.spent("pushing", started);
+        let started = Instant::now();
+        let runs = training::check_drift(&self.fleet).await?;
+        for run in runs.iter().skip(self.found.runs.len()) {
             act.say(&format!(
                 "drift: run {} {} (candidate {:.4}, champion {:.4})",
                 run.number, run.stage, run.candidate_metric, run.champion_metric
             ));
         }
-        self.events.runs = runs;
+        self.found.runs = runs;
+        self.found.spent("drift and retraining", started);
+        let started = Instant::now();
+        let (joined, unmatched) = replay.label().await?;
+        self.tally.labels_joined += joined;
+        self.tally.labels_unmatched += unmatched;
+        self.found.spent("labels", started);
         Ok(())
     }
 
     /// Recounts, compares, and sums up.
     async fn check(&mut self, year: &Year) -> Result<Report> {
         let act = Act::begin("Recounting every row", 0);
-        let counted = recount::recount(&self.cluster.fleet, year).await?;
+        let counted = recount::recount(&self.fleet, year).await?;
         act.end(&format!(
-            "{} lost, {} duplicated of {}",
-            counted.lost, counted.duplicated, counted.compared
+            "{} lost, {} duplicated, {} wrong of {} values",
+            counted.lost, counted.duplicated, counted.wrong, counted.compared
         ));
         let act = Act::begin("Comparing served with trained", 0);
-        let compared = trained::compare(&self.cluster.fleet, &self.tally.samples).await?;
+        let compared = trained::compare(&self.fleet, &self.tally.samples).await?;
         act.end(&format!(
             "{} of {} values differ",
             compared.different, compared.values
         ));
-        let (reports, alerts) = training::drift(&self.cluster.fleet).await?;
-        let status = DemoCluster::status(&self.cluster.fleet).await?;
-        let active = status
-            .nodes
-            .iter()
-            .filter(|node| node.state() == v1::NodeState::Active)
-            .count();
-        self.events.retries = self.cluster.fleet.retries();
-        Report::new(
-            &self.tally,
-            &self.events,
-            (counted, compared),
-            (reports, alerts),
-            active,
-        )
+        let found = &mut self.found;
+        (found.reports, found.alerts) = training::drift(&self.fleet).await?;
+        found.performance = training::performance(&self.fleet).await?;
+        let status = DemoCluster::status(&self.fleet).await?;
+        let is_active = |node: &&v1::Node| node.state() == v1::NodeState::Active;
+        found.nodes_at_end = status.nodes.iter().filter(is_active).count();
+        found.retries = self.fleet.retries();
+        let retrained = |run: &v1::PipelineRun| Event {
+            at_micros: run.as_of_micros,
+            what: What::Retrained,
+            text: format!("version {} becomes champion", run.candidate),
+        };
+        let promoted = found.runs.iter().filter(|run| run.stage == "promoted");
+        let promoted: Vec<Event> = promoted.map(retrained).collect();
+        found.events.extend(promoted);
+        found.events.sort_by_key(|event| event.at_micros);
+        Report::new(&self.tally, &self.found, (counted, compared))
     }
 
     /// Stops every node.
     pub(crate) async fn stop(self) -> Result<()> {
-        self.cluster.stop().await
+        match self.cluster {
+            Some(cluster) => cluster.stop().await,
+            // Fate has taken it down.
+            None => Ok(()),
+        }
     }
 
     /// Leaves the cluster running and says how to use it.
     pub(crate) fn leave_running(self) {
-        let endpoint = self.cluster.endpoints().first().cloned().unwrap_or_default();
-        let ids: Vec<String> = self.cluster.process_ids().iter().map(u32::to_string).collect();
+        let Some(cluster) = self.cluster else { return };
+        let endpoint = cluster.endpoints().first().cloned().unwrap_or_default();
+        let ids: Vec<String> = cluster.process_ids().iter().map(u32::to_string).collect();
+        let covey = std::env::args().next().unwrap_or_else(|| "covey".to_owned());
         println!("\nThe cluster is still running. Try:");
         println!("  export COVEY_ENDPOINT={endpoint}");
-        println!("  covey status");
-        println!("  covey model versions flight_delay");
-        println!("  covey drift list flight-delay");
-        println!("Stop it with: kill {}", ids.join(" "));
-        self.cluster.leave_running();
+        for line in TRY {
+            println!("  {covey} {line}");
+        }
+        println!("Stop it with:\n  kill {}", ids.join(" "));
+        cluster.leave_running();
     }
+}
+
+/// Reads the year's data from beneath the definitions.
+pub(crate) async fn read(definitions: &Path) -> Result<Year> {
+    let act = Act::begin("Reading the year 2013", 0);
+    let data = definitions.join("data");
+    let year = tokio::task::spawn_blocking(move || Year::load(&data)).await??;
+    act.end(&format!(
+        "{} flights, {} hours of weather",
+        year.flights.len(),
+        year.weather.len()
+    ));
+    Ok(year)
 }
 
 fn steps(span: i64, stretch: i64) -> u64 {

@@ -9,14 +9,13 @@ use covey_ml::metrics;
 use covey_proto::v1;
 
 use super::flights::Flight;
-use super::page::month_name;
+use super::replay::Pushed;
+use super::timeline::month_name;
 
 /// The first month that is predicted.
 pub(super) const FIRST_MONTH: u32 = 4;
-/// Served feature vectors kept for the comparison with a training set.
-pub(super) const SAMPLES_MAX: usize = 10_000;
 /// One in this many requests is sampled, by the hash of its first flight's id.
-const SAMPLE_ONE_IN: u32 = 24;
+const SAMPLE_ONE_IN: u32 = 20;
 
 /// The three deployments that answer every question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,6 +53,8 @@ pub(super) struct Asked {
     pub(super) model: Model,
     pub(super) took: Duration,
     pub(super) reply: v1::PredictReply,
+    /// What nodes that were up had answered before.
+    pub(super) faults: Vec<String>,
 }
 
 /// A feature vector as it was served.
@@ -78,7 +79,12 @@ pub(super) struct Tally {
     pub(super) refused: u64,
     pub(super) reasons: BTreeMap<String, u64>,
     pub(super) predictions: u64,
+    /// Rows that were refused or failed by a node that was up, not answered, or answered with no number.
     pub(super) errors: u64,
+    pub(super) error_reasons: BTreeMap<String, u64>,
+    /// Labels that found their prediction, and those that did not.
+    pub(super) labels_joined: u64,
+    pub(super) labels_unmatched: u64,
     pub(super) versions: BTreeMap<u64, u64>,
     pub(super) samples: Vec<Sample>,
     /// Month and milliseconds of every request.
@@ -87,9 +93,9 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// Counts acknowledged pushes: rows offered, and the reply.
-    pub(super) fn pushed(&mut self, replies: Vec<(usize, v1::PushReply)>) {
-        for (offered, reply) in replies {
+    /// Counts acknowledged pushes.
+    pub(super) fn pushed(&mut self, pushed: Vec<Pushed>) {
+        for Pushed { offered, reply, .. } in pushed {
             self.offered += offered as u64;
             self.accepted += reply.accepted;
             self.refused += reply.refused.len() as u64;
@@ -101,20 +107,31 @@ impl Tally {
 
     /// Counts answered predictions.
     pub(super) fn predicted(&mut self, flights: &[&Flight], asked: Asked) {
-        let Asked { model, took, reply } = asked;
+        let Asked {
+            model,
+            took,
+            reply,
+            faults,
+        } = asked;
         let Some(month) = flights.first().map(|flight| flight.month) else {
             return;
         };
+        for fault in faults {
+            self.wrong(fault, flights.len());
+        }
         self.latencies.push((month, took.as_secs_f64() * 1e3));
         self.predictions += reply.predictions.len() as u64;
-        self.errors += flights.len().saturating_sub(reply.predictions.len()) as u64;
+        let unanswered = flights.len().saturating_sub(reply.predictions.len());
+        if unanswered > 0 {
+            self.wrong("rows without an answer".to_owned(), unanswered);
+        }
         if model == Model::Retrained {
             *self.versions.entry(reply.version).or_default() += flights.len() as u64;
             self.sample(flights, reply.features.as_ref());
         }
         for (flight, score) in flights.iter().zip(&reply.predictions) {
             if !score.is_finite() {
-                self.errors += 1;
+                self.wrong("no number".to_owned(), 1);
             } else if let Some(late) = flight.late() {
                 let scored = self.scored.entry((model, flight.month)).or_default();
                 scored.late.push(f64::from(u8::from(late)));
@@ -123,10 +140,14 @@ impl Tally {
         }
     }
 
+    fn wrong(&mut self, reason: String, rows: usize) {
+        self.errors += rows as u64;
+        *self.error_reasons.entry(reason).or_default() += rows as u64;
+    }
+
     fn sample(&mut self, flights: &[&Flight], features: Option<&v1::Table>) {
         let Some(table) = features else { return };
-        let room = SAMPLES_MAX.saturating_sub(self.samples.len());
-        for (row, flight) in flights.iter().enumerate().take(room) {
+        for (row, flight) in flights.iter().enumerate() {
             let value = |column: &v1::TableColumn| {
                 (
                     column.name.clone(),

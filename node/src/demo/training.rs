@@ -1,6 +1,5 @@
 //! What the demo asks of the cluster besides rows and predictions: training sets, jobs, deployments, drift, pipelines.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -11,7 +10,6 @@ use tokio::process::Command;
 
 use super::fleet::Fleet;
 use super::tally::Model;
-use super::timeline::month_start;
 
 /// A deployment must be ready, and a pipeline's run final, by then.
 const DONE_WITHIN: Duration = Duration::from_secs(120);
@@ -63,77 +61,57 @@ pub(crate) async fn build_dataset(fleet: &Fleet, spec: v1::DatasetSpec) -> Resul
         .ok_or_else(|| anyhow!("dataset {name} was built without a manifest"))
 }
 
-/// A first model, trained on everything from New Year until `until`.
-pub(super) struct FirstModel {
+/// What came out of a training job.
+pub(super) struct Lesson {
+    /// Examples of its training set.
     pub(super) rows: u64,
     pub(super) job: v1::Job,
+    /// Of the model file.
     pub(super) sha256: String,
 }
 
-/// Builds a training set with the feature service of that name and trains the first version of the model.
-pub(super) async fn first_model(fleet: &Fleet, model: &str, until: i64) -> Result<FirstModel> {
-    let spine = v1::spine::ViewSpine {
-        view: "flight_outcomes".to_owned(),
-        timestamp: "scheduled_departure".to_owned(),
-        from_micros: month_start(1),
-        until_micros: until,
-    };
-    let spec = v1::DatasetSpec {
-        name: model.to_owned(),
-        service: model.to_owned(),
-        spine: Some(v1::Spine {
-            kind: Some(v1::spine::Kind::View(spine)),
-        }),
-        label: "late".to_owned(),
-    };
-    let dataset = build_dataset(fleet, spec).await?;
-    let spec = v1::JobSpec {
-        dataset: model.to_owned(),
-        dataset_version: dataset.version,
-        algorithm: "logistic_regression".to_owned(),
-        parameters: BTreeMap::from([("c".to_owned(), 1.0)]),
-        seed: 2013,
-        model: model.to_owned(),
-        alias: "champion".to_owned(),
-        ..v1::JobSpec::default()
-    };
-    let job = train(fleet, &format!("{model}-first"), spec).await?;
-    let version = version(fleet, model, job.version).await?;
+/// The training job that was applied under an id; it must have succeeded.
+pub(super) async fn lesson(fleet: &Fleet, id: &str) -> Result<Lesson> {
+    let job = fleet
+        .ask(|connection| async move {
+            let asked = v1::GetJobRequest { id: id.to_owned() };
+            connection.training().get_job(asked).await
+        })
+        .await
+        .with_context(|| format!("reading job {id}"))?
+        .into_inner();
+    if job.state() != v1::JobState::Succeeded {
+        bail!("job {id} ended {:?}: {}", job.state(), job.reason);
+    }
+    let spec = job.spec.clone().unwrap_or_default();
+    let version = version(fleet, &spec.model, job.version).await?;
     let file = version.spec.and_then(|spec| spec.artifacts.into_iter().next());
-    let sha256 = file.context("the version has no model file")?.sha256;
-    Ok(FirstModel {
-        rows: dataset.rows,
+    Ok(Lesson {
+        rows: dataset_rows(fleet, &spec.dataset).await?,
         job,
-        sha256,
+        sha256: file.context("the version has no model file")?.sha256,
     })
 }
 
-/// Submits a job and waits for its model.
-pub(crate) async fn train(fleet: &Fleet, id: &str, spec: v1::JobSpec) -> Result<v1::Job> {
-    let job = fleet
-        .ask(|connection| {
-            let submit = v1::SubmitJobRequest {
-                id: id.to_owned(),
-                spec: Some(spec.clone()),
+/// The examples of a training set's newest version.
+async fn dataset_rows(fleet: &Fleet, name: &str) -> Result<u64> {
+    let listed = fleet
+        .ask(|connection| async move {
+            let of = v1::ListDatasetsRequest {
+                name: name.to_owned(),
             };
-            async move {
-                let mut training = connection.training();
-                training.submit_job(submit).await?;
-                let watch = v1::GetJobRequest { id: id.to_owned() };
-                let mut moves = training.watch_job(long(watch)).await?.into_inner();
-                let mut last = v1::Job::default();
-                while let Some(job) = moves.message().await? {
-                    last = job;
-                }
-                Ok(last)
-            }
+            connection.features().list_datasets(of).await
         })
         .await
-        .with_context(|| format!("training job {id}"))?;
-    match job.state() {
-        v1::JobState::Succeeded => Ok(job),
-        state => bail!("job {id} ended {state:?}: {}", job.reason),
-    }
+        .with_context(|| format!("listing dataset {name}"))?;
+    let newest = listed
+        .into_inner()
+        .datasets
+        .into_iter()
+        .max_by_key(|manifest| manifest.version);
+    Ok(newest
+        .with_context(|| format!("dataset {name} is not there"))?
+        .rows)
 }
 
 /// Waits until every replica of every deployment of the demo is ready.
@@ -235,8 +213,23 @@ pub(crate) async fn drift(fleet: &Fleet) -> Result<(Vec<v1::DriftReport>, Vec<v1
     Ok(both)
 }
 
+/// How the deployment that retrains did in each window, as the cluster knows it from labels that came later.
+pub(crate) async fn performance(fleet: &Fleet) -> Result<Vec<v1::Performance>> {
+    let request = v1::ListDriftRequest {
+        deployment: Model::Retrained.deployment().to_owned(),
+    };
+    let reply = fleet
+        .ask(|connection| {
+            let request = request.clone();
+            async move { connection.monitoring().get_performance(request).await }
+        })
+        .await
+        .context("reading live performance")?;
+    Ok(reply.into_inner().windows)
+}
+
 /// A version of a model.
-pub(crate) async fn version(fleet: &Fleet, model: &str, number: u64) -> Result<v1::ModelVersion> {
+async fn version(fleet: &Fleet, model: &str, number: u64) -> Result<v1::ModelVersion> {
     let which = Some(v1::get_version_request::Which::Number(number));
     let request = v1::GetVersionRequest {
         model: model.to_owned(),

@@ -37,8 +37,25 @@ fn check_form(file: &SourceFile, tree: &Tree) -> Vec<Violation> {
         UNIT => [unit::check(file), unit::ask_systemd(file)].concat(),
         CONTAINERFILE => containerfile::check(file, tree),
         COMPOSE => compose::check(file, tree),
+        ENVIRONMENT => check_beginnings(file),
         _ => Vec::new(),
     }
+}
+
+/// The environment file says how the first node makes the cluster, and how the others join it.
+fn check_beginnings(file: &SourceFile) -> Vec<Violation> {
+    let missing = ["COVEY_INIT=", "COVEY_JOIN="]
+        .into_iter()
+        .filter(|setting| !file.text.contains(setting));
+    missing
+        .map(|setting| {
+            violation(
+                &file.path,
+                1,
+                format!("says nothing of {setting}, so no cluster forms"),
+            )
+        })
+        .collect()
 }
 
 fn calls_in(file: &SourceFile) -> Vec<commands::Call> {

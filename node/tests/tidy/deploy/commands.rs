@@ -54,22 +54,21 @@ pub(super) fn in_unit(file: &SourceFile) -> Vec<Call> {
         .collect()
 }
 
-/// The variables of the environment file.
+/// The variables of the environment file, also those that are there to be uncommented.
 pub(super) fn in_environment(file: &SourceFile) -> Vec<Call> {
-    let lines = file
-        .text
-        .lines()
-        .enumerate()
-        .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
-    lines
-        .map(|(index, line)| {
-            let name = line.split('=').next().unwrap_or(line).to_owned();
-            Call {
-                path: file.path.clone(),
-                line: index + 1,
-                subcommand: START.to_owned(),
-                names: vec![name],
-            }
+    let lines = file.text.lines().enumerate();
+    let settings = lines.filter_map(|(index, line)| {
+        let setting = line.strip_prefix('#').unwrap_or(line);
+        let (name, _) = setting.split_once('=')?;
+        let is_name = name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
+        (is_name || !line.starts_with('#')).then(|| (index, name.to_owned()))
+    });
+    settings
+        .map(|(index, name)| Call {
+            path: file.path.clone(),
+            line: index + 1,
+            subcommand: START.to_owned(),
+            names: vec![name],
         })
         .collect()
 }
@@ -180,13 +179,16 @@ mod tests {
 
     #[test]
     fn variables_are_held_to_the_same_help() {
-        let file = SourceFile::sample("covey.env", "# Words.\nCOVEY_DATA_DIR=/a\nCOVEY_DATA=/a\n");
+        let file = SourceFile::sample(
+            "covey.env",
+            "# Words = words.\nCOVEY_DATA_DIR=/a\nCOVEY_DATA=/a\n#COVEY_DATE=/a\n",
+        );
         let found: Vec<usize> = in_environment(&file)
             .iter()
             .flat_map(|call| refusals(call, Some(HELP)))
             .map(|v| v.line)
             .collect();
-        assert_eq!(found, [3]);
+        assert_eq!(found, [3, 4]);
     }
 
     #[test]

@@ -88,6 +88,7 @@ fn check_document(document: &Map<String, Value>) -> Vec<Problem> {
             "three nodes make a cluster that survives one".to_owned(),
         ));
     }
+    problems.extend(check_beginnings(document));
     let names: BTreeSet<&str> = services(document).map(|(name, _)| name.as_str()).collect();
     let volumes = keys_of(document.get("volumes"));
     let mut host_ports = BTreeSet::new();
@@ -99,6 +100,30 @@ fn check_document(document: &Map<String, Value>) -> Vec<Problem> {
         problems.extend(check_service(name, service));
         problems.extend(check_ports(name, service, &mut host_ports));
         problems.extend(check_names(name, service, (&names, &volumes)));
+    }
+    problems
+}
+
+/// One node makes the cluster and all others join it: with none there is no cluster, with two there are two.
+fn check_beginnings(document: &Map<String, Value>) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut founders = 0;
+    for (name, service) in services(document) {
+        let command = strings(service.get("command"));
+        let has = |option: &str| command.contains(&option);
+        founders += usize::from(has("--init"));
+        if has("--init") == has("--join") {
+            problems.push((
+                format!("{name}:"),
+                format!("service {name}: needs --init or --join, or it never belongs to a cluster"),
+            ));
+        }
+    }
+    if founders != 1 {
+        problems.push((
+            "services:".to_owned(),
+            format!("{founders} services start with --init; exactly one makes the cluster"),
+        ));
     }
     problems
 }
@@ -260,9 +285,9 @@ mod tests {
     const GOOD: &str = "
 x-node: &node { image: covey, read_only: true, cap_drop: [ALL], healthcheck: { test: [CMD, covey], interval: 1m30s } }
 services:
-  a: { <<: *node, ports: ['127.0.0.1:7400:7400'], volumes: ['data:/var/lib/covey'], stop_grace_period: 60s }
-  b: { <<: *node, ports: ['7410:7400'], depends_on: [a] }
-  c: { <<: *node, depends_on: { a: { condition: service_healthy } } }
+  a: { <<: *node, command: [start, --init, x], ports: ['127.0.0.1:7400:7400'], volumes: ['data:/var/lib/covey'], stop_grace_period: 60s }
+  b: { <<: *node, command: [start, --join, 'a:7400'], ports: ['7410:7400'], depends_on: [a] }
+  c: { <<: *node, command: [start, --join, 'a:7400'], depends_on: { a: { condition: service_healthy } } }
 volumes:
   data: {}
 ";
@@ -325,6 +350,19 @@ volumes:
             "service b: `7410` is not [address:]host:container",
         );
         assert_problem("60s", "sixty", "service a: stop_grace_period is no duration");
+    }
+
+    #[test]
+    fn exactly_one_node_makes_the_cluster() {
+        let none = problems(&GOOD.replace("--init, x", "--insecure"));
+        assert_eq!(none.len(), 2, "{none:?}");
+        assert!(none[0].contains("service a: needs --init or --join"), "{none:?}");
+        assert!(none[1].starts_with("0 services start with --init"), "{none:?}");
+        let two = problems(&GOOD.replacen("--join, 'a:7400'", "--init, y", 1));
+        assert_eq!(
+            two,
+            ["2 services start with --init; exactly one makes the cluster"]
+        );
     }
 
     #[test]
