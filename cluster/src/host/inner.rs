@@ -59,6 +59,7 @@ impl Inner {
             .is_empty();
         let metrics = HostMetrics::new(config.registry.as_ref())?;
         let config = Arc::new(config);
+        let flush = StateFlush::new(stores.statedb.clone());
         Ok(Self {
             identity,
             consensus,
@@ -68,7 +69,7 @@ impl Inner {
             gate: Gate::new(identity),
             metrics,
             admission: Admission::new(&config),
-            flush: StateFlush::new(stores.statedb.clone()),
+            flush,
             votes_from: if has_past {
                 Instant::now() + config.election_max
             } else {

@@ -124,7 +124,9 @@ impl TestNode {
         // A counter with labels is not there before it has counted anything.
         let family = families.iter().filter(|family| family.name() == name);
         let metrics = family.flat_map(|family| family.get_metric());
-        metrics.map(|metric| metric.get_counter().value()).sum::<f64>() as u64
+        metrics
+            .map(|metric| metric.get_counter().get_value())
+            .sum::<f64>() as u64
     }
 
     /// What this node's own state holds, whatever its age.
