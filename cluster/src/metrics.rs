@@ -55,40 +55,25 @@ impl HostMetrics {
     /// # Errors
     /// [`Error::Metrics`] when a name is taken.
     pub fn new(registry: Option<&Registry>) -> Result<Self, Error> {
+        let [
+            frames_sent,
+            messages_sent,
+            messages_refused,
+            answer_frames_sent,
+            forwarded_refused,
+            connections,
+        ] = of_peers()?;
+        let [group_role, group_term, group_committed, group_applied] = of_groups()?;
         let metrics = Self {
-            frames_sent: counters(
-                "covey_raft_frames_sent_total",
-                "Frames sent to a peer.",
-                &["peer"],
-            )?,
-            messages_sent: counters(
-                "covey_raft_messages_sent_total",
-                "Consensus messages sent to a peer.",
-                &["peer"],
-            )?,
-            messages_refused: counters(
-                "covey_raft_messages_refused_total",
-                "Consensus messages that found a peer's outbox full.",
-                &["peer"],
-            )?,
-            answer_frames_sent: counters(
-                "covey_raft_answer_frames_sent_total",
-                "Frames of answers sent to a peer.",
-                &["peer"],
-            )?,
+            frames_sent,
+            messages_sent,
+            messages_refused,
+            answer_frames_sent,
+            forwarded_refused,
+            connections,
             beats: counter(
                 "covey_raft_beats_total",
                 "Times at which all groups led here made their heartbeats.",
-            )?,
-            forwarded_refused: counters(
-                "covey_raft_forwarded_refused_total",
-                "Proposals and reads that a peer forwarded beyond its limit.",
-                &["peer"],
-            )?,
-            connections: counters(
-                "covey_raft_connections_total",
-                "Connections to a peer that came up.",
-                &["peer"],
             )?,
             snapshots_sent: counter("covey_raft_snapshots_sent_total", "Snapshots sent.")?,
             snapshots_received: counter("covey_raft_snapshots_received_total", "Snapshots received.")?,
@@ -114,26 +99,10 @@ impl HostMetrics {
                 "covey_raft_faults_total",
                 "Groups that stopped on this node after a fault.",
             )?,
-            group_role: gauges(
-                "covey_raft_group_role",
-                "1 for the role of this node's replica.",
-                &["group", "role"],
-            )?,
-            group_term: gauges(
-                "covey_raft_group_term",
-                "Term of this node's replica.",
-                &["group"],
-            )?,
-            group_committed: gauges(
-                "covey_raft_group_committed_index",
-                "Last entry known committed.",
-                &["group"],
-            )?,
-            group_applied: gauges(
-                "covey_raft_group_applied_index",
-                "Last entry applied.",
-                &["group"],
-            )?,
+            group_role,
+            group_term,
+            group_committed,
+            group_applied,
         };
         if let Some(registry) = registry {
             for collector in metrics.collectors() {
@@ -200,6 +169,68 @@ impl HostMetrics {
             Box::new(self.group_applied.clone()),
         ]
     }
+}
+
+/// What is counted for each peer, in the order of the fields.
+fn of_peers() -> Result<[IntCounterVec; 6], Error> {
+    Ok([
+        counters(
+            "covey_raft_frames_sent_total",
+            "Frames sent to a peer.",
+            &["peer"],
+        )?,
+        counters(
+            "covey_raft_messages_sent_total",
+            "Consensus messages sent to a peer.",
+            &["peer"],
+        )?,
+        counters(
+            "covey_raft_messages_refused_total",
+            "Consensus messages that found a peer's outbox full.",
+            &["peer"],
+        )?,
+        counters(
+            "covey_raft_answer_frames_sent_total",
+            "Frames of answers sent to a peer.",
+            &["peer"],
+        )?,
+        counters(
+            "covey_raft_forwarded_refused_total",
+            "Proposals and reads that a peer forwarded beyond its limit.",
+            &["peer"],
+        )?,
+        counters(
+            "covey_raft_connections_total",
+            "Connections to a peer that came up.",
+            &["peer"],
+        )?,
+    ])
+}
+
+/// What is shown of each group, in the order of the fields.
+fn of_groups() -> Result<[IntGaugeVec; 4], Error> {
+    Ok([
+        gauges(
+            "covey_raft_group_role",
+            "1 for the role of this node's replica.",
+            &["group", "role"],
+        )?,
+        gauges(
+            "covey_raft_group_term",
+            "Term of this node's replica.",
+            &["group"],
+        )?,
+        gauges(
+            "covey_raft_group_committed_index",
+            "Last entry known committed.",
+            &["group"],
+        )?,
+        gauges(
+            "covey_raft_group_applied_index",
+            "Last entry applied.",
+            &["group"],
+        )?,
+    ])
 }
 
 /// An index as a gauge; none is -1, because 0 is an index.
