@@ -165,6 +165,8 @@ impl HostConfig {
             enable_pre_vote: Some(true),
             // A leader that restarts must win an election, or it could answer reads from an older state.
             enable_leader_restore: Some(false),
+            // A replica campaigns when the host lets it, never by itself in the moment in which it is opened.
+            enable_elect: false,
             allow_log_reversion: Some(false),
             backoff: format!(
                 "{}ms..{}ms",

@@ -25,6 +25,7 @@ use crate::forward::{LeaderCall, Outcome, lead};
 use crate::identity::{Identity, Peer};
 use crate::machine::{Committed, StateMachine};
 use crate::members::{Change, ChangeCall};
+use crate::probation::Probation;
 use crate::read::{self, Consistency, ReadPoint};
 use crate::replica::Replica;
 use crate::service::{self, PeerEndpoint};
@@ -86,6 +87,16 @@ impl Host {
     /// When the store fails.
     pub async fn open_group(&self, group: GroupId) -> Result<(), Error> {
         groups::open(&self.inner, group).await.map(drop)
+    }
+
+    /// Opens an empty replica on a node that may have been a member of the group before, as the leader wants it that ends
+    /// at `probation`. It neither votes nor asks for votes until it has heard of its admission: the log may hold
+    /// memberships from before in which it votes.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn admit_group(&self, group: GroupId, probation: Probation) -> Result<(), Error> {
+        groups::admit(&self.inner, group, probation).await
     }
 
     /// Stops this node's replica of a group. It must not be a member any more when it is erased.

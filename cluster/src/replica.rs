@@ -1,7 +1,7 @@
 //! This node's replica of one group: the running consensus, and what it says about itself.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,7 +11,7 @@ use futures::FutureExt as _;
 use openraft::LinearizerOption;
 use openraft::async_runtime::watch::WatchReceiver as _;
 use openraft::errors::{LinearizableReadError, RaftError};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::time::Instant;
 
 use crate::admission::Busy;
@@ -23,6 +23,7 @@ use crate::host::Inner;
 use crate::identity::Peer;
 use crate::log_store::LogStore;
 use crate::machine::{Committed, LogPosition};
+use crate::probation::Probation;
 use crate::round::{NoAnswer, Rounds};
 use crate::snapshot::SnapshotStore;
 use crate::state_store::{StateParts, StateStore};
@@ -45,6 +46,8 @@ pub(crate) struct Replica {
     confirmation: LinearizerOption,
     /// Until when it neither votes nor asks for votes; see [`Replica::may_vote`].
     votes_from: Instant,
+    /// What it has to hear of first, if it began anew.
+    probation: Mutex<Option<Probation>>,
     /// Whether it asks for votes when its leader is silent.
     campaigns: AtomicBool,
     proposals: Semaphore,
@@ -80,9 +83,15 @@ impl Replica {
         let raft = Raft::new(inner.identity.node.get(), consensus, network, log_store, machine)
             .await
             .map_err(|fatal| stopped(group, &fatal))?;
-        let campaigns = Instant::now() >= inner.votes_from || votes_alone(&raft, group).await?;
-        raft.runtime_config().elect(campaigns);
+        let probation = log
+            .probation()
+            .map_err(Error::storage("read the probation", group))?;
+        let probation = probation.map(|stored| Probation::load(&stored)).transpose()?;
         let metrics = raft.metrics();
+        let trusted = probation.is_none_or(|probation| !probation.lasts(newest_membership(&metrics)));
+        let may_vote = Instant::now() >= inner.votes_from || votes_alone(&raft, group).await?;
+        let campaigns = trusted && may_vote;
+        raft.runtime_config().elect(campaigns);
         freshness.watch(metrics.clone());
         let config = &inner.config;
         Ok(Arc::new(Self {
@@ -95,6 +104,7 @@ impl Replica {
             confirmation: config.confirmation(),
             votes_from: inner.votes_from,
             campaigns: AtomicBool::new(campaigns),
+            probation: Mutex::new(probation),
             read_indexes: Rounds::new(config.reads_max),
             proposals: Semaphore::new(config.proposals_max),
             proposals_max: config.proposals_max,
@@ -154,7 +164,24 @@ impl Replica {
     /// Whether it may vote. For one lease after the start of a node that was there before it may not: the node may have
     /// confirmed a leader just before it stopped, and that leader relies on it until its lease is over.
     pub(crate) fn may_vote(&self) -> bool {
-        Instant::now() >= self.votes_from
+        Instant::now() >= self.votes_from && !self.on_probation()
+    }
+
+    /// Whether it began anew and has not heard of its own admission yet.
+    pub(crate) fn on_probation(&self) -> bool {
+        let probation = *self.probation.lock().unwrap_or_else(PoisonError::into_inner);
+        probation.is_some_and(|probation| probation.lasts(newest_membership(&self.metrics)))
+    }
+
+    /// Takes in that a later leader admits it.
+    pub(crate) async fn admitted(&self, again: Probation) -> Result<(), Error> {
+        let earlier = *self.probation.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.on_probation() || earlier.is_some_and(|earlier| !again.replaces(earlier)) {
+            return Ok(());
+        }
+        save_probation(&self.log, again).await?;
+        *self.probation.lock().unwrap_or_else(PoisonError::into_inner) = Some(again);
+        Ok(())
     }
 
     /// Lets it ask for votes as soon as it may vote.
@@ -301,6 +328,28 @@ async fn votes_alone(raft: &Raft, group: GroupId) -> Result<bool, Error> {
     });
     let voters = voters.await.map_err(|fatal| stopped(group, &fatal))?;
     Ok(voters <= 1)
+}
+
+/// The index of the newest membership that a replica has.
+fn newest_membership(metrics: &MetricsWatch) -> Option<u64> {
+    let metrics = metrics.borrow_watched();
+    metrics.membership_config.log_id().as_ref().map(|id| id.index)
+}
+
+/// Writes down what a replica has to hear of before it may vote; returns when that is durable.
+pub(crate) async fn save_probation(log: &GroupLog, probation: Probation) -> Result<(), Error> {
+    let group = log.id();
+    let (done, saved) = oneshot::channel();
+    let told = Box::new(move |outcome| drop(done.send(outcome)));
+    log.save_probation(probation.store(), told)
+        .map_err(Error::storage("write the probation", group))?;
+    match saved.await {
+        Ok(outcome) => outcome.map_err(Error::storage("write the probation", group)),
+        Err(_) => Err(Error::Stopped {
+            group,
+            reason: "the log committer is gone".to_owned(),
+        }),
+    }
 }
 
 async fn read_index(raft: &Raft, confirmation: LinearizerOption) -> Outcome<u64> {

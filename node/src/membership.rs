@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use covey_cluster::{Consistency, GroupStatus, Peer};
+use covey_cluster::{Consistency, GroupStatus, Peer, Probation};
 use covey_state::topology::{Node, NodeState, Placement};
 use covey_state::{GroupId, NodeId};
 use tokio::time::Instant;
@@ -100,10 +100,10 @@ impl Membership {
         }
     }
 
-    /// Makes this node ready to hold a replica of the group.
-    pub async fn open_replica(&self, group: GroupId) -> Result<(), Failure> {
+    /// Makes this node ready to hold a replica of the group, as its leader wants it.
+    pub async fn open_replica(&self, group: GroupId, probation: Probation) -> Result<(), Failure> {
         let _held = self.replicas.lock().await;
-        Ok(self.context.ledger.host().open_group(group).await?)
+        Ok(self.context.ledger.host().admit_group(group, probation).await?)
     }
 
     /// Whether `node` takes part in a group that this node leads.

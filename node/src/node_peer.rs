@@ -2,6 +2,7 @@
 
 mod records;
 
+use covey_cluster::Probation;
 use covey_proto::node::v1 as node_v1;
 use covey_proto::node::v1::node_peer_server::{NodePeer, NodePeerServer};
 use covey_proto::v1;
@@ -116,8 +117,13 @@ impl NodePeer for NodePeerApi {
         &self,
         request: Request<node_v1::OpenReplicaRequest>,
     ) -> Result<Response<node_v1::OpenReplicaReply>, Status> {
+        let request = request.into_inner();
+        let probation = Probation {
+            term: request.term,
+            index: request.last_log_index,
+        };
         self.membership
-            .open_replica(GroupId::new(request.into_inner().group))
+            .open_replica(GroupId::new(request.group), probation)
             .await?;
         Ok(Response::new(node_v1::OpenReplicaReply {}))
     }

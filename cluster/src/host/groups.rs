@@ -16,7 +16,8 @@ use super::Inner;
 use crate::consensus::Address;
 use crate::error::{Error, chain};
 use crate::identity::Peer;
-use crate::replica::Replica;
+use crate::probation::Probation;
+use crate::replica::{Replica, save_probation};
 use crate::snapshot::SnapshotStore;
 use crate::status::{GroupStatus, Role};
 
@@ -97,6 +98,19 @@ pub(super) async fn open(inner: &Arc<Inner>, group: GroupId) -> Result<Arc<Repli
     }
     put(inner, group, Replica::open(inner, group).await);
     inner.hosted(group)
+}
+
+/// See [`super::Host::admit_group`].
+pub(super) async fn admit(inner: &Arc<Inner>, group: GroupId, probation: Probation) -> Result<(), Error> {
+    {
+        let _turn = inner.turn.lock().await;
+        let log = inner.stores.raftdb.group(group);
+        if matches!(inner.hosted(group), Err(Error::NotHosted { .. })) {
+            // Before the replica is there: it must never have been without it.
+            save_probation(&log, probation).await?;
+        }
+    }
+    open(inner, group).await?.admitted(probation).await
 }
 
 /// See [`super::Host::bootstrap_group`].

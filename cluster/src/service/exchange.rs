@@ -308,6 +308,9 @@ async fn answer(replica: &Replica, body: Body, sent_after: Option<Instant>) -> R
             Ok(Body::VoteReply(codec::vote_reply(&reply)))
         }
         Body::Transfer(request) => {
+            if replica.on_probation() {
+                return Err("this replica has not heard of its admission yet".to_owned());
+            }
             let request = codec::transfer_from(request).map_err(malformed)?;
             let reply = replica
                 .raft
@@ -332,7 +335,10 @@ fn may_vote(replica: &Replica) -> Result<(), String> {
     if replica.may_vote() {
         return Ok(());
     }
-    Err("this node has just started and withholds its votes for one lease".to_owned())
+    Err(
+        "this node has just started, or the replica has just been admitted, and withholds its votes"
+            .to_owned(),
+    )
 }
 
 async fn append(

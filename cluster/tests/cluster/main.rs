@@ -13,6 +13,7 @@ mod membership;
 mod pressure;
 mod proxy;
 mod pulse;
+mod readmission;
 mod reads;
 mod slow_link;
 mod snapshots;

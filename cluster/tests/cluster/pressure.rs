@@ -112,6 +112,7 @@ async fn a_flood_of_reads_is_refused_by_name_beyond_the_limit() {
 /// A frame with a proposal that is too small to matter, and its number.
 fn proposal(correlation: u64) -> Frame {
     let request = ProposeRequest {
+        request: "test".to_owned(),
         entry: Bytes::from_static(b"a=1"),
         timeout_ms: 60_000,
     };

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use covey_cluster::{GroupStatus, Role};
+use covey_cluster::{GroupStatus, Probation, Role};
 use covey_proto::node::v1 as node_v1;
 use covey_state::topology::Placement;
 use covey_state::{GroupId, NodeId};
@@ -176,11 +176,21 @@ impl Membership {
 
     /// The replica must run before the leader sends it anything.
     async fn ask_to_open(&self, group: GroupId, node: NodeId, deadline: Instant) -> Result<(), Failure> {
+        let leader = self.context.ledger.host().group(group);
+        let leader = leader.ok_or_else(|| Failure::unavailable(format!("group {group}")))?;
+        let probation = Probation {
+            term: leader.term,
+            index: leader.last_log_index.unwrap_or(0),
+        };
         if node == self.context.ledger.node() {
-            return self.open_replica(group).await;
+            return self.open_replica(group, probation).await;
         }
         let caller = Caller::internal("placement").by_deadline(deadline);
-        let request = caller.request(node_v1::OpenReplicaRequest { group: group.get() });
+        let request = caller.request(node_v1::OpenReplicaRequest {
+            group: group.get(),
+            term: probation.term,
+            last_log_index: probation.index,
+        });
         let opened = self.context.peers.node_peer(node)?.open_replica(request).await;
         opened
             .map(drop)

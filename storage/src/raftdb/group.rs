@@ -233,6 +233,20 @@ impl GroupLog {
         Ok(self.cell.sound()?.vote.clone())
     }
 
+    /// Stores what a replica that begins anew has to hear of before it may vote.
+    pub fn save_probation(&self, probation: Bytes, done: Done) -> Result<(), Error> {
+        let mut memory = self.cell.sound()?;
+        let key = layout::marker_key(self.cell.group, Kind::Probation);
+        self.submit(&mut memory, vec![Operation::Put(key, probation.clone())], done)?;
+        memory.probation = Some(probation);
+        Ok(())
+    }
+
+    /// What [`GroupLog::save_probation`] stored last.
+    pub fn probation(&self) -> Result<Option<Bytes>, Error> {
+        Ok(self.cell.sound()?.probation.clone())
+    }
+
     /// Stores the commit marker with the next batch of any group; it costs no sync of its own and may be lost.
     pub fn save_committed(&self, committed: Bytes) -> Result<(), Error> {
         let mut memory = self.cell.sound()?;

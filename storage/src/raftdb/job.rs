@@ -37,7 +37,7 @@ impl Operation {
         match self {
             Self::Put(key, payload) => batch.put(key, checksum::seal(key, payload.to_vec())),
             Self::RemoveEntries(from, to) => {
-                let end = to.map_or(layout::group_end(group), |to| layout::entry_key(group, to));
+                let end = to.map_or(layout::entries_end(group), |to| layout::entry_key(group, to));
                 batch.delete_range(layout::entry_key(group, *from), end);
             }
             Self::RemoveAll => batch.delete_range(layout::group_start(group), layout::group_end(group)),

@@ -16,10 +16,12 @@ pub(super) enum Kind {
     Committed = 2,
     /// An entry.
     Entry = 3,
+    /// What a replica that began anew has to hear of first.
+    Probation = 4,
 }
 
 /// The first number after the kinds: an exclusive upper bound of all keys of a group.
-const KINDS_END: u8 = 4;
+const KINDS_END: u8 = 5;
 
 impl Kind {
     /// How the marker is called in errors.
@@ -29,6 +31,7 @@ impl Kind {
             Self::Purged => "purge",
             Self::Committed => "commit",
             Self::Entry => "entry",
+            Self::Probation => "probation",
         }
     }
 }
@@ -49,6 +52,11 @@ pub(super) fn marker_key(group: GroupId, kind: Kind) -> [u8; KEY_BYTES] {
 /// The key of an entry.
 pub(super) fn entry_key(group: GroupId, index: u64) -> [u8; KEY_BYTES] {
     key(group, Kind::Entry as u8, index)
+}
+
+/// The exclusive upper bound of the entries of a group.
+pub(super) fn entries_end(group: GroupId) -> [u8; KEY_BYTES] {
+    key(group, Kind::Entry as u8 + 1, 0)
 }
 
 /// The first possible key of a group.
@@ -94,6 +102,7 @@ mod tests {
             entry_key(one, 255),
             entry_key(one, 256),
             entry_key(one, u64::MAX),
+            entries_end(one),
             group_end(one),
             group_start(two),
             group_end(GroupId::new(u64::MAX)),

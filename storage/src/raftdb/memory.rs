@@ -18,6 +18,8 @@ pub(super) struct LogMemory {
     pub(super) damage: Option<Error>,
     /// The vote.
     pub(super) vote: Option<Bytes>,
+    /// What a replica that began anew has to hear of first.
+    pub(super) probation: Option<Bytes>,
     /// The commit marker.
     pub(super) committed: Option<Bytes>,
     /// The largest purged index and the marker of that purge.
@@ -75,6 +77,7 @@ impl LogMemory {
     pub(super) fn is_blank(&self) -> bool {
         self.damage.is_none()
             && self.vote.is_none()
+            && self.probation.is_none()
             && self.committed.is_none()
             && self.purged.is_none()
             && self.last.is_none()

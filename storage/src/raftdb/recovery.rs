@@ -75,6 +75,7 @@ fn recover_group(db: &DB, group: GroupId) -> Result<LogMemory, Error> {
     let mut memory = LogMemory::recovered(purged, first.unwrap_or(0), last);
     memory.vote = marker(db, group, Kind::Vote)?;
     memory.committed = marker(db, group, Kind::Committed)?;
+    memory.probation = marker(db, group, Kind::Probation)?;
     Ok(memory)
 }
 
