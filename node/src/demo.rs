@@ -32,7 +32,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-pub(crate) use cluster::DemoCluster;
+pub(crate) use cluster::{DemoCluster, settled};
 pub(crate) use fleet::Fleet;
 pub(crate) use prepared::{Prepared, Vectors};
 use story::Story;

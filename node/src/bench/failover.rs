@@ -12,7 +12,7 @@ use covey_proto::v1;
 use indicatif::ProgressBar;
 
 use super::percentile;
-use crate::demo::DemoCluster;
+use crate::demo::{DemoCluster, settled};
 use load::{Load, declare, entity_of_group, push_one};
 
 /// Leaders that are killed, one after the other.
@@ -60,7 +60,7 @@ async fn kills(cluster: &mut DemoCluster) -> Result<Vec<(&'static str, f64)>> {
         push_one(&cluster.fleet, &entity, &format!("kill {kill}")).await?;
         outages.push(killed.elapsed().as_secs_f64() * 1e3);
         cluster.restart(victim).await?;
-        cluster.settled(NODES).await?;
+        settled(&cluster.fleet, NODES).await?;
         bar.inc(1);
     }
     bar.finish_and_clear();
@@ -87,7 +87,7 @@ async fn drains(cluster: &DemoCluster) -> Result<Vec<(&'static str, f64)>> {
         errors += seen.errors;
         waits.extend(seen.latencies_ms);
         cluster.set_state(&node.id, v1::NodeState::Active).await?;
-        cluster.settled(NODES).await?;
+        settled(&cluster.fleet, NODES).await?;
     }
     waits.sort_by(f64::total_cmp);
     #[allow(clippy::cast_precision_loss)] // A handful at most.

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use super::load::{Load, rows};
 use super::{NODES, groups_of};
 use crate::bench::process::{forget_peak, use_of};
-use crate::demo::DemoCluster;
+use crate::demo::{DemoCluster, settled};
 
 /// How long writers run before anything moves: what the dip is compared with.
 const BEFORE: Duration = Duration::from_secs(5);
@@ -28,7 +28,7 @@ pub(super) async fn replace(cluster: &mut DemoCluster, root: &Path) -> Result<Ve
     tokio::time::sleep(BEFORE).await;
     let joining = Instant::now();
     cluster.join(root).await?;
-    cluster.settled(NODES + 1).await?;
+    settled(&cluster.fleet, NODES + 1).await?;
     let joined = joining.elapsed();
     // The clients speak to the nodes that stay, and the first one too: it answers until it is stopped.
     let leaving = Instant::now();
@@ -36,7 +36,7 @@ pub(super) async fn replace(cluster: &mut DemoCluster, root: &Path) -> Result<Ve
     let left = leaving.elapsed();
     let seen = load.stop().await?;
     cluster.remove_first().await?;
-    cluster.settled(NODES).await?;
+    settled(&cluster.fleet, NODES).await?;
     let (usual, lowest) = dip(&seen.acknowledged);
     #[allow(clippy::cast_precision_loss)] // A handful at most.
     let errors = seen.errors as f64;
@@ -79,7 +79,7 @@ pub(super) async fn gibibyte(cluster: &mut DemoCluster, root: &Path) -> Result<V
     }
     let started = Instant::now();
     cluster.join(root).await?;
-    cluster.settled(NODES + 1).await?;
+    settled(&cluster.fleet, NODES + 1).await?;
     cluster.give_up_first().await?;
     let took = started.elapsed();
     let mut peak = 0.0_f64;
