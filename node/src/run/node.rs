@@ -16,7 +16,7 @@ use tonic::service::Routes;
 
 use super::supervisor::RootSupervisor;
 use super::{founding, services};
-use crate::api::{self, Caller, Gate, Ports};
+use crate::api::{self, Caller, Gate, Health, Ports};
 use crate::artifacts::Artifacts;
 use crate::catalog::{CatalogCopy, CatalogWatch, feed};
 use crate::config::Config;
