@@ -11,9 +11,15 @@ use crate::error::Error;
 
 const COPY_BUFFER_BYTES: usize = 256 << 10;
 
-/// Makes the directory and its parents.
+/// Makes the directory and its parents. Their names are durable: a synced file is of no use in a directory that is gone.
 pub(crate) fn create_dir(path: &Path) -> Result<(), Error> {
-    fs::create_dir_all(path).map_err(Error::file("create directory", path))
+    let missing: Vec<&Path> = path.ancestors().take_while(|dir| !dir.exists()).collect();
+    fs::create_dir_all(path).map_err(Error::file("create directory", path))?;
+    for parent in missing.into_iter().filter_map(Path::parent) {
+        let here = parent.as_os_str().is_empty();
+        sync_dir(if here { Path::new(".") } else { parent })?;
+    }
+    Ok(())
 }
 
 /// Makes the names in a directory durable.
