@@ -10,11 +10,12 @@
 //! follower that slept over a full socket does not take the old messages in it for news.
 
 use std::sync::{Mutex, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use openraft::Instant as _;
 use openraft::async_runtime::watch::WatchReceiver as _;
 use openraft::type_config::alias::WatchReceiverOf;
+use tokio::time::Instant;
 
 use crate::consensus::{LogId, RaftMetrics, TypeConfig, Vote};
 
@@ -44,9 +45,17 @@ impl Freshness {
     }
 
     /// On a leader: the age of its last confirmation by a quorum.
-    pub(crate) fn quorum_age(&self) -> Option<Duration> {
+    fn quorum_age(&self) -> Option<Duration> {
+        self.quorum_age_with(None)
+    }
+
+    /// On a leader: the age of its last confirmation by a quorum, for a message with this commit index.
+    ///
+    /// There is none when the leader has committed more by now: a message may be sent long after it was made, as the
+    /// library waits between tries, and then what was acknowledged before the confirmation is not all in its index.
+    pub(crate) fn quorum_age_with(&self, commit: Option<LogId>) -> Option<Duration> {
         let metrics = self.metrics.get()?.borrow_watched();
-        if !metrics.state.is_leader() {
+        if !metrics.state.is_leader() || commit.is_some_and(|commit| Some(commit) < metrics.local_committed) {
             return None;
         }
         let alone = metrics

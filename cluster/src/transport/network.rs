@@ -118,7 +118,7 @@ impl Network {
     ) -> impl Future<Output = CallResult<StreamAppendResult<TypeConfig>>> + Send + use<> {
         let previous = request.prev_log_id;
         let last = request.entries.last().map(|entry| entry.log_id).or(previous);
-        let age = self.factory.freshness.quorum_age();
+        let age = self.factory.freshness.quorum_age_with(request.leader_commit);
         // Rounded up. The link adds the time in its queue.
         let age_ms = age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX - 1) + 1);
         let body = Body::Append(codec::append(request, age_ms));
