@@ -136,7 +136,7 @@ async fn metrics_are_in_the_format_and_with_the_names_that_prometheus_expects() 
     for (name, kind) in families(&text) {
         assert!(name.starts_with("covey_"), "{name}");
         assert_eq!(name.ends_with("_total"), kind == "counter", "{name} is a {kind}");
-        let has_unit = ["_seconds", "_bytes", "_groups", "_jobs"]
+        let has_unit = ["_seconds", "_bytes", "_groups", "_jobs", "_entries"]
             .iter()
             .any(|unit| name.ends_with(unit));
         assert!(kind != "histogram" || has_unit, "{name} has no unit");

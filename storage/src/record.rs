@@ -112,7 +112,7 @@ mod tests {
         let value = checksum::seal(b"key", vec![9, 1, 2, 3]);
         assert_eq!(
             decode(b"key", &value),
-            Err("its format is 9, this binary understands 1 and 2".to_owned())
+            Err("its format is 9, this binary understands 1 to 3".to_owned())
         );
     }
 }

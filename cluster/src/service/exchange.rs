@@ -133,7 +133,7 @@ impl Door {
     fn propose(&self, group: u64, correlation: u64, request: ProposeRequest) {
         let admitted = self.inner.admission.admit(request.entry.len());
         let replica = self.inner.replica(GroupId::new(group));
-        let span = tracing::info_span!("proposal", id = request.request, group, from = %self.from);
+        let span = tracing::info_span!("proposal", id = %request.request, group, from = %self.from);
         let proposed = async move {
             let outcome = match (admitted, replica) {
                 (Err(busy), _) => Outcome::Busy(busy),
