@@ -28,9 +28,11 @@ mod job;
 mod kv_node;
 mod label;
 mod model;
+mod namespace;
 mod node;
 mod pipeline;
 mod predict;
+mod rebalance;
 mod start;
 mod status;
 mod train;
@@ -79,9 +81,14 @@ enum Verb {
     /// List, add, drain and remove nodes
     #[command(subcommand)]
     Node(node::Node),
-    /// Show where the groups are and how far
+    /// Show where the groups are and how far; move their replicas and leaders
     #[command(subcommand)]
     Group(group::Group),
+    /// Plan where the groups should be anew
+    Rebalance(rebalance::Rebalance),
+    /// Declare what the groups of some entities are to survive, and where they are at home
+    #[command(subcommand)]
+    Namespace(namespace::Namespace),
     /// Look at, write and read features
     #[command(subcommand)]
     Feature(feature::Feature),
@@ -167,6 +174,8 @@ async fn dispatch(cli: Cli) -> Result<(), Trouble> {
         Verb::Status(verb) => verb.run(&access).await,
         Verb::Node(verb) => verb.run(&access).await,
         Verb::Group(verb) => verb.run(&access).await,
+        Verb::Rebalance(verb) => verb.run(&access).await,
+        Verb::Namespace(verb) => verb.run(&access).await,
         Verb::Feature(verb) => verb.run(&access).await,
         Verb::Dataset(verb) => verb.run(&access).await,
         Verb::Train(verb) => verb.run(&access).await,

@@ -8,11 +8,13 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 pub use options::Options;
 
+use crate::cli::length::Length;
 use crate::error::Failure;
 
 /// The port that clients use unless told otherwise.
@@ -24,6 +26,10 @@ pub const PEER_PORT: u16 = 7401;
 const SNAPSHOT_EVERY: u64 = 20_000;
 /// The fewest and the most entries between two snapshots.
 const SNAPSHOT_EVERY_RANGE: RangeInclusive<u64> = 20..=10_000_000;
+/// How long a node may be unheard of unless told otherwise.
+const DEAD_AFTER: Duration = Duration::from_secs(300);
+/// A shorter time would take every restart for a death.
+const DEAD_AFTER_MIN: Duration = Duration::from_secs(10);
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
@@ -55,6 +61,8 @@ pub struct Config {
     pub zone: String,
     /// Entries after which a group takes a snapshot.
     pub snapshot_every: u64,
+    /// How long a node may be unheard of before its replicas are rebuilt elsewhere; counts on the leader of control.
+    pub dead_after: Duration,
     /// Whether listening beyond this machine without TLS is allowed.
     pub insecure: bool,
     /// How log lines look.
@@ -78,6 +86,7 @@ impl Config {
             region: options.region.unwrap_or_else(|| "local".to_owned()),
             zone: options.zone.unwrap_or_else(|| "a".to_owned()),
             snapshot_every: options.snapshot_every.unwrap_or(SNAPSHOT_EVERY),
+            dead_after: options.dead_after.map_or(DEAD_AFTER, Length::duration),
             insecure: options.insecure,
             log_format: options.log_format.unwrap_or_default(),
             log_filter: options.log_filter.unwrap_or_else(|| "info".to_owned()),
@@ -100,6 +109,12 @@ impl Config {
                 );
                 return Err(Failure::invalid(field, reason));
             }
+        }
+        if self.dead_after < DEAD_AFTER_MIN {
+            let (given, least) = (self.dead_after.as_secs(), DEAD_AFTER_MIN.as_secs());
+            let reason =
+                format!("{given} s is shorter than an election and a restart may take; at least {least} s");
+            return Err(Failure::invalid("dead-after", reason));
         }
         if self.api_listen == self.peer_listen {
             let reason = format!("`{}` is the peers' address already", self.api_listen);
@@ -160,6 +175,7 @@ impl fmt::Display for Config {
         writeln!(f, "region = {:?}", self.region)?;
         writeln!(f, "zone = {:?}", self.zone)?;
         writeln!(f, "snapshot-every = {}", self.snapshot_every)?;
+        writeln!(f, "dead-after = \"{}s\"", self.dead_after.as_secs())?;
         writeln!(f, "insecure = {}", self.insecure)?;
         writeln!(
             f,

@@ -13,6 +13,7 @@ use crate::catalog::CatalogWatch;
 use crate::config::Config;
 use crate::features::service_plan::Plans;
 use crate::ledger::Ledger;
+use crate::membership::Census;
 use crate::metrics::Metrics;
 use crate::peers::Peers;
 
@@ -29,6 +30,8 @@ pub struct Context {
     pub peers: Peers,
     /// Artifacts of the whole cluster.
     pub artifacts: Artifacts,
+    /// Who was heard of, and what groups weigh, while this node leads the control group.
+    pub census: Census,
     /// What is measured.
     pub metrics: Arc<Metrics>,
     /// Where CPU-heavy work runs.

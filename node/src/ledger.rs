@@ -4,11 +4,13 @@
 //! Invariant: a request keeps its id however often it is tried, so trying again is harmless.
 
 mod led;
+mod nearest;
 mod read;
 mod remote;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use covey_cluster::{Consistency, GroupStatus, Host, ReadPoint};
@@ -43,13 +45,15 @@ pub struct Answered {
 #[derive(Clone)]
 pub struct Ledger {
     parts: Arc<Parts>,
+    /// By group, how often the replica here was read.
+    reads: Arc<[AtomicU64]>,
 }
 
 /// What a ledger is made of.
 pub struct Parts {
     /// This node.
     pub node: NodeId,
-    /// Data groups of the cluster.
+    /// Data groups of the namespace `default`.
     pub groups: u64,
     /// The Raft groups on this node.
     pub host: Host,
@@ -66,19 +70,16 @@ pub struct Parts {
 impl Ledger {
     /// A ledger over a running host.
     pub fn new(parts: Parts) -> Self {
+        let counters = usize::from(slot::SLOTS) + 1;
         Self {
             parts: Arc::new(parts),
+            reads: (0..counters).map(|_| AtomicU64::new(0)).collect(),
         }
     }
 
     /// This node.
     pub fn node(&self) -> NodeId {
         self.parts.node
-    }
-
-    /// How many data groups the cluster has.
-    pub fn groups(&self) -> u64 {
-        self.parts.groups
     }
 
     /// The Raft groups on this node.
@@ -96,7 +97,7 @@ impl Ledger {
         slot::group_of_name(name, self.parts.groups)
     }
 
-    /// All data groups, in order.
+    /// The groups of the namespace `default`, which hold everything that has a name and no rows, in order.
     pub fn data_groups(&self) -> impl Iterator<Item = GroupId> + use<> {
         (1..=self.parts.groups).map(GroupId::new)
     }
@@ -145,6 +146,7 @@ impl Ledger {
         deadline: Instant,
     ) -> Result<(GroupView, ReadPoint), Failure> {
         let point = self.parts.host.read(group, consistency, deadline).await?;
+        self.count_read(group);
         let view = self.parts.statedb.group(group).read();
         Ok((view, point))
     }
@@ -157,6 +159,7 @@ impl Ledger {
     ) -> Result<BTreeMap<GroupId, (GroupView, ReadPoint)>, Failure> {
         let waits = wanted.into_iter().map(async |(group, consistency)| {
             let point = self.parts.host.read(group, consistency, deadline).await?;
+            self.count_read(group);
             Ok::<_, Failure>((group, point))
         });
         let points = try_join_all(waits).await?;
@@ -165,13 +168,30 @@ impl Ledger {
         Ok(points.into_iter().map(view).collect())
     }
 
+    /// How often the replica of the group on this node was read since the node started.
+    pub fn reads(&self, group: GroupId) -> u64 {
+        self.counter(group)
+            .map_or(0, |reads| reads.load(Ordering::Relaxed))
+    }
+
+    fn count_read(&self, group: GroupId) {
+        if let Some(reads) = self.counter(group) {
+            reads.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn counter(&self, group: GroupId) -> Option<&AtomicU64> {
+        usize::try_from(group.get())
+            .ok()
+            .and_then(|position| self.reads.get(position))
+    }
+
     /// Whether a replica runs on this node that takes part in the group, and is to go on doing so.
     pub fn hosts(&self, group: GroupId) -> bool {
         let node = self.parts.node;
         let catalog = self.parts.catalog.current();
         let desired = catalog.placements.get(&group);
-        let leaves =
-            desired.is_some_and(|placed| !placed.voters.contains(&node) && !placed.learners.contains(&node));
+        let leaves = desired.is_some_and(|placed| !placed.holds(node));
         let takes_part = |status: GroupStatus| {
             status.fault.is_none() && (status.voters.contains(&node) || status.learners.contains(&node))
         };

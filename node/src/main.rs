@@ -5,6 +5,19 @@
     reason = "nothing outside links a binary, so `pub` says what other modules may use"
 )]
 
+/// Ends the process at once, as a power cut would, when a test has switched the point on.
+macro_rules! fault {
+    ($point:literal) => {
+        fail::fail_point!($point, |_| {
+            #[allow(
+                clippy::disallowed_methods,
+                reason = "an orderly stop is what the test is not about"
+            )]
+            std::process::abort();
+        })
+    };
+}
+
 mod api;
 mod artifacts;
 mod bench;

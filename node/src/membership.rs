@@ -4,7 +4,11 @@
 //! Invariant: nothing is remembered between passes. Each pass compares what is with what should be, so it goes on
 //! after any crash, and a step that was carried out twice does no harm.
 
+mod census;
+mod found;
+pub mod groups;
 mod join;
+pub mod namespaces;
 pub mod operate;
 mod plan;
 mod reconcile;
@@ -15,12 +19,14 @@ mod step;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use covey_cluster::{Consistency, GroupStatus, Peer, Probation};
+use covey_cluster::{Consistency, GroupStatus, Peer, Probation, Role};
 use covey_state::topology::{Node, NodeState, Placement};
 use covey_state::{GroupId, NodeId};
 use tokio::time::Instant;
 
+pub use census::Census;
 pub use join::{join, spec_of};
 
 use crate::context::Context;
@@ -29,6 +35,8 @@ use crate::run::RootSupervisor;
 
 /// Groups that one node changes the members of at one time.
 const CHANGES_MAX: usize = 4;
+/// Replicas that one node fills at one time.
+const FILLS_MAX: usize = 4;
 
 /// This node's part in the membership of groups. Clones share it.
 #[derive(Clone)]
@@ -39,6 +47,7 @@ pub struct Membership {
     /// Held while a replica is opened or erased here.
     replicas: Arc<tokio::sync::Mutex<()>>,
     expelled: Arc<AtomicBool>,
+    census: Census,
 }
 
 /// Whether a node takes part in a group, as its leader knows.
@@ -56,6 +65,7 @@ impl Membership {
     /// The membership of the node that `context` belongs to.
     pub fn new(context: Context) -> Self {
         Self {
+            census: context.census.clone(),
             context,
             changing: Arc::default(),
             replicas: Arc::default(),
@@ -69,6 +79,10 @@ impl Membership {
         root.run("addresses", move || this.clone().keep_addresses());
         let this = self.clone();
         root.run("announce", move || this.clone().announce());
+        let this = self.clone();
+        root.run("census", move || this.clone().keep_census());
+        let this = self.clone();
+        root.run("founding", move || this.clone().make_groups());
         let this = self.clone();
         root.run("placement", move || this.clone().keep_placed());
         let this = self.clone();
@@ -103,7 +117,38 @@ impl Membership {
     /// Makes this node ready to hold a replica of the group, as its leader wants it.
     pub async fn open_replica(&self, group: GroupId, probation: Probation) -> Result<(), Failure> {
         let _held = self.replicas.lock().await;
-        Ok(self.context.ledger.host().admit_group(group, probation).await?)
+        let host = self.context.ledger.host();
+        let known = host.group(group);
+        // Only another leader asks for this. One of the two is out of date, and it may be the other one.
+        if known.as_ref().is_some_and(|status| status.role == Role::Leader) {
+            return Err(Failure::unavailable(format!(
+                "a place for group {group}, which this node leads,"
+            )));
+        }
+        if known.is_none() && self.fills().await >= FILLS_MAX {
+            return Err(Failure::unavailable(format!(
+                "a place for group {group} beside the {FILLS_MAX} that are being filled"
+            )));
+        }
+        fault!("move::opening");
+        host.admit_group(group, probation).await?;
+        fault!("move::opened");
+        Ok(())
+    }
+
+    /// Replicas on this node that have not caught up with their group yet.
+    async fn fills(&self) -> usize {
+        let host = self.context.ledger.host();
+        let mut fills = 0;
+        for status in host
+            .groups()
+            .into_iter()
+            .filter(|status| status.role == Role::Learner)
+        {
+            let here = host.read(status.group, Consistency::Local, Instant::now()).await;
+            fills += usize::from(here.is_ok_and(|point| point.staleness == Duration::MAX));
+        }
+        fills
     }
 
     /// Whether `node` takes part in a group that this node leads.
@@ -124,7 +169,7 @@ impl Membership {
         }
         match (self.context.ledger.host().group(group), self.desired(group)) {
             (Some(status), Some(desired)) if !self.is_changing(group) => {
-                if has_member(&status, node) || is_in(&desired, node) {
+                if has_member(&status, node) || desired.holds(node) {
                     Part::Member
                 } else {
                     Part::Stranger
@@ -177,8 +222,4 @@ pub fn peer_of(node: &Node) -> Peer {
 
 fn has_member(status: &GroupStatus, node: NodeId) -> bool {
     status.voters.contains(&node) || status.learners.contains(&node)
-}
-
-fn is_in(placement: &Placement, node: NodeId) -> bool {
-    placement.voters.contains(&node) || placement.learners.contains(&node)
 }

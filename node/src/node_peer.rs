@@ -110,7 +110,12 @@ impl NodePeer for NodePeerApi {
     ) -> Result<Response<node_v1::ReportReply>, Status> {
         let groups = report::replicas_here(&self.context);
         let deployments = serving::report(&self.context).await.unwrap_or_default();
-        Ok(Response::new(node_v1::ReportReply { deployments, groups }))
+        let census = self.context.census.observed();
+        Ok(Response::new(node_v1::ReportReply {
+            deployments,
+            groups,
+            census: census.map(|observed| observed.to_wire()),
+        }))
     }
 
     async fn open_replica(

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::id::{Timestamp, ViewId};
+use crate::slot::Span;
 use crate::value::{DataType, Value};
 use crate::window::{Aggregate, Hop};
 
@@ -24,6 +25,8 @@ pub struct Entity {
     pub description: String,
     /// The join keys, in key order; at least one.
     pub join_keys: Vec<JoinKey>,
+    /// The namespace whose groups hold its rows; fixed for ever.
+    pub namespace: String,
 }
 
 /// What a value of a column must satisfy; a row that does not goes to the dead letters.
@@ -89,6 +92,8 @@ pub struct InstalledView {
     pub phase: Phase,
     /// The join keys of its entity, copied so that a data group needs nothing else.
     pub join_keys: Vec<JoinKey>,
+    /// The groups that hold its rows: those of its entity's namespace.
+    pub span: Span,
     /// The declaration.
     pub definition: FeatureView,
     /// When control accepted this version.

@@ -10,6 +10,7 @@ use crate::deployment::Deployment;
 use crate::id::{GroupId, NodeId, Timestamp, ViewId};
 use crate::job::JobSpec;
 use crate::monitor::{Alert, DriftReport, FlushSource, LoggedPrediction, Monitor, WindowCounts};
+use crate::namespace::Policy;
 use crate::pipeline::{Pipeline, Stage};
 use crate::registry::{VersionId, VersionSpec};
 use crate::topology::{NodeState, Placement};
@@ -86,6 +87,22 @@ pub enum Command {
         expected: u64,
         /// The new placement; its revision is set by the decision.
         placement: Placement,
+    },
+    /// Control: makes a namespace, or changes what its groups are to survive.
+    PutNamespace {
+        /// Its name.
+        name: String,
+        /// What its groups are to survive.
+        policy: Policy,
+        /// Its groups, a power of two; `None` for one, or for as many as there are.
+        groups: Option<u64>,
+    },
+    /// Control: the group has been made by its only voter.
+    FoundGroup {
+        /// The group.
+        group: GroupId,
+        /// Who has made it.
+        node: NodeId,
     },
     /// Control: declares an entity, or changes its description.
     PutEntity(Entity),

@@ -66,6 +66,14 @@ pub const ALL: &[Invariant] = &[
         check: cluster::every_group_is_placed,
     },
     Invariant {
+        name: "UNMADE_GROUPS_HAVE_ONE_VOTER",
+        check: cluster::unmade_groups_have_one_voter,
+    },
+    Invariant {
+        name: "NAMESPACES_SHARE_OUT_THE_GROUPS",
+        check: cluster::namespaces_share_out_the_groups,
+    },
+    Invariant {
         name: "DEPLOYMENTS_FIT_THEIR_REPLICAS",
         check: cluster::deployments_fit_their_replicas,
     },

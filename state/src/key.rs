@@ -56,6 +56,8 @@ pub enum Key {
     Monitor(String),
     /// Control: a pipeline.
     Pipeline(String),
+    /// Control: a namespace.
+    Namespace(String),
     /// Data: a view's schema, as this group knows it, at one schema version.
     Schema(ViewId, u32),
     /// Data: the newest schema version of a view that this group knows.
@@ -125,6 +127,7 @@ impl Key {
             | Self::Deployment(_)
             | Self::Monitor(_)
             | Self::Pipeline(_)
+            | Self::Namespace(_)
             | Self::Schema(..)
             | Self::SchemaHead(_)
             | Self::DeadLetter(..)
@@ -163,6 +166,7 @@ impl Key {
             | Self::Deployment(name)
             | Self::Monitor(name)
             | Self::Pipeline(name)
+            | Self::Namespace(name)
             | Self::Model(name)
             | Self::ModelVersion(name, _)
             | Self::Alias(name, _)

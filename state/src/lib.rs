@@ -20,6 +20,7 @@ pub mod invariants;
 pub mod job;
 pub mod key;
 pub mod monitor;
+pub mod namespace;
 pub mod pipeline;
 pub mod placement;
 pub mod plan;

@@ -10,7 +10,9 @@ mod draft;
 mod drift;
 mod field;
 mod job;
+mod namespace;
 mod pipeline;
+mod placement;
 mod registry;
 mod requests;
 mod rows;
@@ -94,8 +96,10 @@ fn decide(draft: &mut Draft<'_>, command: &Command) -> Decided {
         Command::UpdateNode(id, spec) => topology::update(draft, *id, spec),
         Command::SetNodeState(id, state) => topology::set_state(draft, *id, *state),
         Command::SetPlacement { group, expected, placement } => {
-            topology::set_placement(draft, *group, *expected, placement)
+            placement::set(draft, *group, *expected, placement)
         }
+        Command::PutNamespace { name, policy, groups } => namespace::put(draft, name, policy, *groups),
+        Command::FoundGroup { group, node } => placement::found(draft, *group, *node),
         Command::PutEntity(entity) => catalog::put_entity(draft, entity),
         Command::PutView(view) => catalog::put_view(draft, view),
         Command::ActivateView { name, schema_version } => catalog::activate_view(draft, name, *schema_version),

@@ -11,6 +11,7 @@ use crate::job::Job;
 use crate::monitor::{
     Alert, DriftBook, DriftReport, DriftWindow, FlushMark, KeptPrediction, Monitor, Outcome,
 };
+use crate::namespace::Namespace;
 use crate::pipeline::{Pipeline, PipelineRun};
 use crate::registry::{AliasMove, Model, ModelVersion};
 use crate::request::Remembered;
@@ -59,6 +60,8 @@ pub enum Record {
     Monitor(Monitor),
     /// See [`crate::Key::Pipeline`].
     Pipeline(Pipeline),
+    /// See [`crate::Key::Namespace`].
+    Namespace(Namespace),
     /// See [`crate::Key::DeadLetter`].
     DeadLetter(DeadLetter),
     /// See [`crate::Key::Model`].
@@ -138,6 +141,7 @@ kinds! {
     Deployment(DeploymentRecord);
     Monitor(Monitor);
     Pipeline(Pipeline);
+    Namespace(Namespace);
     DeadLetter(DeadLetter);
     Model(Model);
     ModelVersion(ModelVersion);

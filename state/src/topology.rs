@@ -17,12 +17,14 @@ pub struct Cluster {
     pub id: u128,
     /// A name for people.
     pub name: String,
-    /// Data groups, a power of two, fixed for ever.
+    /// Data groups of the namespace `default`, a power of two, fixed for ever.
     pub groups: u64,
     /// Voters per group when there are enough nodes.
     pub replication_factor: u32,
     /// The feature level that every node understands; newer commands wait for it.
     pub version: u32,
+    /// The number that the next group gets: those of `default` came first.
+    pub next_group: u64,
     /// The id that the next node gets.
     pub next_node: u64,
     /// The id that the next view gets.
@@ -77,6 +79,24 @@ pub struct Node {
     pub joined_at: Timestamp,
 }
 
+/// What a group weighs when it is placed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Weight {
+    /// Bytes of its state.
+    pub bytes: u64,
+    /// Entries and reads per second, smoothed.
+    pub load: u64,
+}
+
+/// What an operator has decided about a group, which the planner then leaves alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Pins {
+    /// Its replicas are not moved to even out the nodes; only away from nodes that leave, or to keep its policy.
+    pub replicas: bool,
+    /// Its preferred leader stays for as long as it may lead.
+    pub leader: bool,
+}
+
 /// The desired members of a group.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Placement {
@@ -88,4 +108,22 @@ pub struct Placement {
     pub learners: BTreeSet<NodeId>,
     /// Who should lead, if it can.
     pub preferred_leader: Option<NodeId>,
+    /// What it weighed when it was placed.
+    pub weight: Weight,
+    /// What an operator has decided about it.
+    pub pins: Pins,
+    /// Whether the group has been made. Before that its only voter is the node that is to make it.
+    pub founded: bool,
+}
+
+impl Placement {
+    /// Every member.
+    pub fn members(&self) -> impl Iterator<Item = NodeId> {
+        self.voters.iter().chain(&self.learners).copied()
+    }
+
+    /// Whether a node is a member.
+    pub fn holds(&self, node: NodeId) -> bool {
+        self.voters.contains(&node) || self.learners.contains(&node)
+    }
 }

@@ -23,7 +23,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use covey_state::GroupId;
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode,
-    Options,
+    Options, Range,
 };
 
 use crate::error::{Error, Place};
@@ -144,6 +144,17 @@ impl Shared {
         } else {
             Ok(())
         }
+    }
+
+    /// See [`GroupState::bytes_in_files`].
+    fn bytes_in_files(&self, group: GroupId) -> u64 {
+        let (start, end) = layout::group_bounds(group);
+        let sizes = TABLES.iter().flat_map(|table| {
+            let range = Range::new(&start, &end);
+            self.db
+                .get_approximate_sizes_cf(family(&self.db, *table), &[range])
+        });
+        sizes.sum()
     }
 
     /// One group as it is now.

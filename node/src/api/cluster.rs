@@ -7,7 +7,7 @@ use tonic::{Request, Response, Status};
 
 use super::Caller;
 use crate::context::Context;
-use crate::membership::{operate, report};
+use crate::membership::{groups, namespaces, operate, report};
 
 /// Both services.
 #[derive(Clone)]
@@ -67,6 +67,61 @@ impl Cluster for ClusterApi {
             false => report::replicas_here(&self.context),
         };
         Ok(Response::new(v1::ListGroupsReply { replicas }))
+    }
+
+    async fn get_group(
+        &self,
+        request: Request<v1::GetGroupRequest>,
+    ) -> Result<Response<v1::GroupDetail>, Status> {
+        let caller = Caller::of(&request);
+        let group = covey_state::GroupId::new(request.into_inner().group);
+        Ok(Response::new(groups::show(&self.context, &caller, group).await?))
+    }
+
+    async fn move_replica(
+        &self,
+        request: Request<v1::MoveReplicaRequest>,
+    ) -> Result<Response<v1::GroupDetail>, Status> {
+        let caller = Caller::of(&request);
+        let detail = groups::move_replica(&self.context, &caller, request.into_inner()).await?;
+        Ok(Response::new(detail))
+    }
+
+    async fn transfer_leader(
+        &self,
+        request: Request<v1::TransferLeaderRequest>,
+    ) -> Result<Response<v1::GroupDetail>, Status> {
+        let caller = Caller::of(&request);
+        let detail = groups::transfer_leader(&self.context, &caller, request.into_inner()).await?;
+        Ok(Response::new(detail))
+    }
+
+    async fn rebalance(
+        &self,
+        request: Request<v1::RebalanceRequest>,
+    ) -> Result<Response<v1::RebalanceReply>, Status> {
+        let caller = Caller::of(&request);
+        let reply = groups::rebalance(&self.context, &caller, request.into_inner().dry_run).await?;
+        Ok(Response::new(reply))
+    }
+
+    async fn list_namespaces(
+        &self,
+        request: Request<v1::ListNamespacesRequest>,
+    ) -> Result<Response<v1::ListNamespacesReply>, Status> {
+        let reply = namespaces::list(&self.context, &Caller::of(&request)).await?;
+        Ok(Response::new(reply))
+    }
+
+    async fn put_namespace(
+        &self,
+        request: Request<v1::PutNamespaceRequest>,
+    ) -> Result<Response<v1::PutNamespaceReply>, Status> {
+        let caller = Caller::of(&request);
+        let namespace = namespaces::put(&self.context, &caller, request.into_inner()).await?;
+        Ok(Response::new(v1::PutNamespaceReply {
+            namespace: Some(namespace),
+        }))
     }
 }
 

@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 use covey_state::catalog::{Entity, FeatureService, InstalledView};
 use covey_state::deployment::DeploymentRecord;
 use covey_state::monitor::Monitor;
+use covey_state::namespace::Namespace;
 use covey_state::pipeline::Pipeline;
 use covey_state::topology::{Cluster, Node, Placement};
 use covey_state::{Fault, GroupId, Key, NodeId, Record, View};
@@ -19,6 +20,8 @@ pub struct CatalogCopy {
     pub nodes: BTreeMap<NodeId, Node>,
     /// The desired members of each group.
     pub placements: BTreeMap<GroupId, Placement>,
+    /// Namespaces by name.
+    pub namespaces: BTreeMap<String, Namespace>,
     /// Entities by name.
     pub entities: BTreeMap<String, Entity>,
     /// Feature views by name.
@@ -59,6 +62,7 @@ impl CatalogCopy {
             (Key::Placement(group), Record::Placement(placement)) => {
                 self.placements.insert(group, placement);
             }
+            (Key::Namespace(name), Record::Namespace(space)) => drop(self.namespaces.insert(name, space)),
             (Key::Entity(name), Record::Entity(entity)) => drop(self.entities.insert(name, entity)),
             (Key::View(name), Record::View(view)) => drop(self.views.insert(name, view)),
             (Key::Service(name), Record::Service(service)) => drop(self.services.insert(name, service)),

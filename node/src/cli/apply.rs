@@ -18,8 +18,8 @@ pub(crate) use carry_out::carry_out;
     covey apply -f examples/flights --dry-run\n  \
     covey apply -f examples/flights\n  \
     covey apply -f entities.yaml -f views.yaml\n\n\
-    Kinds, in the order in which they are applied: Entity, FeatureView, FeatureService, Dataset, Training, Pipeline,\n\
-    Deployment, Monitor. Applying the same definitions again changes nothing.")]
+    Kinds, in the order in which they are applied: Namespace, Entity, FeatureView, FeatureService, Dataset, Training,\n\
+    Pipeline, Deployment, Monitor. Applying the same definitions again changes nothing.")]
 pub(crate) struct Apply {
     /// A YAML file, or a folder of them
     #[arg(short, long, value_name = "FILE_OR_DIR", required = true)]

@@ -3,6 +3,7 @@
 //! Every document has a `kind`. A fault names the file, the document, the line and the field.
 
 mod catalog;
+mod namespace;
 mod operation;
 mod source;
 
@@ -15,6 +16,8 @@ use super::trouble::Trouble;
 /// The kinds of objects, in the order in which they are applied: each may refer to those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Deserialize)]
 pub(crate) enum Kind {
+    /// Groups of their own for some entities, and what those are to survive.
+    Namespace,
     /// What features are about.
     Entity,
     /// Columns and aggregates of one entity.
@@ -37,6 +40,7 @@ impl Kind {
     /// The kind as it is written in YAML.
     pub(crate) const fn name(self) -> &'static str {
         match self {
+            Self::Namespace => "Namespace",
             Self::Entity => "Entity",
             Self::FeatureView => "FeatureView",
             Self::FeatureService => "FeatureService",
@@ -52,6 +56,8 @@ impl Kind {
 /// One object, as it goes to the cluster.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Object {
+    /// See [`Kind::Namespace`].
+    Namespace(v1::PutNamespaceRequest),
     /// See [`Kind::Entity`].
     Entity(v1::Entity),
     /// See [`Kind::FeatureView`].
@@ -74,6 +80,7 @@ impl Object {
     /// Its kind.
     pub(crate) const fn kind(&self) -> Kind {
         match self {
+            Self::Namespace(_) => Kind::Namespace,
             Self::Entity(_) => Kind::Entity,
             Self::FeatureView(_) => Kind::FeatureView,
             Self::FeatureService(_) => Kind::FeatureService,
@@ -88,6 +95,7 @@ impl Object {
     /// Its name, unique within its kind.
     pub(crate) fn name(&self) -> &str {
         match self {
+            Self::Namespace(namespace) => &namespace.name,
             Self::Entity(entity) => &entity.name,
             Self::FeatureView(view) => &view.name,
             Self::FeatureService(service) => &service.name,
@@ -129,6 +137,10 @@ fn parse(file: &str, text: &str) -> Result<Vec<Object>, Trouble> {
 
 fn object(document: &source::Document) -> Result<Object, source::Fault> {
     match document.kind()? {
+        Kind::Namespace => document
+            .read::<namespace::NamespaceDefinition>()?
+            .try_into()
+            .map(Object::Namespace),
         Kind::Entity => document
             .read::<catalog::EntityDefinition>()?
             .try_into()
@@ -209,6 +221,24 @@ mod tests {
         for part in ["flights.yaml:4:", "3 hours"] {
             assert!(refused.contains(part), "no `{part}` in {refused}");
         }
+    }
+
+    #[test]
+    fn a_namespace_has_home_and_goal_or_neither() {
+        let refused = refused("kind: Namespace\nname: payments\nhome: eu\n");
+        assert!(
+            refused.contains("`home` and `survive` belong together"),
+            "{refused}"
+        );
+        let text = "kind: Namespace\nname: payments\nhome: eu\nsurvive: region\ngroups: 4\n";
+        let objects = parse("f", text).unwrap();
+        let wanted = v1::PutNamespaceRequest {
+            name: "payments".to_owned(),
+            home: "eu".to_owned(),
+            survive: v1::Survival::Region.into(),
+            groups: 4,
+        };
+        assert_eq!(objects, [Object::Namespace(wanted)]);
     }
 
     #[test]

@@ -124,6 +124,7 @@ pub(super) fn node_listing(nodes: &[v1::Node]) -> Listing {
     let mut listing = Listing::new(&[
         "node",
         "state",
+        "health",
         "reachable",
         "api",
         "peer",
@@ -138,6 +139,7 @@ pub(super) fn node_listing(nodes: &[v1::Node]) -> Listing {
         listing.row([
             node.id.clone().into(),
             state_text(node.state),
+            health(node).into(),
             node.reachable.into(),
             node.api_addr.clone().into(),
             node.peer_addr.clone().into(),
@@ -150,6 +152,17 @@ pub(super) fn node_listing(nodes: &[v1::Node]) -> Listing {
         ]);
     }
     listing
+}
+
+/// Whether a node was heard of, in words.
+fn health(node: &v1::Node) -> String {
+    let unheard = node.unheard_ms / 1_000;
+    match (node.state(), node.dead, unheard) {
+        (v1::NodeState::Removed, ..) => String::new(),
+        (_, true, _) => format!("dead, {unheard}s"),
+        (_, false, 0) => "live".to_owned(),
+        (_, false, _) => format!("silent, {unheard}s"),
+    }
 }
 
 async fn status(client: &Client) -> Result<v1::ClusterStatus, Trouble> {
@@ -236,12 +249,40 @@ async fn wait_settled(client: &Client, node: &str, wait: Length) -> Result<(), T
         let ready = find(&now, node)?;
         Ok(match (ready.reachable, now.groups_moving) {
             (true, 0) => Look::Reached(()),
-            (true, moving) => Look::NotYet(format!("{moving} groups are moving")),
+            (true, _) => moving(&now),
             (false, _) => Look::NotYet("it does not answer yet".to_owned()),
         })
     })
     .await?;
     remark(&format!("node {node} takes part"));
+    Ok(())
+}
+
+/// How far the groups are that move.
+fn moving<T>(status: &v1::ClusterStatus) -> Look<T> {
+    let text = format!("members in place, {} groups are moving", status.groups_moving);
+    Look::Part {
+        done: status.members_in_place,
+        total: status.members_wanted,
+        text,
+    }
+}
+
+/// Waits until no group is moving.
+pub(super) async fn wait_not_moving(client: &Client, what: &str, wait: Length) -> Result<(), Trouble> {
+    if wait.micros() == 0 {
+        return Ok(());
+    }
+    wait_for(what, wait.duration(), async || {
+        let now = status(client).await?;
+        Ok(if now.groups_moving == 0 {
+            Look::Reached(())
+        } else {
+            moving(&now)
+        })
+    })
+    .await?;
+    remark("every group is where it should be");
     Ok(())
 }
 
@@ -257,6 +298,13 @@ impl GivesUp {
         match self {
             Self::Leadership => "leadership",
             Self::Replicas => "replicas",
+        }
+    }
+
+    const fn held(self, node: &v1::Node) -> u64 {
+        match self {
+            Self::Leadership => node.leaders,
+            Self::Replicas => node.replicas,
         }
     }
 
@@ -276,13 +324,25 @@ async fn wait_given_up(client: &Client, node: &str, wait: Length, gives_up: Give
         return Ok(());
     }
     let what = gives_up.what();
+    // A bar from what it holds at first; a decommissioned node may go up before it goes down.
+    let mut most = 0;
     wait_for(
         &format!("node {node} gives up its {what}"),
         wait.duration(),
         async || {
             let now = status(client).await?;
-            let left = gives_up.left(find(&now, node)?, &now);
-            Ok(left.map_or_else(|| Look::Reached(()), Look::NotYet))
+            let found = find(&now, node)?;
+            let held = gives_up.held(found);
+            most = held.max(most);
+            Ok(match gives_up.left(found, &now) {
+                None => Look::Reached(()),
+                Some(_) if held == 0 => moving(&now),
+                Some(text) => Look::Part {
+                    done: most - held,
+                    total: most,
+                    text,
+                },
+            })
         },
     )
     .await?;

@@ -33,6 +33,13 @@ pub(crate) fn spinner(what: &str) -> ProgressBar {
     bar
 }
 
+/// Turns a spinner into a bar, now that there is something to count.
+pub(crate) fn show_part(spinner: &ProgressBar, done: u64, total: u64) {
+    spinner.set_style(style("{spinner} [{bar:30}] {msg} {elapsed}").progress_chars("=> "));
+    spinner.set_length(total);
+    spinner.set_position(done.min(total));
+}
+
 fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).expect("the templates of this file are valid")
 }

@@ -16,6 +16,15 @@ pub(crate) enum Look<T> {
     Reached(T),
     /// Not yet; in words, how far it is.
     NotYet(String),
+    /// Not yet, but so much of it.
+    Part {
+        /// What is there.
+        done: u64,
+        /// What is to be there.
+        total: u64,
+        /// What is counted.
+        text: String,
+    },
 }
 
 /// Looks until the state is reached or the time is over. What is not available for a moment is looked at again.
@@ -35,6 +44,10 @@ pub(crate) async fn wait_for<T>(
                 return Ok(found);
             }
             Ok(Look::NotYet(far)) => far,
+            Ok(Look::Part { done, total, text }) => {
+                progress::show_part(&spinner, done, total);
+                format!("{done} of {total} {text}")
+            }
             Err(trouble) if trouble.is_unavailable() => "not available for the moment".to_owned(),
             Err(trouble) => return Err(trouble),
         };

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use super::LogFormat;
+use crate::cli::length::Length;
 use crate::error::Failure;
 
 /// What the operator may choose for a node; every option may also stand in the file that `--config` names.
@@ -36,6 +37,9 @@ pub struct Options {
     /// Entries after which a group takes a snapshot; a node that misses half as many again gets one [default: 20000]
     #[arg(long, env = "COVEY_SNAPSHOT_EVERY", value_name = "ENTRIES")]
     pub snapshot_every: Option<u64>,
+    /// How long a node may be unheard of before its replicas are rebuilt elsewhere; the same on every node [default: 5m]
+    #[arg(long, env = "COVEY_DEAD_AFTER", value_name = "LENGTH")]
+    pub dead_after: Option<Length>,
     /// Allow listening beyond this machine without TLS and without authentication
     #[arg(long, env = "COVEY_INSECURE")]
     pub insecure: bool,
@@ -71,6 +75,7 @@ impl Options {
             region: self.region.or(file.region),
             zone: self.zone.or(file.zone),
             snapshot_every: self.snapshot_every.or(file.snapshot_every),
+            dead_after: self.dead_after.or(file.dead_after),
             insecure: self.insecure || file.insecure,
             log_format: self.log_format.or(file.log_format),
             log_filter: self.log_filter.or(file.log_filter),

@@ -9,7 +9,7 @@ mod file_spine;
 mod layout;
 mod view_spine;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -108,9 +108,12 @@ pub(crate) async fn rebuild(ctx: &Context, caller: &Caller, of: &DatasetManifest
     let caller = &unhurried(caller);
     let mut schemas = Schemas::new();
     for (name, version) in &of.view_versions {
-        let known = ctx.catalog.current().views.get(name).map(|view| view.id);
-        let id = known.ok_or_else(|| Failure::not_found("view", name))?;
-        schemas.insert(name.clone(), schema::version(ctx, caller, id, *version).await?);
+        let known = ctx.catalog.current().views.get(name).cloned();
+        let known = known.ok_or_else(|| Failure::not_found("view", name))?;
+        schemas.insert(
+            name.clone(),
+            schema::version(ctx, caller, &known, *version).await?,
+        );
     }
     let service = service_plan::declared(ctx, &of.spec.service)?;
     let plan = Arc::new(ServicePlan::resolve(&service, &schemas).map_err(|_| changed(of))?);
@@ -203,7 +206,8 @@ async fn fix(ctx: &Context, caller: &Caller, spec: &DatasetSpec) -> Result<Fixed
     {
         schemas.insert(view.clone(), schema::usable(ctx, caller, view).await?);
     }
-    let points = try_join_all(ctx.ledger.data_groups().map(async |group| {
+    let groups: BTreeSet<GroupId> = schemas.values().flat_map(|view| view.span.iter()).collect();
+    let points = try_join_all(groups.into_iter().map(async |group| {
         let bounds = Bounds::fresh(Consistency::Linearizable);
         let (_, point) = group::ask(ctx, caller, group, bounds, Query::Point).await?;
         Ok::<_, Failure>((group, point.index))
@@ -265,7 +269,7 @@ async fn join(
     range: Range<usize>,
 ) -> Result<Vectors, Failure> {
     let mut vectors = Vectors::new(&fixed.plan, examples, range.clone())?;
-    let reads = lookup::cut(&fixed.plan, examples, range, moments, ctx.ledger.groups())?;
+    let reads = lookup::cut(&fixed.plan, examples, range, moments)?;
     let answers = try_join_all(reads.into_iter().map(async |reads| {
         let through = fixed.log_indexes.get(&reads.group).copied().unwrap_or(0);
         let bounds = Bounds::through(through);

@@ -47,7 +47,7 @@ pub(crate) async fn list(
     } else {
         limit.min(LETTERS_MAX)
     };
-    let found = try_join_all(ctx.ledger.data_groups().map(async |group| {
+    let found = try_join_all(view.span.iter().map(async |group| {
         let query = Query::Letters { view: view.id, limit };
         let (reply, _) = group::ask(
             ctx,

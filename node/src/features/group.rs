@@ -19,6 +19,7 @@ use futures::future::try_join_all;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 pub(crate) use letters::FoundLetter;
 pub(crate) use spine::{SpinePage, SpineRow, SpineRows};
@@ -90,7 +91,7 @@ impl Bounds {
     }
 }
 
-/// Asks the group, on this node if it is here and its store can answer, else on one of its other members.
+/// Asks the group: the replica on this node, voter or learner, if it may answer and its store can, else the nearest one.
 pub(crate) async fn ask(
     ctx: &Context,
     caller: &Caller,
@@ -111,10 +112,12 @@ pub(crate) async fn ask_each(
     caller: &Caller,
     asked: Vec<(GroupId, Bounds, Query)>,
 ) -> Result<Vec<(Reply, ReadPoint)>, Failure> {
-    let hosted = asked.iter().filter(|(group, ..)| ctx.ledger.hosts(*group));
-    let hosted = hosted
-        .map(|(group, bounds, _)| (*group, bounds.consistency))
-        .collect();
+    let mut hosted = Vec::with_capacity(asked.len());
+    for (group, bounds, _) in &asked {
+        if ctx.ledger.serves(*group, bounds.consistency).await {
+            hosted.push((*group, bounds.consistency));
+        }
+    }
     let views = ctx.ledger.views(hosted, caller.deadline).await?;
     let ask = async |(group, bounds, query): (GroupId, Bounds, Query)| {
         let query = Arc::new(query);
@@ -140,6 +143,12 @@ pub(crate) async fn serve(
         consistency: ledger::consistency_of(group, request.consistency.as_ref()),
         through: (request.through > 0).then_some(request.through),
     };
+    let local = bounds.consistency == Consistency::Local && ctx.ledger.hosts(group);
+    if local && !ctx.ledger.serves(group, bounds.consistency).await {
+        return Err(Failure::unavailable(format!(
+            "the replica of group {group}, which is being filled,"
+        )));
+    }
     let query = ledger::decode(&request.reads)?;
     let (reply, point) = here(ctx, caller, group, bounds, query).await?;
     let positions = vec![v1::LogPosition {
@@ -191,7 +200,7 @@ async fn read(
     Ok(reply)
 }
 
-/// Asks the other members one after the other until one answers.
+/// Asks the replicas on other nodes, the nearest first, until one answers.
 async fn elsewhere(
     ctx: &Context,
     caller: &Caller,
@@ -206,8 +215,8 @@ async fn elsewhere(
         reads: ledger::encode(query),
     };
     let mut last = Failure::unavailable(format!("group {group}"));
-    let others = ctx.ledger.members(group).into_iter();
-    for node in others.filter(|node| *node != ctx.ledger.node()) {
+    for node in ctx.ledger.nearest(group, bounds.consistency) {
+        let started = Instant::now();
         let asked = async {
             let mut peer = ctx.peers.node_peer(node)?;
             let reply = peer.read_features(caller.request(request.clone())).await;
@@ -216,6 +225,7 @@ async fn elsewhere(
         match asked.await {
             Ok(reply) => {
                 let reply = reply.into_inner();
+                ctx.peers.took(node, started.elapsed());
                 return Ok((
                     ledger::decode(&reply.values)?,
                     point_of(group, reply.read_point.as_ref()),

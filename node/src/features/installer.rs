@@ -1,7 +1,7 @@
-//! The schema installer: on the leader of control, gives every data group the schemas that control has accepted, and
+//! The schema installer: on the leader of control, gives every data group of a namespace the schemas that control has accepted for it, and
 //! then tells control that they may be used.
 //!
-//! Invariant: a view becomes active only after every data group has logged its schema. Doing it twice changes nothing.
+//! Invariant: a view becomes active only after every group of its namespace has logged its schema. Doing it twice changes nothing.
 
 use std::time::Duration;
 
@@ -52,8 +52,7 @@ async fn install_all(ctx: &Context) {
 
 async fn install(ctx: &Context, view: &InstalledView) -> Result<(), Failure> {
     let caller = &Caller::internal("schema-installer");
-    let groups = ctx.ledger.data_groups();
-    try_join_all(groups.map(|group| {
+    try_join_all(view.span.iter().map(|group| {
         ctx.ledger
             .ask_unique(caller, group, Command::InstallSchema(view.clone()))
     }))

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use covey_state::catalog::RequestFeature;
 use covey_state::entity::EntityKey;
-use covey_state::{DataType, GroupId, Timestamp, Value, slot};
+use covey_state::{DataType, GroupId, Timestamp, Value};
 
 use crate::error::Failure;
 use crate::features::group::{FeatureStatus, Moment, ViewRead, ViewValues};
@@ -76,15 +76,21 @@ pub(crate) fn cut(
     table: &TableRows,
     range: Range<usize>,
     moments: &Moments,
-    groups: u64,
 ) -> Result<Vec<GroupReads>, Failure> {
     let mut cut: Vec<GroupReads> = Vec::new();
-    let mut position_of_group: Vec<Option<usize>> = vec![None; usize::try_from(groups).unwrap_or(0) + 1];
+    let end = plan
+        .views
+        .iter()
+        .map(|view| view.view.span.end())
+        .max()
+        .unwrap_or(0);
+    let mut position_of_group: Vec<Option<usize>> = vec![None; usize::try_from(end).unwrap_or(0)];
     for view in &plan.views {
+        let span = view.view.span;
         let keys = key_columns(view, table)?;
         for row in range.clone() {
             let Some(entity) = keys.entity(row)? else { continue };
-            let group = slot::group_of_entity(&entity, groups);
+            let group = span.group_of_entity(&entity);
             let slot = &mut position_of_group[usize::try_from(group.get()).unwrap_or(0)];
             let position = *slot.get_or_insert_with(|| {
                 cut.push(GroupReads {
@@ -286,7 +292,7 @@ mod tests {
             .collect();
         let table = table(origins, vec![Value::Int64(7); 6]);
         let mut vectors = Vectors::new(&plan, &table, 0..6).unwrap();
-        for reads in cut(&plan, &table, 0..6, &now, 4).unwrap() {
+        for reads in cut(&plan, &table, 0..6, &now).unwrap() {
             let found = |(entity, _): &(EntityKey, Moment)| text(&entity.to_string());
             let column: Vec<Value> = reads.reads[0].rows.iter().map(found).collect();
             let statuses = vec![FeatureStatus::Present; column.len()];
@@ -310,7 +316,7 @@ mod tests {
     fn a_range_is_placed_from_its_own_start() {
         let (plan, now) = (plan(), Moments::Now(Timestamp::from_micros(1)));
         let table = table(vec![text("JFK"); 3], vec![Value::Null; 3]);
-        let reads = cut(&plan, &table, 2..3, &now, 1).unwrap();
+        let reads = cut(&plan, &table, 2..3, &now).unwrap();
         assert_eq!(reads[0].places[0].rows, [0]);
     }
 
@@ -319,7 +325,7 @@ mod tests {
         let (plan, now) = (plan(), Moments::Now(Timestamp::from_micros(1)));
         let wrong = table(vec![Value::Int64(3)], vec![text("seven")]);
         assert_eq!(
-            cut(&plan, &wrong, 0..1, &now, 4).unwrap_err().to_string(),
+            cut(&plan, &wrong, 0..1, &now).unwrap_err().to_string(),
             "entities is invalid: join key `origin` of row 0 must be string and is int64"
         );
         assert_eq!(
@@ -328,7 +334,7 @@ mod tests {
         );
         let nothing = TableRows::new("entities", vec!["x".to_owned()], vec![vec![Value::Null]]).unwrap();
         assert_eq!(
-            cut(&plan, &nothing, 0..1, &now, 4).unwrap_err().to_string(),
+            cut(&plan, &nothing, 0..1, &now).unwrap_err().to_string(),
             "entities is invalid: join key `origin` (string) of view `weather` is missing; given: `x`"
         );
         assert_eq!(

@@ -57,7 +57,7 @@ pub(crate) async fn read(
     let moments = moments(as_of, rows.len(), ctx.clock.now())?;
     let plan = service_plan::current(ctx, caller, service).await?;
     let mut vectors = Vectors::new(&plan, rows, 0..rows.len())?;
-    let reads = lookup::cut(&plan, rows, 0..rows.len(), &moments, ctx.ledger.groups())?;
+    let reads = lookup::cut(&plan, rows, 0..rows.len(), &moments)?;
     let ask = |reads: lookup::GroupReads| {
         let bounds = Bounds::fresh(consistency.of(reads.group));
         (reads.places, (reads.group, bounds, Query::Vectors(reads.reads)))

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 
 use covey_state::answer::Answer;
 use covey_state::catalog::InstalledView;
+use covey_state::slot::slot_of;
 use covey_state::{Command, DataType, GroupId, RequestId};
 use futures::stream::{self, Stream, StreamExt};
 
@@ -82,7 +83,7 @@ pub(crate) async fn push(ctx: &Context, caller: &Caller, push: Push) -> Result<P
         return Err(Failure::invalid("rows", reason));
     }
     let view = schema::usable(ctx, caller, &push.view).await?;
-    let parts = cut(ctx, &view, &push.rows)?;
+    let parts = cut(&view, &push.rows)?;
     let (id, view) = (&push.id, &*view);
     let asked = stream::iter(parts)
         .map(|part| async move { ask(ctx, caller, view, (id.part(part.number), part)).await })
@@ -125,12 +126,11 @@ pub(crate) async fn push_all(
     Ok(totals)
 }
 
-fn cut(ctx: &Context, view: &InstalledView, table: &TableRows) -> Result<Vec<Part>, Failure> {
+fn cut(view: &InstalledView, table: &TableRows) -> Result<Vec<Part>, Failure> {
     let rows = mapping::incoming_rows(view, table)?;
     let key_types: Vec<DataType> = view.join_keys.iter().map(|key| key.data_type).collect();
-    let groups = ctx.ledger.groups();
-    let keyless = ctx.ledger.group_of_name(&view.definition.name);
-    let group_of = |row: &_| routing::group_of_row(row, &key_types, groups);
+    let keyless = view.span.group_of_slot(slot_of(view.definition.name.as_bytes()));
+    let group_of = |row: &_| routing::group_of_row(row, &key_types, view.span);
     Ok(routing::cut(rows, &routing::row_sizes(table), group_of, keyless))
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use covey_cluster::Consistency;
 use covey_state::catalog::{InstalledView, Phase};
-use covey_state::{Key, Record, ViewId};
+use covey_state::{Key, Record};
 
 use crate::api::Caller;
 use crate::context::Context;
@@ -28,27 +28,27 @@ pub(crate) async fn usable(
         (Phase::Installing, 0 | 1) => Err(Failure::unavailable(format!(
             "view `{name}`, whose schema is being installed,"
         ))),
-        (Phase::Installing, newest) => version(ctx, caller, view.id, newest - 1).await,
+        (Phase::Installing, newest) => version(ctx, caller, view, newest - 1).await,
     }
 }
 
-/// A view's schema at one version, as the data groups know it.
+/// A view's schema at one version, as the groups of its namespace know it.
 pub(crate) async fn version(
     ctx: &Context,
     caller: &Caller,
-    view: ViewId,
+    view: &InstalledView,
     schema_version: u32,
 ) -> Result<Arc<InstalledView>, Failure> {
-    let group = ctx.ledger.data_groups().find(|group| ctx.ledger.hosts(*group));
+    let group = view.span.iter().find(|group| ctx.ledger.hosts(*group));
     let group = group
-        .or_else(|| ctx.ledger.data_groups().next())
-        .expect("a cluster has data groups");
-    let key = Key::Schema(view, schema_version);
+        .or_else(|| view.span.iter().next())
+        .expect("a namespace has groups");
+    let key = Key::Schema(view.id, schema_version);
     match ctx.ledger.get(caller, group, key, Consistency::Local).await? {
         Some(Record::View(view)) => Ok(Arc::new(view)),
         _ => Err(Failure::not_found(
             "schema version",
-            format!("{view} version {schema_version}"),
+            format!("{} version {schema_version}", view.id),
         )),
     }
 }

@@ -59,7 +59,7 @@ impl Ledger {
         keys: Vec<Key>,
         consistency: Consistency,
     ) -> Result<Vec<Option<Record>>, Failure> {
-        if self.hosts(group) {
+        if self.serves(group, consistency).await {
             let (here, wanted) = (self.view(group, consistency, caller.deadline), keys.clone());
             let read = async { blocking(move |view| view.get_many(&wanted), here.await?.0).await };
             match read.await {
@@ -84,7 +84,7 @@ impl Ledger {
         limit: usize,
         consistency: Consistency,
     ) -> Result<Vec<(Key, Record)>, Failure> {
-        if self.hosts(group) {
+        if self.serves(group, consistency).await {
             let (here, start) = (self.view(group, consistency, caller.deadline), from.clone());
             let read =
                 async { blocking(move |view| collect(view, &start, same, limit), here.await?.0).await };

@@ -5,6 +5,7 @@ use covey_cluster::Consistency;
 use covey_proto::node::v1 as node_v1;
 use covey_proto::v1;
 use covey_state::{GroupId, Key, Record};
+use tokio::time::Instant;
 use tonic::Code;
 
 use super::Ledger;
@@ -60,7 +61,7 @@ impl Ledger {
         Ok(found)
     }
 
-    /// Asks the other members one after the other until one answers.
+    /// Asks the replicas, the nearest first, until one answers.
     async fn read_from_member(
         &self,
         caller: &Caller,
@@ -68,11 +69,8 @@ impl Ledger {
     ) -> Result<node_v1::ReadRecordsReply, Failure> {
         let group = GroupId::new(request.group);
         let mut last = Failure::unavailable(format!("group {group}"));
-        let others = self
-            .members(group)
-            .into_iter()
-            .filter(|node| *node != self.node());
-        for node in others {
+        let consistency = consistency_of(group, request.consistency.as_ref());
+        for node in self.nearest(group, consistency) {
             let mut peer = match self.parts.peers.node_peer(node) {
                 Ok(peer) => peer,
                 Err(failure) => {
@@ -80,8 +78,12 @@ impl Ledger {
                     continue;
                 }
             };
+            let asked = Instant::now();
             match peer.read_records(caller.request(request.clone())).await {
-                Ok(reply) => return Ok(reply.into_inner()),
+                Ok(reply) => {
+                    self.parts.peers.took(node, asked.elapsed());
+                    return Ok(reply.into_inner());
+                }
                 Err(status) if status.code() == Code::InvalidArgument => {
                     return Err(Failure::from_peer(node, status));
                 }

@@ -19,7 +19,7 @@ use crate::context::Context;
 use crate::error::Failure;
 
 /// How long a node gets to report before it counts as unreachable.
-const REPORT_LIMIT: Duration = Duration::from_secs(1);
+pub(super) const REPORT_LIMIT: Duration = Duration::from_secs(1);
 /// The part of a join request that registers the node: fixed, so that a repeated join gets the same id.
 const REGISTER_PART: u32 = 0;
 
@@ -34,6 +34,7 @@ pub async fn status(context: &Context, caller: &Caller) -> Result<v1::ClusterSta
         .keys()
         .filter(|group| !leaders.contains_key(*group))
         .count();
+    let (members_wanted, members_in_place) = reports.progress(&copy.placements);
     let settled = copy
         .placements
         .iter()
@@ -46,12 +47,14 @@ pub async fn status(context: &Context, caller: &Caller) -> Result<v1::ClusterSta
     Ok(v1::ClusterStatus {
         id: Uuid::from_u128(cluster.id).to_string(),
         name: cluster.name.clone(),
-        groups: cluster.groups,
+        groups: cluster.next_group - 1,
         replication_factor: cluster.replication_factor,
         version: cluster.version,
         nodes: copy.nodes.values().map(|node| reports.describe(node)).collect(),
         groups_moving: (copy.placements.len() - settled) as u64,
         groups_without_leader: leaderless as u64,
+        members_wanted,
+        members_in_place,
     })
 }
 
@@ -176,7 +179,7 @@ fn made(copy: &CatalogCopy) -> Result<&Cluster, Failure> {
 }
 
 /// Control's state with everything decided before the call.
-async fn fresh_catalog(context: &Context, caller: &Caller) -> Result<CatalogCopy, Failure> {
+pub(super) async fn fresh_catalog(context: &Context, caller: &Caller) -> Result<CatalogCopy, Failure> {
     let read = context
         .ledger
         .view(GroupId::CONTROL, Consistency::Linearizable, caller.deadline);

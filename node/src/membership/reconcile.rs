@@ -20,12 +20,20 @@ use crate::error::{Failure, chain};
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How long one step may take; a step that takes longer is tried again at a later pass.
 const STEP_LIMIT: Duration = Duration::from_secs(20);
+/// Leaderships that one node hands over at one time.
+const HAND_OVERS_MAX: usize = 8;
 /// Voters that leave stay as learners until they are dismissed.
 const RETAIN: bool = true;
 /// How long a node gets to say what it holds.
 const REPORT_LIMIT: Duration = Duration::from_secs(2);
 /// A follower that misses at most this many entries has caught up.
 const LAG_MAX: u64 = 500;
+
+/// How much is done at one time.
+struct Slots {
+    changes: Arc<Semaphore>,
+    hand_overs: Arc<Semaphore>,
+}
 
 /// A group that is being changed; ends when dropped.
 struct Change {
@@ -46,7 +54,10 @@ impl Drop for Change {
 impl Membership {
     /// Looks at the groups that this node leads, again and again.
     pub(super) async fn keep_members(self) {
-        let slots = Arc::new(Semaphore::new(CHANGES_MAX));
+        let slots = Slots {
+            changes: Arc::new(Semaphore::new(CHANGES_MAX)),
+            hand_overs: Arc::new(Semaphore::new(HAND_OVERS_MAX)),
+        };
         let mut changes = self.context.catalog.changes();
         loop {
             for status in self.context.ledger.host().groups() {
@@ -60,7 +71,7 @@ impl Membership {
     }
 
     /// Starts to change a group's members, if this node leads it, it is not as desired, and there is a free slot.
-    fn start_change(&self, status: &GroupStatus, slots: &Arc<Semaphore>) {
+    fn start_change(&self, status: &GroupStatus, slots: &Slots) {
         let group = status.group;
         let Some(desired) = self.desired(group) else {
             return;
@@ -70,11 +81,13 @@ impl Membership {
             return;
         }
         // Handing over moves no data; it may wait for a node that is down, and must not keep others from moving.
-        let moves_data = !matches!(steps.as_slice(), [Step::HandOver(_)]);
-        let slot = moves_data.then(|| Arc::clone(slots).try_acquire_owned());
-        if matches!(slot, Some(Err(_))) {
+        let slots = match steps.as_slice() {
+            [Step::HandOver(_)] => &slots.hand_overs,
+            _ => &slots.changes,
+        };
+        let Ok(slot) = Arc::clone(slots).try_acquire_owned() else {
             return;
-        }
+        };
         if !self
             .changing
             .lock()
@@ -123,15 +136,21 @@ impl Membership {
                     .get(node)
                     .ok_or_else(|| Failure::not_found("node", node.to_string()))?;
                 self.ask_to_open(group, *node, deadline).await?;
+                fault!("move::admitting");
                 host.add_learner(group, peer_of(known), deadline).await?;
+                fault!("move::admitted");
             }
             Step::Vote(voters) => {
+                fault!("move::voting");
                 host.change_voters(group, voters.clone(), RETAIN, deadline)
-                    .await?
+                    .await?;
+                fault!("move::voted");
             }
             Step::Dismiss(node) => {
                 self.check_dismissal(group, *node).await?;
+                fault!("move::dismissing");
                 host.remove_learner(group, *node, deadline).await?;
+                fault!("move::dismissed");
             }
             Step::HandOver(node) => {
                 // A leader that hands over to a dead node takes no entries until somebody else is elected.
@@ -139,7 +158,9 @@ impl Membership {
                 alive
                     .then_some(())
                     .ok_or_else(|| Failure::unavailable(format!("node {node}")))?;
+                fault!("move::handing_over");
                 host.transfer_leader(group, *node, deadline).await?;
+                fault!("move::handed_over");
             }
         }
         Ok(())
@@ -199,6 +220,16 @@ impl Membership {
 }
 
 fn members_of(leader: NodeId, status: &GroupStatus) -> Members {
+    Members {
+        leader: Some(leader),
+        voters: status.voters.iter().copied().collect(),
+        learners: status.learners.iter().copied().collect(),
+        caught_up: caught_up(leader, status),
+    }
+}
+
+/// The members that have nearly all of the log, as their leader knows.
+pub(super) fn caught_up(leader: NodeId, status: &GroupStatus) -> BTreeSet<NodeId> {
     let last = status.last_log_index.unwrap_or(0);
     let near = |held: &Option<u64>| held.is_some_and(|index| last.saturating_sub(index) <= LAG_MAX);
     let followers = status
@@ -206,11 +237,5 @@ fn members_of(leader: NodeId, status: &GroupStatus) -> Members {
         .iter()
         .filter(|(_, held)| near(held))
         .map(|(node, _)| *node);
-    let caught_up: BTreeSet<NodeId> = followers.chain([leader]).collect();
-    Members {
-        leader: Some(leader),
-        voters: status.voters.iter().copied().collect(),
-        learners: status.learners.iter().copied().collect(),
-        caught_up,
-    }
+    followers.chain([leader]).collect()
 }

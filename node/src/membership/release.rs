@@ -9,7 +9,7 @@ use covey_state::topology::{NodeState, Placement};
 use covey_state::{GroupId, NodeId};
 use tokio::time::{Instant, sleep};
 
-use super::{Membership, Part, is_in};
+use super::{Membership, Part};
 use crate::api::Caller;
 use crate::error::{Failure, chain};
 
@@ -42,7 +42,7 @@ impl Membership {
     async fn release(&self, group: GroupId) -> Result<(), Failure> {
         let node = self.context.ledger.node();
         match self.desired(group) {
-            Some(desired) if !is_in(&desired, node) => {
+            Some(desired) if !desired.holds(node) => {
                 // Held from the question to the end, so that a leader that adds this node again waits for a clean start.
                 let _held = self.replicas.lock().await;
                 if self.ask_leader(group, &desired).await == Part::Stranger {
@@ -65,7 +65,10 @@ impl Membership {
             };
         }
         tracing::info!(%group, "the group has moved away; erasing the replica");
-        Ok(self.context.ledger.host().close_group(group, Wipe::Erase).await?)
+        fault!("move::erasing");
+        self.context.ledger.host().close_group(group, Wipe::Erase).await?;
+        fault!("move::erased");
+        Ok(())
     }
 
     fn is_leaving(&self) -> bool {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use covey_cluster::GroupStatus;
+use covey_cluster::{GroupStatus, Role};
 use covey_proto::node::v1 as node_v1;
 use covey_proto::v1;
 use covey_proto::v1::list_groups_reply::Replica;
@@ -12,14 +12,21 @@ use covey_state::{GroupId, NodeId};
 use futures::future::join_all;
 use tokio::time::Instant;
 
+use super::census::Observed;
+use super::reconcile::caught_up;
 use crate::api::Caller;
 use crate::catalog::CatalogCopy;
 use crate::context::Context;
+
+/// A shorter silence is only the time between two questions.
+const UNHEARD_MIN: Duration = Duration::from_secs(4);
 
 /// Every reachable node's replicas.
 #[derive(Debug, Clone, Default)]
 pub struct Reports {
     by_node: BTreeMap<NodeId, Vec<Replica>>,
+    /// What the leader of the control group knows.
+    census: Option<Observed>,
 }
 
 impl Reports {
@@ -32,9 +39,47 @@ impl Reports {
             .values()
             .filter(|node| node.state != NodeState::Removed && node.id != here);
         let asked = others.map(|node| ask(context, &caller, node.id, limit));
-        let mut by_node: BTreeMap<_, _> = join_all(asked).await.into_iter().flatten().collect();
-        by_node.insert(here, replicas_here(context));
-        Self { by_node }
+        let mut reports = Self::of([(here, replicas_here(context))]);
+        reports.census = context.census.observed();
+        for (node, reply) in join_all(asked).await.into_iter().flatten() {
+            reports.by_node.insert(node, reply.groups);
+            reports.census = reports.census.or(reply.census.map(Observed::of_wire));
+        }
+        reports
+    }
+
+    /// The replicas that nodes have told of.
+    pub fn of(by_node: impl IntoIterator<Item = (NodeId, Vec<Replica>)>) -> Self {
+        Self {
+            by_node: by_node.into_iter().collect(),
+            census: None,
+        }
+    }
+
+    /// What the leader of the control group knows, if it has answered.
+    pub fn census(&self) -> Option<Observed> {
+        self.census.clone()
+    }
+
+    /// All replicas with the nodes that they are on.
+    pub fn replicas(&self) -> impl Iterator<Item = (NodeId, &Replica)> {
+        self.by_node
+            .iter()
+            .flat_map(|(node, replicas)| replicas.iter().map(|replica| (*node, replica)))
+    }
+
+    /// Members that groups should have, and those of them that have nearly the whole log.
+    pub fn progress(&self, placements: &BTreeMap<GroupId, Placement>) -> (u64, u64) {
+        let leaders = self.leaders();
+        let (mut wanted, mut there) = (0, 0);
+        for (group, placement) in placements {
+            for node in placement.members() {
+                wanted += 1;
+                let ready = |leader: &&Replica| leader.caught_up.contains(&node.to_string());
+                there += u64::from(leaders.get(group).is_some_and(ready));
+            }
+        }
+        (wanted, there)
     }
 
     /// Whether the node has answered.
@@ -73,7 +118,14 @@ impl Reports {
             .filter(|leader| leader.voters.contains(&id))
             .count();
         let leads = leaders.values().filter(|leader| leader.node == id).count();
+        let census = self.census.as_ref();
+        let unheard = census.and_then(|census| census.unheard.get(&node.id)).copied();
+        let unheard = unheard
+            .filter(|unheard| *unheard >= UNHEARD_MIN)
+            .unwrap_or_default();
         v1::Node {
+            unheard_ms: u64::try_from(unheard.as_millis()).unwrap_or(u64::MAX),
+            dead: census.is_some_and(|census| census.dead.contains(&node.id)),
             reachable: self.has(node.id),
             replicas: votes as u64,
             leaders: leads as u64,
@@ -103,7 +155,13 @@ pub fn is_settled(leader: &Replica, placement: &Placement) -> bool {
 pub fn replicas_here(context: &Context) -> Vec<Replica> {
     let host = context.ledger.host();
     let node = context.ledger.node();
-    host.groups().iter().map(|status| replica(node, status)).collect()
+    let statuses = host.groups();
+    let replicas = statuses.iter().map(|status| Replica {
+        bytes: context.ledger.statedb().group(status.group).bytes_in_files(),
+        reads: context.ledger.reads(status.group),
+        ..replica(node, status)
+    });
+    replicas.collect()
 }
 
 async fn ask(
@@ -111,14 +169,16 @@ async fn ask(
     caller: &Caller,
     node: NodeId,
     limit: Duration,
-) -> Option<(NodeId, Vec<Replica>)> {
+) -> Option<(NodeId, node_v1::ReportReply)> {
     let mut peer = context.peers.node_peer(node).ok()?;
     let request = caller.request(node_v1::ReportRequest {});
+    let asked = Instant::now();
     let reply = tokio::time::timeout(limit, peer.report(request))
         .await
         .ok()?
         .ok()?;
-    Some((node, reply.into_inner().groups))
+    context.peers.took(node, asked.elapsed());
+    Some((node, reply.into_inner()))
 }
 
 fn replica(node: NodeId, status: &GroupStatus) -> Replica {
@@ -135,5 +195,11 @@ fn replica(node: NodeId, status: &GroupStatus) -> Replica {
         applied_index: status.applied_index.unwrap_or(0),
         snapshot_index: status.snapshot_index.unwrap_or(0),
         fault: status.fault.clone().unwrap_or_default(),
+        bytes: 0,
+        reads: 0,
+        caught_up: match status.role {
+            Role::Leader => caught_up(node, status).iter().map(NodeId::to_string).collect(),
+            Role::Follower | Role::Learner | Role::Candidate | Role::Stopped => Vec::new(),
+        },
     }
 }

@@ -1,7 +1,8 @@
 //! From the members that a group has to the members that it should have: one short list of steps, purely decided.
 //!
 //! Wanted properties, in this order: never fewer voters than the group has now until the new ones have caught up; a
-//! group that is as desired gets no step; steps that were carried out need not be remembered.
+//! group that is as desired gets no step; steps that were carried out need not be remembered; a leader never takes its
+//! own vote away, because it would lead on without one, and who asks the voters would find no leader.
 
 use std::collections::BTreeSet;
 
@@ -45,7 +46,7 @@ pub fn next_steps(members: &Members, desired: &Placement) -> Vec<Step> {
     if members.voters != desired.voters {
         let newcomers = desired.voters.difference(&members.voters);
         if newcomers.clone().all(|node| members.caught_up.contains(node)) {
-            steps.push(Step::Vote(desired.voters.clone()));
+            steps.push(Step::Vote(next_voters(members, desired)));
         }
         return steps;
     }
@@ -54,6 +55,14 @@ pub fn next_steps(members: &Members, desired: &Placement) -> Vec<Step> {
         steps.extend(hand_over(members, desired));
     }
     steps
+}
+
+/// The desired voters. Where none of them votes yet, the leader could hand over to nobody before it loses its vote, so
+/// it keeps it for one more step.
+fn next_voters(members: &Members, desired: &Placement) -> BTreeSet<NodeId> {
+    let heir_is_there = !members.voters.is_disjoint(&desired.voters);
+    let kept = members.leader.filter(|_| !heir_is_there);
+    desired.voters.iter().copied().chain(kept).collect()
 }
 
 fn hand_over(members: &Members, desired: &Placement) -> Option<Step> {
@@ -86,6 +95,7 @@ mod tests {
             voters: nodes(voters),
             learners: nodes(learners),
             preferred_leader,
+            ..Placement::default()
         }
     }
 
@@ -120,6 +130,28 @@ mod tests {
         assert_eq!(next_steps(&caught_up, &wanted), [Step::Vote(nodes(&[1, 2, 4]))]);
         let voted = members(&[1, 2, 4], &[3], &[1, 2, 3, 4]);
         assert_eq!(next_steps(&voted, &wanted), [Step::Dismiss(NodeId::new(3))]);
+    }
+
+    #[test]
+    fn a_group_of_one_moves_by_way_of_two_voters_so_that_its_leader_can_hand_over() {
+        let wanted = desired(&[2], &[], 2);
+        let caught_up = members(&[1], &[2], &[1, 2]);
+        assert_eq!(next_steps(&caught_up, &wanted), [Step::Vote(nodes(&[1, 2]))]);
+        let both = members(&[1, 2], &[], &[1, 2]);
+        assert_eq!(next_steps(&both, &wanted), [Step::Vote(nodes(&[2]))]);
+        let mut handed_over = members(&[2], &[1], &[1, 2]);
+        handed_over.leader = Some(NodeId::new(2));
+        assert_eq!(next_steps(&handed_over, &wanted), [Step::Dismiss(NodeId::new(1))]);
+    }
+
+    #[test]
+    fn a_group_that_moves_as_a_whole_keeps_its_leader_until_one_of_the_new_voters_can_lead() {
+        let wanted = desired(&[4, 5, 6], &[], 4);
+        let caught_up = members(&[1, 2, 3], &[4, 5, 6], &[1, 2, 3, 4, 5, 6]);
+        assert_eq!(
+            next_steps(&caught_up, &wanted),
+            [Step::Vote(nodes(&[1, 4, 5, 6]))]
+        );
     }
 
     #[test]

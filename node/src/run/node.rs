@@ -26,8 +26,8 @@ use crate::features::service_plan::Plans;
 use crate::identity::{DataDir, Identity};
 use crate::ledger::{Ledger, Parts};
 use crate::machine::Machine;
-use crate::membership::Membership;
 use crate::membership::report::Reports;
+use crate::membership::{Census, Membership};
 use crate::metrics::Metrics;
 use crate::peers::Peers;
 
@@ -235,6 +235,7 @@ fn assemble(
         plans: Plans::default(),
         peers,
         artifacts,
+        census: Census::new(config.dead_after),
         metrics,
         compute: ComputePool::of_this_machine(),
         clock: Clock,

@@ -18,8 +18,13 @@ use serde_json::Value;
 use nodes::Nodes;
 
 const DEFINITIONS: &str = "\
+kind: Namespace
+name: shops
+groups: 2
+---
 kind: Entity
 name: shop
+namespace: shops
 join_keys: [{name: shop, type: string}]
 ---
 kind: FeatureView
@@ -299,12 +304,57 @@ fn serve_and_watch(session: &Session) {
     assert!(said.contains("`nobody`"), "{said}");
 }
 
+/// What an operator looks at and is refused on a cluster of one node.
+fn look_after_the_groups(session: &Session) {
+    let spaces = session.json(&["namespace", "list"]);
+    assert_eq!(
+        (&spaces[1]["namespace"], &spaces[1]["groups"]),
+        (&"shops".into(), &"3-4".into())
+    );
+    let group = session.json(&["group", "show", "g3"]);
+    assert_eq!(
+        (&group["namespace"], &group["settled"]),
+        (&"shops".into(), &true.into())
+    );
+    assert_eq!(group["replicas"][0]["role"], "leader");
+    assert_eq!(
+        session.json(&["rebalance", "--dry-run"]),
+        Value::Array(Vec::new())
+    );
+    let said = session.refused(&["group", "move", "g3", "--from", "n1", "--to", "n2"]);
+    assert!(said.contains("`n2` does not exist"), "{said}");
+    let said = session.refused(&["group", "transfer-leader", "g3", "--to", "n2"]);
+    assert!(said.contains("whose voters are n1"), "{said}");
+    let said = session.refused(&[
+        "namespace",
+        "set",
+        "shops",
+        "--home",
+        "local",
+        "--survive",
+        "zone",
+    ]);
+    assert!(
+        said.contains("needs active nodes in 3 zones and has them in 1"),
+        "{said}"
+    );
+    let said = session.refused(&["namespace", "create", "shops"]);
+    assert!(said.contains("namespace set"), "{said}");
+    assert_eq!(session.json(&["namespace", "create", "scratch"])["made"], true);
+    assert_eq!(session.json(&["namespace", "show", "scratch"])["groups"], "5-5");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_user_gets_from_definitions_to_predictions_and_every_answer_is_json() {
     let session = Session::begin(1).await;
     declare_and_push(&session);
     build_and_train(&session);
     serve_and_watch(&session);
+    look_after_the_groups(&session);
     let status = session.json(&["status"]);
     assert_eq!(status["nodes"][0]["state"], "active");
+    assert_eq!(
+        (&status["nodes"][0]["health"], &status["groups"]),
+        (&"live".into(), &5.into())
+    );
 }

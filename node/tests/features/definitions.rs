@@ -26,6 +26,7 @@ fn entity(name: &str, join_key: &str) -> v1::Entity {
         name: name.to_owned(),
         description: String::new(),
         join_keys: vec![join_key],
+        namespace: "default".to_owned(),
     }
 }
 

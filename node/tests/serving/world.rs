@@ -88,6 +88,7 @@ pub(crate) async fn declare(cluster: &Cluster) {
             name: "trip".to_owned(),
             data_type: v1::DataType::String.into(),
         }],
+        namespace: String::new(),
     };
     let view = v1::FeatureView {
         name: "trips".to_owned(),

@@ -34,6 +34,10 @@ pub(crate) struct Node {
     peer: String,
     options: Vec<String>,
     child: Option<Child>,
+    /// Further arguments of `start` and `init`.
+    arguments: Vec<String>,
+    /// What goes wrong in it, in the words of the crate `fail`.
+    faults: String,
 }
 
 impl Node {
@@ -46,7 +50,37 @@ impl Node {
             peer: free_address(),
             options: Vec::new(),
             child: None,
+            arguments: Vec::new(),
+            faults: String::new(),
         }
+    }
+
+    /// The same node, started with further arguments.
+    pub(crate) fn with(mut self, arguments: &[&str]) -> Self {
+        self.arguments
+            .extend(arguments.iter().map(|&argument| argument.to_owned()));
+        self
+    }
+
+    /// What goes wrong in it from the next start on, for instance `move::admitted=1*return`.
+    pub(crate) fn break_at(&mut self, faults: &str) {
+        self.faults = faults.to_owned();
+    }
+
+    /// Where it listens for peers.
+    pub(crate) fn peer(&self) -> &str {
+        &self.peer
+    }
+
+    /// The process, if it was started.
+    pub(crate) fn process(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
+    /// Whether the process has been started and has not ended by itself.
+    pub(crate) fn runs(&mut self) -> bool {
+        let child = self.child.as_mut();
+        child.is_some_and(|child| child.try_wait().unwrap().is_none())
     }
 
     /// Where clients reach it.
@@ -65,15 +99,27 @@ impl Node {
         command.arg(subcommand).arg("--data-dir").arg(&self.dir);
         command
             .args(["--api-listen", &self.api, "--peer-listen", &self.peer])
+            .args(&self.arguments)
+            .env("FAILPOINTS", &self.faults)
             .stdin(Stdio::null());
         command
     }
 
     /// Makes a new cluster of which this is the first node.
     pub(crate) fn init(&self, groups: u64) {
+        self.init_with(groups, 3);
+    }
+
+    /// The same with another replication factor.
+    pub(crate) fn init_with(&self, groups: u64, factor: u32) {
         let output = self
             .command("init")
-            .args(["--groups", &groups.to_string()])
+            .args([
+                "--groups",
+                &groups.to_string(),
+                "--replication-factor",
+                &factor.to_string(),
+            ])
             .output()
             .unwrap();
         assert!(
@@ -203,9 +249,34 @@ impl Nodes {
         cluster
     }
 
+    /// A directory for a cluster that is made node by node.
+    pub(crate) fn empty() -> Self {
+        Self {
+            root: tempfile::tempdir().unwrap(),
+            nodes: Vec::new(),
+        }
+    }
+
+    /// The next node, not yet started.
+    pub(crate) fn plan(&self) -> Node {
+        Node::new(self.root.path(), self.nodes.len() + 1)
+    }
+
+    /// Starts a node that makes the cluster; gives its position.
+    pub(crate) fn found(&mut self, mut node: Node, groups: u64, factor: u32) -> usize {
+        node.init_with(groups, factor);
+        node.start(None);
+        self.nodes.push(node);
+        self.nodes.len() - 1
+    }
+
     /// Starts one more node, which joins the first one that runs; gives its position.
     pub(crate) fn join(&mut self) -> usize {
-        let mut node = Node::new(self.root.path(), self.nodes.len() + 1);
+        self.join_as(self.plan())
+    }
+
+    /// The same with a node that was made for it.
+    pub(crate) fn join_as(&mut self, mut node: Node) -> usize {
         let first = self
             .nodes
             .iter()

@@ -266,6 +266,7 @@ fn catalog() -> v1::ApplyCatalogRequest {
             name: "trip".to_owned(),
             description: String::new(),
             join_keys: vec![trip],
+            namespace: String::new(),
         }],
         views: vec![view],
         services: vec![v1::FeatureService {

@@ -5,6 +5,7 @@ use covey_state::catalog::{
     Column, Entity, FeatureService, FeatureView, InstalledView, JoinKey, Phase, RequestFeature, Rule,
     ViewSelection,
 };
+use covey_state::namespace::DEFAULT_NAMESPACE;
 use covey_state::window::{Aggregate, Function};
 
 use super::{InvalidField, all, data_type, each, required};
@@ -39,6 +40,10 @@ impl TryFrom<v1::Entity> for Entity {
             name: entity.name,
             description: entity.description,
             join_keys,
+            namespace: match entity.namespace.as_str() {
+                "" => DEFAULT_NAMESPACE.to_owned(),
+                _ => entity.namespace,
+            },
         })
     }
 }
@@ -49,6 +54,7 @@ impl From<Entity> for v1::Entity {
             name: entity.name,
             description: entity.description,
             join_keys: all(entity.join_keys),
+            namespace: entity.namespace,
         }
     }
 }
@@ -323,6 +329,7 @@ mod tests {
             name: "origin".to_owned(),
             description: String::new(),
             join_keys: vec![key],
+            namespace: "payments".to_owned(),
         };
         assert_eq!(Entity::try_from(v1::Entity::from(entity.clone())), Ok(entity));
         let view = view();

@@ -27,15 +27,24 @@ pub(super) fn view_ids_below_next(view: &MemoryView) -> Result<(), String> {
 /// A view's entity exists and has the join keys that the view has copied.
 pub(super) fn views_follow_their_entity(view: &MemoryView) -> Result<(), String> {
     let mut entities = BTreeMap::new();
+    let mut spans = BTreeMap::new();
     for (_, record) in view.entries() {
         if let Record::Entity(entity) = record {
-            entities.insert(&entity.name, &entity.join_keys);
+            entities.insert(&entity.name, entity);
+        }
+        if let Record::Namespace(namespace) = record {
+            spans.insert(&namespace.name, namespace.span);
         }
     }
     for (name, installed) in views(view) {
-        let keys = entities.get(&installed.definition.entity);
-        hold(keys == Some(&&installed.join_keys), || {
+        let entity = entities.get(&installed.definition.entity);
+        let keys = entity.map(|entity| &entity.join_keys);
+        hold(keys == Some(&installed.join_keys), || {
             format!("`{name}` has join keys of its own")
+        })?;
+        let span = entity.and_then(|entity| spans.get(&entity.namespace));
+        hold(span == Some(&installed.span), || {
+            format!("`{name}` has groups of its own")
         })?;
     }
     Ok(())

@@ -6,6 +6,7 @@ use crate::id::{GroupId, NodeId};
 use crate::invariants::hold;
 use crate::key::Key;
 use crate::record::Record;
+use crate::slot::Span;
 use crate::topology::{Cluster, Node, NodeState, Placement};
 use crate::view::MemoryView;
 
@@ -54,9 +55,43 @@ pub(super) fn placements_hold_present_nodes(view: &MemoryView) -> Result<(), Str
     Ok(())
 }
 
+/// A group that has not been made yet has one voter.
+pub(super) fn unmade_groups_have_one_voter(view: &MemoryView) -> Result<(), String> {
+    let mut unmade = placements(view).filter(|(_, placement)| !placement.founded);
+    unmade.try_for_each(|(group, placement)| {
+        hold(placement.voters.len() == 1, || {
+            format!("{group} is not made and has {} voters", placement.voters.len())
+        })
+    })
+}
+
+/// The spans of the namespaces lie side by side, from group 1 to the last.
+pub(super) fn namespaces_share_out_the_groups(view: &MemoryView) -> Result<(), String> {
+    let Some(cluster) = cluster(view) else {
+        return Ok(());
+    };
+    let mut spans: Vec<Span> = Vec::new();
+    for (_, record) in view.entries() {
+        if let Record::Namespace(namespace) = record {
+            spans.push(namespace.span);
+        }
+    }
+    spans.sort_by_key(|span| span.first);
+    let mut next = 1;
+    for span in spans {
+        hold(span.first == next, || {
+            format!("a span begins at {} and not at {next}", span.first)
+        })?;
+        next = span.end();
+    }
+    hold(next == cluster.next_group, || {
+        format!("the last span ends before {next}")
+    })
+}
+
 /// The control group and every data group have a placement, and no others.
 pub(super) fn every_group_is_placed(view: &MemoryView) -> Result<(), String> {
-    let groups = cluster(view).map_or(0, |cluster| cluster.groups + 1);
+    let groups = cluster(view).map_or(0, |cluster| cluster.next_group);
     let placed = placements(view).map(|(group, _)| group.get());
     hold(placed.eq(0..groups), || {
         format!("not every one of {groups} groups is placed once")

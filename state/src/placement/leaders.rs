@@ -1,76 +1,121 @@
-//! Who should lead which group: leaders stay where they are unless a chain of exchanges evens them out.
+//! Who should lead which group: leaders stay where they are unless a hand-over, or a chain of them, evens them out.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use super::Group;
+use super::balance::is_worth_it;
+use super::fleet::Fleet;
+use super::weigh::BASE;
 use crate::id::NodeId;
-use crate::topology::{Node, NodeState};
 
 /// Which groups each node leads.
 struct Leadership<'a> {
+    groups: &'a [Group<'a>],
     /// Per group, the voters that may lead it.
-    eligible: &'a [BTreeSet<NodeId>],
+    eligible: Vec<BTreeSet<NodeId>>,
     leaders: Vec<Option<NodeId>>,
-    led: BTreeMap<NodeId, usize>,
+    /// Per group, whether an operator has chosen its leader.
+    pinned: Vec<bool>,
+    costs: BTreeMap<NodeId, u64>,
 }
 
-/// The preferred leader of every group, given those before; `None` where no active node votes.
+/// The preferred leader of every group, `None` where no open node votes, and whether it stays because it is pinned.
 pub(super) fn assign(
-    nodes: &BTreeMap<NodeId, &Node>,
+    fleet: &Fleet<'_>,
+    groups: &[Group<'_>],
     voters: &[BTreeSet<NodeId>],
-    before: &[Option<NodeId>],
-) -> Vec<Option<NodeId>> {
-    let is_active = |id: &NodeId| nodes.get(id).is_some_and(|node| node.state == NodeState::Active);
-    let eligible: Vec<BTreeSet<NodeId>> = voters
+) -> Vec<(Option<NodeId>, bool)> {
+    let eligible: Vec<BTreeSet<NodeId>> = groups
         .iter()
-        .map(|voters| voters.iter().copied().filter(is_active).collect())
+        .zip(voters)
+        .map(|(group, voters)| eligible(fleet, group, voters))
         .collect();
-    let leaders = before
+    let known = groups.iter().zip(&eligible).map(|(group, eligible)| {
+        let before = group.before.preferred_leader;
+        before.filter(|leader| eligible.contains(leader))
+    });
+    let leaders: Vec<Option<NodeId>> = known.collect();
+    let pinned = groups
         .iter()
-        .zip(&eligible)
-        .map(|(before, eligible)| before.filter(|leader| eligible.contains(leader)))
-        .collect();
+        .zip(&leaders)
+        .map(|(group, leader)| group.before.pins.leader && leader.is_some());
     let mut leadership = Leadership {
-        eligible: &eligible,
+        groups,
+        pinned: pinned.collect(),
+        eligible,
+        costs: BTreeMap::new(),
         leaders,
-        led: BTreeMap::new(),
     };
-    for leader in leadership.leaders.iter().flatten() {
-        *leadership.led.entry(*leader).or_default() += 1;
+    for (group, leader) in groups.iter().zip(&leadership.leaders) {
+        if let Some(leader) = leader {
+            *leadership.costs.entry(*leader).or_default() += group.lead;
+        }
     }
     leadership.fill();
-    while leadership.even_out() {}
-    leadership.leaders
+    while leadership.hand_one_over() || leadership.hand_along_a_chain() {}
+    leadership.leaders.into_iter().zip(leadership.pinned).collect()
+}
+
+/// The open voters at home; where none is at home, all open voters.
+fn eligible(fleet: &Fleet<'_>, group: &Group<'_>, voters: &BTreeSet<NodeId>) -> BTreeSet<NodeId> {
+    let open = || voters.iter().copied().filter(|node| fleet.is_open(*node));
+    let is_home = |node: &NodeId| {
+        let region = fleet.get(*node).map(|node| node.region.as_str());
+        group.policy.home().is_some() && region == group.policy.home()
+    };
+    let at_home: BTreeSet<NodeId> = open().filter(is_home).collect();
+    if at_home.is_empty() {
+        open().collect()
+    } else {
+        at_home
+    }
 }
 
 impl Leadership<'_> {
-    fn count(&self, node: NodeId) -> usize {
-        self.led.get(&node).copied().unwrap_or(0)
+    fn cost(&self, node: NodeId) -> u64 {
+        self.costs.get(&node).copied().unwrap_or(0)
     }
 
     fn hand_over(&mut self, group: usize, to: NodeId) {
+        let cost = self.groups[group].lead;
         if let Some(from) = self.leaders[group].replace(to) {
-            *self.led.entry(from).or_default() -= 1;
+            *self.costs.entry(from).or_default() -= cost;
         }
-        *self.led.entry(to).or_default() += 1;
+        *self.costs.entry(to).or_default() += cost;
     }
 
     /// Gives every group without a leader to its eligible voter that leads least.
     fn fill(&mut self) {
         for group in 0..self.leaders.len() {
-            let least = self.eligible[group]
-                .iter()
-                .copied()
-                .min_by_key(|node| (self.count(*node), *node));
+            let eligible = self.eligible[group].iter().copied();
+            let least = eligible.min_by_key(|node| (self.cost(*node), *node));
             if let (None, Some(node)) = (self.leaders[group], least) {
                 self.hand_over(group, node);
             }
         }
     }
 
-    /// Hands groups over along one chain, from a node that leads at least two more than the node at its end.
-    fn even_out(&mut self) -> bool {
-        let mut busiest: Vec<NodeId> = self.led.keys().copied().collect();
-        busiest.sort_by_key(|node| (std::cmp::Reverse(self.count(*node)), *node));
+    /// Makes the first hand-over that is worth it.
+    fn hand_one_over(&mut self) -> bool {
+        for group in 0..self.leaders.len() {
+            let Some(leader) = self.leaders[group].filter(|_| !self.pinned[group]) else {
+                continue;
+            };
+            let eligible = self.eligible[group].iter().copied();
+            let least = eligible.min_by_key(|node| (self.cost(*node), *node));
+            let gap = least.map_or(0, |least| self.cost(leader).saturating_sub(self.cost(least)));
+            if let Some(least) = least.filter(|_| is_worth_it(gap, self.groups[group].lead)) {
+                self.hand_over(group, least);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Hands groups over along one chain, where the ends are so far apart that it is worth it.
+    fn hand_along_a_chain(&mut self) -> bool {
+        let mut busiest: Vec<NodeId> = self.costs.keys().copied().collect();
+        busiest.sort_by_key(|node| (std::cmp::Reverse(self.cost(*node)), *node));
         for from in busiest {
             if let Some(chain) = self.chain_from(from) {
                 for (group, to) in chain {
@@ -82,12 +127,12 @@ impl Leadership<'_> {
         false
     }
 
-    /// The shortest chain of hand-overs from `from` to a node that leads at least two groups fewer.
+    /// The shortest chain of hand-overs from `from` that evens out what is led.
     fn chain_from(&self, from: NodeId) -> Option<Vec<(usize, NodeId)>> {
         let mut groups: BTreeMap<NodeId, Vec<usize>> = BTreeMap::new();
         for (group, leader) in self.leaders.iter().enumerate() {
-            if let Some(leader) = leader {
-                groups.entry(*leader).or_default().push(group);
+            if let Some(leader) = leader.filter(|_| !self.pinned[group]) {
+                groups.entry(leader).or_default().push(group);
             }
         }
         // Per reached node: the group that was handed to it, and by whom.
@@ -100,14 +145,30 @@ impl Leadership<'_> {
                         continue;
                     }
                     reached.insert(*next, (*group, node));
-                    if self.count(*next) + 2 <= self.count(from) {
-                        return Some(chain_to(*next, from, &reached));
+                    let far = self.cost(*next) + 2 * BASE <= self.cost(from);
+                    let chain = far.then(|| chain_to(*next, from, &reached));
+                    if let Some(chain) = chain.filter(|chain| self.evens_out(chain)) {
+                        return Some(chain);
                     }
                     queue.push_back(*next);
                 }
             }
         }
         None
+    }
+
+    /// Whether a chain makes the sum of the squared costs smaller by a base, squared.
+    fn evens_out(&self, chain: &[(usize, NodeId)]) -> bool {
+        let mut moved: BTreeMap<NodeId, i128> = BTreeMap::new();
+        for (group, to) in chain {
+            let cost = i128::from(self.groups[*group].lead);
+            *moved.entry(*to).or_default() += cost;
+            if let Some(from) = self.leaders[*group] {
+                *moved.entry(from).or_default() -= cost;
+            }
+        }
+        let change = |(node, moved): (&NodeId, &i128)| moved * (2 * i128::from(self.cost(*node)) + moved);
+        moved.iter().map(change).sum::<i128>() <= -(i128::from(BASE) * i128::from(BASE))
     }
 }
 

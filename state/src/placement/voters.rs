@@ -1,89 +1,90 @@
-//! Who votes in which group: what is there is kept, what is missing is filled, and then single exchanges widen the
-//! spread and even out the load until none helps any more.
+//! Who votes in which group: what is there is kept, what is missing is filled, and then single exchanges keep the
+//! policy better and even out the nodes until none helps any more.
 //!
-//! Each exchange makes the total spread larger, or leaves it and makes the sum of squared loads smaller, so it ends; and
-//! because it ends only where no exchange helps, planning again finds nothing to do.
+//! Each exchange makes a group's score larger, or leaves it and makes the sum of the squared costs smaller, so it ends;
+//! and because it ends only where no exchange helps, planning again finds nothing to do.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::fleet::{Fleet, Stance};
+use super::spread::{self, Score, exchanged};
+use super::{Group, balance, largest_odd};
 use crate::id::NodeId;
-use crate::topology::{Node, NodeState};
-
-/// Distinct regions, then distinct zones: more is better.
-type Spread = (usize, usize);
 
 /// An assignment in the making.
-struct Assignment<'a> {
-    nodes: &'a BTreeMap<NodeId, &'a Node>,
+pub(super) struct Assignment<'a> {
+    pub(super) fleet: &'a Fleet<'a>,
+    pub(super) groups: &'a [Group<'a>],
     /// Per group.
-    voters: Vec<BTreeSet<NodeId>>,
-    /// Groups per node.
-    load: BTreeMap<NodeId, usize>,
+    pub(super) voters: Vec<BTreeSet<NodeId>>,
+    /// What the replicas of each node cost.
+    costs: BTreeMap<NodeId, u64>,
 }
 
-/// The voters of every group, given those before.
-pub(super) fn assign(
-    nodes: &BTreeMap<NodeId, &Node>,
-    replication_factor: usize,
-    before: &[BTreeSet<NodeId>],
-) -> Vec<BTreeSet<NodeId>> {
+/// The voters of every group.
+pub(super) fn assign(fleet: &Fleet<'_>, groups: &[Group<'_>], factor: usize) -> Vec<BTreeSet<NodeId>> {
     let mut assignment = Assignment {
-        nodes,
-        voters: vec![BTreeSet::new(); before.len()],
-        load: nodes.keys().map(|node| (*node, 0)).collect(),
+        fleet,
+        groups,
+        voters: vec![BTreeSet::new(); groups.len()],
+        costs: BTreeMap::new(),
     };
-    for (group, before) in before.iter().enumerate() {
-        for node in before.iter().filter(|node| nodes.contains_key(node)) {
-            assignment.add(group, *node);
+    for (position, group) in groups.iter().enumerate() {
+        for node in group
+            .before
+            .voters
+            .iter()
+            .filter(|node| fleet.get(**node).is_some())
+        {
+            assignment.add(position, *node);
         }
     }
-    for group in 0..before.len() {
-        assignment.resize(group, replication_factor);
+    for (position, group) in groups.iter().enumerate() {
+        // A group is made by one node alone; the others are added when it is there.
+        let wanted = if group.is_made() {
+            group.policy.voters(factor)
+        } else {
+            1
+        };
+        assignment.resize(position, wanted);
+        if group.is_made() {
+            while assignment.widen(position) {}
+        }
     }
-    while assignment.widen() || assignment.level() {}
+    balance::even_out(&mut assignment);
     assignment.voters
 }
 
 impl Assignment<'_> {
-    fn add(&mut self, group: usize, node: NodeId) {
+    pub(super) fn add(&mut self, group: usize, node: NodeId) {
         if self.voters[group].insert(node) {
-            *self.load.entry(node).or_default() += 1;
+            *self.costs.entry(node).or_default() += self.groups[group].replica;
         }
     }
 
-    fn remove(&mut self, group: usize, node: NodeId) {
+    pub(super) fn remove(&mut self, group: usize, node: NodeId) {
         if self.voters[group].remove(&node) {
-            *self.load.entry(node).or_default() -= 1;
+            *self.costs.entry(node).or_default() -= self.groups[group].replica;
         }
     }
 
-    fn load(&self, node: NodeId) -> usize {
-        self.load.get(&node).copied().unwrap_or(0)
+    pub(super) fn cost(&self, node: NodeId) -> u64 {
+        self.costs.get(&node).copied().unwrap_or(0)
     }
 
-    fn state(&self, node: NodeId) -> NodeState {
-        self.nodes
-            .get(&node)
-            .map_or(NodeState::Removed, |node| node.state)
-    }
-
-    fn active(&self) -> impl Iterator<Item = NodeId> {
-        self.nodes
-            .values()
-            .filter(|node| node.state == NodeState::Active)
-            .map(|node| node.id)
-    }
-
-    /// Brings a group to its number of voters: decommissioning nodes go first and come back only as a last resort.
-    fn resize(&mut self, group: usize, replication_factor: usize) {
+    /// Brings a group to its number of voters: nodes that leave go first and come back only as a last resort.
+    fn resize(&mut self, group: usize, voters: usize) {
         let held = self.voters[group].clone();
-        let others = self.active().filter(|node| !held.contains(node)).count();
-        let wanted = largest_odd(replication_factor.min(held.len() + others));
-        let leaving: Vec<NodeId> = held
-            .into_iter()
-            .filter(|node| self.state(*node) == NodeState::Decommissioning)
-            .collect();
+        let others = self
+            .fleet
+            .open()
+            .iter()
+            .filter(|node| !held.contains(node))
+            .count();
+        let wanted = largest_odd(voters.min(held.len() + others));
+        let leaves = |node: &NodeId| self.fleet.stance(*node) == Some(Stance::Leaves);
+        let leaving: Vec<NodeId> = held.into_iter().filter(leaves).collect();
         for node in &leaving {
             self.remove(group, *node);
         }
@@ -106,112 +107,59 @@ impl Assignment<'_> {
         }
     }
 
-    /// The voter whose loss hurts the spread least; of these the one with most to do.
+    /// The voter whose loss hurts the policy least; of these the one with most to do.
     fn most_dispensable(&self, group: usize) -> Option<NodeId> {
-        let voters = &self.voters[group];
-        voters.iter().copied().max_by_key(|node| {
-            (
-                self.spread_with(voters, Some(*node), None),
-                self.load(*node),
-                *node,
-            )
-        })
+        let voters = self.voters[group].iter().copied();
+        voters.max_by_key(|node| (self.score_with(group, Some(*node), None), self.cost(*node), *node))
     }
 
-    /// The active node that widens the spread most; of these the one with least to do.
+    /// The open node that keeps the policy best; of these one that follows already, then the one with least to do.
     fn most_welcome(&self, group: usize) -> Option<NodeId> {
-        let voters = &self.voters[group];
-        self.active()
-            .filter(|node| !voters.contains(node))
+        let others = self.fleet.open().iter().copied();
+        let follows = |node: &NodeId| self.groups[group].before.learners.contains(node);
+        others
+            .filter(|node| !self.voters[group].contains(node))
             .max_by_key(|node| {
-                (
-                    self.spread_with(voters, None, Some(*node)),
-                    Reverse(self.load(*node)),
-                    Reverse(*node),
-                )
+                let score = self.score_with(group, None, Some(*node));
+                (score, follows(node), Reverse(self.cost(*node)), Reverse(*node))
             })
     }
 
-    /// Makes the first exchange that widens a group's spread. Draining nodes are left alone.
-    fn widen(&mut self) -> bool {
-        let mut newcomers: Vec<NodeId> = self.active().collect();
-        newcomers.sort_by_key(|node| (self.load(*node), *node));
-        for group in 0..self.voters.len() {
-            let voters = &self.voters[group];
-            let now = self.spread_with(voters, None, None);
-            let outsiders = newcomers.iter().filter(|node| !voters.contains(node));
-            let leavers = || {
-                voters
-                    .iter()
-                    .filter(|node| self.state(**node) == NodeState::Active)
-            };
-            let exchanges = outsiders.flat_map(|into| leavers().map(move |out| (*out, *into)));
-            let widest = exchanges
-                .map(|(out, into)| (self.spread_with(voters, Some(out), Some(into)), out, into))
-                .filter(|(spread, ..)| *spread > now)
-                .max_by_key(|(spread, out, into)| {
-                    (
-                        *spread,
-                        self.load(*out),
-                        Reverse(self.load(*into)),
-                        Reverse((*out, *into)),
-                    )
-                });
-            if let Some((_, out, into)) = widest {
-                self.remove(group, out);
-                self.add(group, into);
-                return true;
-            }
+    /// Makes the exchange between open nodes that keeps a group's policy better by most, if one does.
+    fn widen(&mut self, group: usize) -> bool {
+        let now = self.score_with(group, None, None);
+        let voters = &self.voters[group];
+        let open = self.fleet.open();
+        let outsiders = open.iter().copied().filter(|node| !voters.contains(node));
+        let leavers = || open.iter().copied().filter(|node| voters.contains(node));
+        let exchanges = outsiders.flat_map(|into| leavers().map(move |out| (out, into)));
+        let best = exchanges
+            .map(|(out, into)| (self.score_with(group, Some(out), Some(into)), out, into))
+            .filter(|(score, ..)| *score > now)
+            .max_by_key(|(score, out, into)| {
+                let costs = (self.cost(*out), Reverse(self.cost(*into)));
+                (*score, costs, Reverse((*out, *into)))
+            });
+        if let Some((_, out, into)) = best {
+            self.remove(group, out);
+            self.add(group, into);
         }
-        false
+        best.is_some()
     }
 
-    /// Moves one replica from a busier active node to one with at least two fewer, where the spread allows.
-    fn level(&mut self) -> bool {
-        let mut by_load: Vec<NodeId> = self.active().collect();
-        by_load.sort_by_key(|node| (self.load(*node), *node));
-        for out in by_load.iter().rev() {
-            for into in &by_load {
-                if self.load(*out) < self.load(*into) + 2 {
-                    break;
-                }
-                if let Some(group) = self.movable(*out, *into) {
-                    self.remove(group, *out);
-                    self.add(group, *into);
-                    return true;
-                }
-            }
-        }
-        false
+    /// The score of a group's voters without `out` and with `into`.
+    pub(super) fn score_with(&self, group: usize, out: Option<NodeId>, into: Option<NodeId>) -> Score {
+        let nodes = exchanged(&self.voters[group], out, into).filter_map(|node| self.fleet.get(node));
+        spread::score(self.groups[group].policy, nodes)
     }
 
-    /// A group that could have `into` vote for `out` without a narrower spread.
-    fn movable(&self, out: NodeId, into: NodeId) -> Option<usize> {
-        self.voters.iter().position(|voters| {
-            voters.contains(&out)
-                && !voters.contains(&into)
-                && self.spread_with(voters, Some(out), Some(into)) >= self.spread_with(voters, None, None)
-        })
+    /// Whether `into` may vote for `out` only to even out the nodes: the policy is kept as well, nobody has pinned it.
+    pub(super) fn may_move(&self, group: usize, out: NodeId, into: NodeId) -> bool {
+        let before = &self.groups[group].before;
+        self.groups[group].is_made()
+            && !(before.pins.replicas && self.voters[group] == before.voters)
+            && self.voters[group].contains(&out)
+            && !self.voters[group].contains(&into)
+            && self.score_with(group, Some(out), Some(into)) >= self.score_with(group, None, None)
     }
-
-    /// The spread of `voters` without `out` and with `into`.
-    fn spread_with(&self, voters: &BTreeSet<NodeId>, out: Option<NodeId>, into: Option<NodeId>) -> Spread {
-        let left = voters
-            .iter()
-            .copied()
-            .filter(|node| Some(*node) != out)
-            .chain(into);
-        let places: Vec<(&str, &str)> = left
-            .filter_map(|node| self.nodes.get(&node))
-            .map(|node| (node.region.as_str(), node.zone.as_str()))
-            .collect();
-        let regions: BTreeSet<&str> = places.iter().map(|(region, _)| *region).collect();
-        let zones: BTreeSet<(&str, &str)> = places.into_iter().collect();
-        (regions.len(), zones.len())
-    }
-}
-
-/// The largest odd number that is not above `limit`; zero for zero.
-fn largest_odd(limit: usize) -> usize {
-    limit - usize::from(limit > 0 && limit.is_multiple_of(2))
 }

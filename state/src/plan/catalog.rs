@@ -14,7 +14,7 @@ use crate::id::ViewId;
 use crate::key::Key;
 use crate::plan::draft::{Decided, Draft, Stop};
 use crate::plan::field::{check_name, check_text, conflict, ensure, invalid, within};
-use crate::plan::topology;
+use crate::plan::{namespace, topology};
 use crate::record::Record;
 use crate::rejection::Rejection;
 use crate::value::DataType;
@@ -65,6 +65,17 @@ pub(super) fn put_entity(draft: &mut Draft<'_>, entity: &Entity) -> Decided {
         );
         return Err(invalid("join_keys", reason).into());
     }
+    match &known {
+        Some(known) if known.namespace != entity.namespace => {
+            let reason = format!(
+                "entity `{}` is in namespace `{}`, which cannot change",
+                known.name, known.namespace
+            );
+            return Err(invalid("namespace", reason).into());
+        }
+        Some(_) => {}
+        None => drop(namespace::usable(draft, &entity.namespace)?),
+    }
     if known.as_ref() != Some(entity) {
         draft.put(place, entity.clone());
     }
@@ -103,6 +114,7 @@ pub(super) fn put_view(draft: &mut Draft<'_>, definition: &FeatureView) -> Decid
         schema_version,
         phase: Phase::Installing,
         join_keys: entity.join_keys,
+        span: namespace::usable(draft, &entity.namespace)?.span,
         definition: definition.clone(),
         changed_at: draft.now,
     };

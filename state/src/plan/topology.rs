@@ -1,7 +1,7 @@
-//! Decides the cluster's own description: its birth, its nodes and the placement of its groups.
+//! Decides the cluster's own description: its birth and its nodes.
 //!
 //! Invariants: there is one cluster; a node's id is given once and never again; a removed node stays removed and is
-//! in no placement.
+//! in no placement; no node is let go that a group's voters or a namespace's policy cannot do without.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -10,13 +10,14 @@ use crate::answer::Answer;
 use crate::command::NodeSpec;
 use crate::id::{GroupId, NodeId};
 use crate::key::Key;
+use crate::placement::{feasible, largest_odd};
 use crate::plan::draft::{Decided, Draft, Stop};
-use crate::plan::field::{check_text, check_token, conflict, ensure, invalid, wrong_state};
+use crate::plan::field::{check_text, check_token, ensure, wrong_state};
+use crate::plan::{namespace, placement};
 use crate::record::Record;
 use crate::rejection::Rejection;
 use crate::slot::SLOTS;
 use crate::topology::{CLUSTER_VERSION, Cluster, Node, NodeState, Placement};
-use crate::view::Fault;
 
 /// The largest number of voters per group.
 pub const REPLICATION_FACTOR_MAX: u32 = 7;
@@ -33,6 +34,7 @@ pub(super) fn founded(draft: &Draft<'_>, id: u128, name: &str, shape: (u64, u32)
         groups,
         replication_factor,
         version: CLUSTER_VERSION,
+        next_group: groups.saturating_add(1),
         next_node: FIRST_NODE.get() + 1,
         next_view: 1,
         created_at: draft.now,
@@ -69,13 +71,15 @@ pub(super) fn init(draft: &mut Draft<'_>, cluster: Cluster, first: &NodeSpec) ->
         let placement = Placement {
             revision: 1,
             voters: BTreeSet::from([FIRST_NODE]),
-            learners: BTreeSet::new(),
             preferred_leader: Some(FIRST_NODE),
+            founded: true,
+            ..Placement::default()
         };
         draft.put(Key::Placement(GroupId::new(group)), placement);
     }
     let node = joined(draft, FIRST_NODE, first);
     draft.put(Key::Node(FIRST_NODE), node);
+    namespace::put_default(draft, cluster.groups);
     draft.put(Key::Cluster, cluster);
     Ok(Answer::Node(FIRST_NODE))
 }
@@ -129,9 +133,11 @@ pub(super) fn set_state(draft: &mut Draft<'_>, id: NodeId, state: NodeState) -> 
         return Ok(Answer::Done);
     }
     match (node.state, state) {
-        (NodeState::Active, NodeState::Draining | NodeState::Decommissioning)
-        | (NodeState::Draining, NodeState::Active | NodeState::Decommissioning)
-        | (NodeState::Decommissioning, NodeState::Active) => {}
+        (NodeState::Active | NodeState::Draining, NodeState::Decommissioning) => {
+            check_can_do_without(draft, &node)?;
+        }
+        (NodeState::Active, NodeState::Draining)
+        | (NodeState::Draining | NodeState::Decommissioning, NodeState::Active) => {}
         (NodeState::Decommissioning, NodeState::Removed) => check_holds_nothing(draft, id)?,
         (NodeState::Active | NodeState::Draining, NodeState::Removed) => {
             let hint = "decommission it and wait until it holds no replicas";
@@ -149,56 +155,6 @@ pub(super) fn set_state(draft: &mut Draft<'_>, id: NodeId, state: NodeState) -> 
     node.state = state;
     draft.put(Key::Node(id), node);
     Ok(Answer::Done)
-}
-
-/// Sets the desired members of a group.
-pub(super) fn set_placement(
-    draft: &mut Draft<'_>,
-    group: GroupId,
-    expected: u64,
-    placement: &Placement,
-) -> Decided {
-    let cluster = cluster(draft)?;
-    let name = group.to_string();
-    if group.get() > cluster.groups {
-        return Err(Rejection::NotFound {
-            kind: "group".to_owned(),
-            name,
-        }
-        .into());
-    }
-    let known = draft
-        .get::<Placement>(&Key::Placement(group))?
-        .unwrap_or_default();
-    if known.revision != expected {
-        let found = known.revision.to_string();
-        return Err(conflict("placement", &name, expected.to_string(), found).into());
-    }
-    ensure(placement.voters.len() % 2 == 1, "placement.voters", || {
-        format!("{} voters are not an odd number", placement.voters.len())
-    })?;
-    if let Some(both) = placement.voters.intersection(&placement.learners).next() {
-        return Err(invalid("placement.learners", format!("{both} is a voter too")).into());
-    }
-    if let Some(leader) = placement.preferred_leader {
-        let votes = placement.voters.contains(&leader);
-        ensure(votes, "placement.preferred_leader", || {
-            format!("{leader} is no voter")
-        })?;
-    }
-    for node in placement.voters.iter().chain(&placement.learners) {
-        present(draft, *node)?;
-    }
-    let decided = Placement {
-        revision: known.revision,
-        ..placement.clone()
-    };
-    if decided == known {
-        return Ok(Answer::Number(known.revision));
-    }
-    let revision = known.revision + 1;
-    draft.put(Key::Placement(group), Placement { revision, ..decided });
-    Ok(Answer::Number(revision))
 }
 
 /// The node, if it exists and has not been removed.
@@ -233,18 +189,10 @@ fn check_spec(spec: &NodeSpec) -> Result<(), Rejection> {
 }
 
 fn check_address_is_free(draft: &Draft<'_>, spec: &NodeSpec, own: Option<NodeId>) -> Result<(), Stop> {
-    let mut taken = false;
-    draft.scan(&Key::Node(NodeId::new(0)), &mut |_, record| {
-        let Record::Node(node) = record else {
-            return ControlFlow::Break(());
-        };
-        taken |= node.peer_addr == spec.peer_addr && node.state != NodeState::Removed && own != Some(node.id);
-        if taken {
-            ControlFlow::Break(())
-        } else {
-            ControlFlow::Continue(())
-        }
-    })?;
+    let is_taken = |node: &Node| {
+        node.peer_addr == spec.peer_addr && node.state != NodeState::Removed && own != Some(node.id)
+    };
+    let taken = nodes(draft)?.iter().any(is_taken);
     if taken {
         let name = spec.peer_addr.clone();
         return Err(Rejection::Exists {
@@ -256,8 +204,53 @@ fn check_address_is_free(draft: &Draft<'_>, spec: &NodeSpec, own: Option<NodeId>
     Ok(())
 }
 
+/// Refuses to let a node go where groups would be left with fewer voters than they are to have and can have now, or
+/// where a namespace's policy can be kept with it and not without it.
+fn check_can_do_without(draft: &Draft<'_>, leaving: &Node) -> Result<(), Stop> {
+    let cluster = cluster(draft)?;
+    let staying = |state| matches!(state, NodeState::Active | NodeState::Draining);
+    let with: Vec<Node> = nodes(draft)?
+        .into_iter()
+        .filter(|node| staying(node.state))
+        .collect();
+    let without: Vec<Node> = with
+        .iter()
+        .filter(|node| node.id != leaving.id)
+        .cloned()
+        .collect();
+    let refuse = |state: String, hint: &str| wrong_state("node", &leaving.id.to_string(), state, hint);
+    for namespace in namespace::all(draft)? {
+        let wanted = namespace.policy.voters(cluster.replication_factor as usize);
+        let voters = |nodes: &[Node]| largest_odd(wanted.min(nodes.len()));
+        let (now, then) = (voters(&with), voters(&without));
+        if then < now {
+            let state = format!("needed: without it each group would have {then} of {now} voters");
+            return Err(refuse(state, "add a node first").into());
+        }
+        let keeps = |nodes: &[Node]| feasible(&namespace.policy, nodes.iter());
+        if let (Ok(()), Err(reason)) = (keeps(&with), keeps(&without)) {
+            let state = format!("needed by namespace `{}`: {reason}", namespace.name);
+            return Err(refuse(state, "add a node first, or change the namespace's policy").into());
+        }
+    }
+    Ok(())
+}
+
+/// All nodes, removed ones too.
+pub(super) fn nodes(draft: &Draft<'_>) -> Result<Vec<Node>, Stop> {
+    let mut nodes = Vec::new();
+    draft.scan(&Key::Node(NodeId::new(0)), &mut |_, record| {
+        let Record::Node(node) = record else {
+            return ControlFlow::Break(());
+        };
+        nodes.push(node);
+        ControlFlow::Continue(())
+    })?;
+    Ok(nodes)
+}
+
 fn check_holds_nothing(draft: &Draft<'_>, id: NodeId) -> Result<(), Stop> {
-    let groups = groups_of(draft, id)?;
+    let groups = placement::groups_of(draft, id)?;
     if groups.is_empty() {
         return Ok(());
     }
@@ -279,18 +272,4 @@ fn check_holds_nothing(draft: &Draft<'_>, id: NodeId) -> Result<(), Stop> {
         "wait until its replicas have moved",
     )
     .into())
-}
-
-fn groups_of(draft: &Draft<'_>, id: NodeId) -> Result<Vec<GroupId>, Fault> {
-    let mut groups = Vec::new();
-    draft.scan(&Key::Placement(GroupId::CONTROL), &mut |key, record| {
-        let (Key::Placement(group), Record::Placement(placement)) = (key, record) else {
-            return ControlFlow::Break(());
-        };
-        if placement.voters.contains(&id) || placement.learners.contains(&id) {
-            groups.push(group);
-        }
-        ControlFlow::Continue(())
-    })?;
-    Ok(groups)
 }

@@ -9,6 +9,7 @@ use proptest::sample::{Index, select};
 use covey_state::command::{IncomingRow, Removable};
 use covey_state::id::{GroupId, NodeId};
 use covey_state::monitor::{Alert, DriftReport, FeatureCounts, FlushSource, LoggedPrediction, WindowCounts};
+use covey_state::namespace::Policy;
 use covey_state::pipeline::Stage;
 use covey_state::topology::{NodeState, Placement};
 use covey_state::window::{DAY, Function, HOUR, MINUTE};
@@ -102,7 +103,21 @@ fn topology() -> impl Strategy<Value = Command> {
             voters,
             learners,
             preferred_leader,
+            ..Placement::default()
         });
+    let policy = select(
+        ["eu", "us"]
+            .map(str::to_owned)
+            .into_iter()
+            .flat_map(|home| {
+                let (zone, region) = (
+                    Policy::SurviveZone { home: home.clone() },
+                    Policy::SurviveRegion { home },
+                );
+                [Policy::Anywhere, zone, region]
+            })
+            .collect::<Vec<_>>(),
+    );
     prop_oneof![
         1 => Just(samples::init()),
         2 => (1u64..5).prop_map(|number| Command::RegisterNode(samples::node(number))),
@@ -112,6 +127,13 @@ fn topology() -> impl Strategy<Value = Command> {
             group: GroupId::new(group),
             expected,
             placement,
+        }),
+        2 => (select(vec!["default", "cards", "shops"]), policy, prop::option::of(1u64..4)).prop_map(
+            |(name, policy, groups)| Command::PutNamespace { name: name.to_owned(), policy, groups }
+        ),
+        2 => (1u64..6, 1u64..5).prop_map(|(group, node)| Command::FoundGroup {
+            group: GroupId::new(group),
+            node: NodeId::new(node),
         }),
         1 => (1u32..4).prop_map(|replicas| Command::PutDeployment(samples::deployment(replicas))),
         1 => (1u64..4, prop::collection::vec((1u64..5).prop_map(NodeId::new), 0..3)).prop_map(

@@ -7,9 +7,11 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
+use covey_state::catalog::Entity;
 use covey_state::command::Removable;
 use covey_state::id::{GroupId, NodeId};
 use covey_state::monitor::{Alert, DriftReport, FeatureCounts, FlushSource, LoggedPrediction, WindowCounts};
+use covey_state::namespace::Policy;
 use covey_state::pipeline::Stage;
 use covey_state::topology::{NodeState, Placement};
 use covey_state::window::{DAY, Function, HOUR};
@@ -98,6 +100,7 @@ fn a_cluster_grows_and_a_node_leaves() {
         voters: voters.iter().copied().map(NodeId::new).collect(),
         learners: [].into(),
         preferred_leader: voters.first().copied().map(NodeId::new),
+        ..Placement::default()
     };
     let set = |group, expected, voters: &[u64]| Command::SetPlacement {
         group: GroupId::new(group),
@@ -111,11 +114,68 @@ fn a_cluster_grows_and_a_node_leaves() {
         .tell("a third node joins", Command::RegisterNode(samples::node(3)))
         .tell("group 1 gets three voters", set(1, 1, &[1, 2, 3]))
         .tell("a planner that was late is refused", set(1, 1, &[1]))
-        .tell("the third node is to leave", state(3, NodeState::Decommissioning))
+        .tell(
+            "the third node cannot leave: three voters need three nodes",
+            state(3, NodeState::Decommissioning),
+        )
+        .tell("a fourth node joins", Command::RegisterNode(samples::node(4)))
+        .tell(
+            "now the third node is to leave",
+            state(3, NodeState::Decommissioning),
+        )
         .tell("it cannot go while it votes", state(3, NodeState::Removed))
         .tell("group 1 falls back to one voter", set(1, 2, &[2]))
         .tell("now it can go", state(3, NodeState::Removed))
         .ends_as("cluster");
+}
+
+#[test]
+fn a_namespace_gets_groups_of_its_own_and_a_home() {
+    let put = |policy, groups| Command::PutNamespace {
+        name: "payments".to_owned(),
+        policy,
+        groups,
+    };
+    let home = || Policy::SurviveZone {
+        home: "eu".to_owned(),
+    };
+    let found = |group, node| Command::FoundGroup {
+        group: GroupId::new(group),
+        node: NodeId::new(node),
+    };
+    let entity = || Entity {
+        namespace: "payments".to_owned(),
+        ..samples::card()
+    };
+    Story::after([samples::init(), Command::RegisterNode(samples::node(2))])
+        .tell(
+            "two zones are too few for a home that survives one",
+            put(home(), Some(2)),
+        )
+        .tell(
+            "a third node joins, in the third zone",
+            Command::RegisterNode(samples::node(3)),
+        )
+        .tell("a namespace of two groups at home", put(home(), Some(2)))
+        .tell(
+            "no entity lives in it before its groups are made",
+            Command::PutEntity(entity()),
+        )
+        .tell("one who is not to make a group cannot have made it", found(3, 2))
+        .tell("its first group is made", found(3, 1))
+        .tell("its second group is made", found(4, 2))
+        .tell("now an entity may live in it", Command::PutEntity(entity()))
+        .tell(
+            "its view's rows live in the groups of the namespace",
+            Command::PutView(samples::payments()),
+        )
+        .tell("it lives there for ever", Command::PutEntity(samples::card()))
+        .tell(
+            "a zone that the home needs cannot leave",
+            Command::SetNodeState(NodeId::new(3), NodeState::Decommissioning),
+        )
+        .tell("the home can be given up", put(Policy::Anywhere, None))
+        .ends_as("namespace");
 }
 
 #[test]

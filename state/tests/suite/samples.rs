@@ -14,6 +14,7 @@ use covey_state::job::JobSpec;
 use covey_state::monitor::Monitor;
 use covey_state::pipeline::Pipeline;
 use covey_state::registry::{Artifact, FeatureKind, Lineage, SignatureField, VersionId, VersionSpec};
+use covey_state::slot::Span;
 use covey_state::window::{Aggregate, DAY, Function, HOUR, MINUTE};
 use covey_state::{Command, DataType, Timestamp, Value};
 
@@ -49,6 +50,7 @@ pub(crate) fn card() -> Entity {
             name: "card_id".to_owned(),
             data_type: DataType::String,
         }],
+        namespace: "default".to_owned(),
     }
 }
 
@@ -106,6 +108,7 @@ pub(crate) fn installed(definition: FeatureView, schema_version: u32) -> Install
         schema_version,
         phase: Phase::Installing,
         join_keys: card().join_keys,
+        span: Span::initial(2),
         definition,
         changed_at: START,
     }

@@ -37,6 +37,7 @@ fn read(from: &mut Reader<'_>) -> Result<Key, Malformed> {
         tag::DEPLOYMENT => Key::Deployment(from.text()?),
         tag::MONITOR => Key::Monitor(from.text()?),
         tag::PIPELINE => Key::Pipeline(from.text()?),
+        tag::NAMESPACE => Key::Namespace(from.text()?),
         tag::SCHEMA => Key::Schema(view(from)?, from.u32()?),
         tag::SCHEMA_HEAD => Key::SchemaHead(view(from)?),
         tag::DEAD_LETTER => Key::DeadLetter(view(from)?, from.u64()?, from.u32()?),

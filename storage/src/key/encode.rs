@@ -31,6 +31,7 @@ fn write<'w>(out: &'w mut Writer, key: &Key) -> &'w mut Writer {
         Key::Deployment(name) => out.u8(tag::DEPLOYMENT).text(name),
         Key::Monitor(name) => out.u8(tag::MONITOR).text(name),
         Key::Pipeline(name) => out.u8(tag::PIPELINE).text(name),
+        Key::Namespace(name) => out.u8(tag::NAMESPACE).text(name),
         Key::Schema(view, version) => out.u8(tag::SCHEMA).u32(view.get()).u32(*version),
         Key::SchemaHead(view) => out.u8(tag::SCHEMA_HEAD).u32(view.get()),
         Key::DeadLetter(view, index, ordinal) => {

@@ -54,6 +54,11 @@ impl GroupState {
         self.shared.view(self.group)
     }
 
+    /// Bytes that the group takes in files, about; what was written last is not in files yet.
+    pub fn bytes_in_files(&self) -> u64 {
+        self.shared.bytes_in_files(self.group)
+    }
+
     /// Writes the group as of now, with its applied marker, into files of a directory. Every value is verified, so
     /// damage does not travel.
     pub fn export(&self, into: &Path) -> Result<SnapshotManifest, Error> {

@@ -90,6 +90,7 @@ fn control_key() -> impl Strategy<Value = Key> {
         text().prop_map(Key::Deployment),
         text().prop_map(Key::Monitor),
         text().prop_map(Key::Pipeline),
+        text().prop_map(Key::Namespace),
     ]
 }
 

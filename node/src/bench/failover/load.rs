@@ -9,7 +9,7 @@ use covey_proto::v1;
 use covey_proto::v1::features_client::FeaturesClient;
 use covey_state::GroupId;
 use covey_state::entity::{EntityKey, KeyPart};
-use covey_state::slot::group_of_entity;
+use covey_state::slot::Span;
 use futures::future::try_join_all;
 use tokio::task::JoinHandle;
 use tonic::transport::{Channel, Endpoint};
@@ -61,7 +61,7 @@ pub(super) fn entity_of_group(group: u64, groups: u64) -> Option<String> {
         .map(|number| format!("item-{number}"))
         .find(|key| {
             let entity = EntityKey(vec![KeyPart::String(key.clone())]);
-            group_of_entity(&entity, groups) == GroupId::new(group)
+            Span::initial(groups).group_of_entity(&entity) == GroupId::new(group)
         })
 }
 

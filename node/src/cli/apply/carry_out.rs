@@ -6,7 +6,7 @@ use crate::cli::client::Client;
 use crate::cli::definition::Object;
 use crate::cli::trouble::Trouble;
 use crate::cli::waiting::{Look, wait_for};
-use crate::cli::{dataset, feature, job};
+use crate::cli::{dataset, feature, job, namespace};
 
 /// Applies the objects, which are sorted by kind, and tells after each one its position and its version.
 pub(crate) async fn carry_out(
@@ -14,6 +14,7 @@ pub(crate) async fn carry_out(
     objects: &[Object],
     mut done: impl FnMut(usize, u64),
 ) -> Result<(), Trouble> {
+    declare_namespaces(client, objects, &mut done).await?;
     declare_catalog(client, objects, &mut done).await?;
     for (position, object) in objects.iter().enumerate() {
         if let Some(version) = apply(client, object)
@@ -21,6 +22,29 @@ pub(crate) async fn carry_out(
             .map_err(|trouble| trouble.during(&format!("{} `{}`", object.kind().name(), object.name())))?
         {
             done(position, version);
+        }
+    }
+    Ok(())
+}
+
+/// Declares namespaces, which entities may name, and waits until their groups are made.
+async fn declare_namespaces(
+    client: &Client,
+    objects: &[Object],
+    done: &mut impl FnMut(usize, u64),
+) -> Result<(), Trouble> {
+    for (position, object) in objects.iter().enumerate() {
+        if let Object::Namespace(wanted) = object {
+            let doing = |trouble: Trouble| trouble.during(&format!("Namespace `{}`", wanted.name));
+            let put = client
+                .cluster()
+                .put_namespace(client.request(wanted.clone()))
+                .await;
+            put.map_err(|status| doing(status.into()))?;
+            namespace::wait_made(client, &wanted.name, client.timeout())
+                .await
+                .map_err(doing)?;
+            done(position, 0);
         }
     }
     Ok(())
@@ -39,7 +63,8 @@ async fn declare_catalog(
             Object::Entity(entity) => request.entities.push(entity.clone()),
             Object::FeatureView(view) => request.views.push(view.clone()),
             Object::FeatureService(service) => request.services.push(service.clone()),
-            Object::Dataset(_)
+            Object::Namespace(_)
+            | Object::Dataset(_)
             | Object::Training(..)
             | Object::Pipeline(_)
             | Object::Deployment(_)
@@ -89,7 +114,9 @@ async fn wait_active(client: &Client, views: &[String]) -> Result<(), Trouble> {
 /// Applies one object and answers with its version; `None` for what the catalog request has declared already.
 async fn apply(client: &Client, object: &Object) -> Result<Option<u64>, Trouble> {
     match object {
-        Object::Entity(_) | Object::FeatureView(_) | Object::FeatureService(_) => Ok(None),
+        Object::Namespace(_) | Object::Entity(_) | Object::FeatureView(_) | Object::FeatureService(_) => {
+            Ok(None)
+        }
         Object::Dataset(spec) => apply_dataset(client, spec).await.map(Some),
         Object::Training(id, spec) => apply_training(client, id, spec).await.map(Some),
         Object::Pipeline(pipeline) => {

@@ -7,7 +7,7 @@ use covey_proto::v1;
 use crate::cli::client::Client;
 use crate::cli::definition::{Kind, Object};
 use crate::cli::trouble::Trouble;
-use crate::cli::{dataset, deploy, feature};
+use crate::cli::{dataset, deploy, feature, namespace};
 
 /// What applying an object comes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,9 +39,26 @@ impl Change {
             // A built dataset and a submitted job stay as they are.
             (Kind::Dataset | Kind::Training, Some(_)) => Self::Keep,
             (_, Some(there)) if there == wanted => Self::Keep,
+            (_, Some(Object::Namespace(there))) if is_same(wanted, there) => Self::Keep,
             (_, Some(_)) => Self::Update,
         }
     }
+}
+
+/// Whether a namespace is there as it is defined; a definition need not say how many groups it has.
+fn is_same(wanted: &Object, there: &v1::PutNamespaceRequest) -> bool {
+    let Object::Namespace(wanted) = wanted else {
+        return false;
+    };
+    let groups = if wanted.groups == 0 {
+        there.groups
+    } else {
+        wanted.groups
+    };
+    v1::PutNamespaceRequest {
+        groups,
+        ..wanted.clone()
+    } == *there
 }
 
 /// One change per object, in their order.
@@ -59,6 +76,19 @@ pub(super) async fn changes(client: &Client, objects: &[Object]) -> Result<Vec<C
 async fn everything(client: &Client, objects: &[Object]) -> Result<Vec<Object>, Trouble> {
     let asked = |kind: Kind| objects.iter().any(|object| object.kind() == kind);
     let mut there = Vec::new();
+    if asked(Kind::Namespace) {
+        let known = namespace::list(client).await?.into_iter();
+        there.extend(known.map(|known| {
+            let survive = known.survive;
+            let (name, home, groups) = (known.name, known.home, known.groups);
+            Object::Namespace(v1::PutNamespaceRequest {
+                name,
+                home,
+                survive,
+                groups,
+            })
+        }));
+    }
     if asked(Kind::Entity) || asked(Kind::FeatureView) || asked(Kind::FeatureService) {
         let catalog = feature::catalog(client).await?;
         there.extend(catalog.entities.into_iter().map(Object::Entity));

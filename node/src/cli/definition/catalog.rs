@@ -1,6 +1,7 @@
 //! Entities, feature views and feature services as they are written in YAML.
 
 use covey_proto::v1;
+use covey_state::namespace::DEFAULT_NAMESPACE;
 use covey_state::value::{DataType, Value};
 use covey_state::window::{Function, HOUR};
 use serde::Deserialize;
@@ -30,6 +31,12 @@ pub(super) struct EntityDefinition {
     #[serde(default)]
     description: String,
     join_keys: Vec<TypedName>,
+    #[serde(default = "default_namespace")]
+    namespace: String,
+}
+
+fn default_namespace() -> String {
+    DEFAULT_NAMESPACE.to_owned()
 }
 
 impl TryFrom<EntityDefinition> for v1::Entity {
@@ -56,6 +63,7 @@ impl TryFrom<EntityDefinition> for v1::Entity {
             name: entity.name,
             description: entity.description,
             join_keys,
+            namespace: entity.namespace,
         })
     }
 }

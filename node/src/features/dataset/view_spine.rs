@@ -52,7 +52,8 @@ pub(super) async fn read(
         columns: columns.clone(),
         after: None,
     };
-    let groups = fixed.log_indexes.iter();
+    let of_the_view = |(group, _): &(&GroupId, &u64)| view.span.contains(**group);
+    let groups = fixed.log_indexes.iter().filter(of_the_view);
     let read =
         try_join_all(groups.map(|(group, index)| read_group(ctx, caller, (*group, *index), first.clone())));
     let mut rows: Vec<SpineRow> = read.await?.into_iter().flatten().collect();

@@ -5,7 +5,8 @@
 
 use covey_state::command::IncomingRow;
 use covey_state::entity::{EntityKey, KeyPart};
-use covey_state::{DataType, GroupId, Value, slot};
+use covey_state::slot::Span;
+use covey_state::{DataType, GroupId, Value};
 
 use crate::features::rows::TableRows;
 
@@ -97,10 +98,10 @@ pub(crate) fn cut(
     parts
 }
 
-/// The group of a row's entity among `groups`, if its key can be formed.
-pub(crate) fn group_of_row(row: &IncomingRow, data_types: &[DataType], groups: u64) -> Option<GroupId> {
+/// The group of a row's entity among those of `span`, if its key can be formed.
+pub(crate) fn group_of_row(row: &IncomingRow, data_types: &[DataType], span: Span) -> Option<GroupId> {
     let key = entity_key(row.key.iter(), data_types.iter().copied())?;
-    Some(slot::group_of_entity(&key, groups))
+    Some(span.group_of_entity(&key))
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! A view for tests.
 
 use covey_state::catalog::{Column, FeatureView, InstalledView, JoinKey, Phase};
+use covey_state::slot::Span;
 use covey_state::window::{Aggregate, Function, HOUR};
 use covey_state::{DataType, Timestamp, ViewId};
 
@@ -33,6 +34,7 @@ pub(crate) fn weather() -> InstalledView {
             name: "origin".to_owned(),
             data_type: DataType::String,
         }],
+        span: Span::initial(4),
         definition,
         changed_at: Timestamp::from_micros(0),
     }

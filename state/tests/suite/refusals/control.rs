@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use covey_state::catalog::Rule;
 use covey_state::command::Removable;
 use covey_state::id::{GroupId, NodeId};
+use covey_state::namespace::Policy;
 use covey_state::topology::{NodeState, Placement};
 use covey_state::window::{DAY, Function, MINUTE};
 use covey_state::{Command, DataType};
@@ -34,6 +35,7 @@ fn placed(group: u64, expected: u64, voters: &[u64], learners: &[u64]) -> Comman
         voters: ids(voters),
         learners: ids(learners),
         preferred_leader: None,
+        ..Placement::default()
     };
     Command::SetPlacement {
         group: GroupId::new(group),
@@ -141,6 +143,22 @@ fn a_placement_must_be_sound_and_replace_the_one_that_is_there() {
         "placement.learners is invalid: n1 is a voter too"
     );
     assert_eq!(world.refusal(placed(1, 1, &[5], &[])), "node `n5` does not exist");
+}
+
+#[test]
+fn a_namespace_has_a_power_of_two_of_groups_for_ever() {
+    let put = |name: &str, groups| Command::PutNamespace {
+        name: name.to_owned(),
+        policy: Policy::Anywhere,
+        groups: Some(groups),
+    };
+    let mut world = World::after([samples::init(), put("cards", 2)]);
+    let told = "groups is invalid: 4, but namespace `cards` has 2 for ever";
+    assert_eq!(world.refusal(put("cards", 4)), told);
+    let told = "groups is invalid: 3 is not a power of two from 1 to 16384";
+    assert_eq!(world.refusal(put("shops", 3)), told);
+    let told = "data groups of all namespaces would exceed its limit of 16384";
+    assert_eq!(world.refusal(put("shops", 16_384)), told);
 }
 
 #[test]
