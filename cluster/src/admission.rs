@@ -82,6 +82,6 @@ mod tests {
         assert_eq!(busy.limit, 2 * (OVERHEAD_BYTES + 100));
         assert_eq!(busy.retry_after, Duration::from_millis(70));
         drop(first);
-        admission.admit(100).unwrap();
+        let _third = admission.admit(100).unwrap();
     }
 }
