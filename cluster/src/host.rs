@@ -24,7 +24,7 @@ use crate::error::Error;
 use crate::forward::{LeaderCall, Outcome, lead};
 use crate::identity::{Identity, Peer};
 use crate::machine::{Committed, StateMachine};
-use crate::members::{Change, ChangeCall};
+use crate::members::{self, Change, ChangeCall};
 use crate::probation::Probation;
 use crate::read::{self, Consistency, ReadPoint};
 use crate::replica::Replica;
@@ -189,6 +189,16 @@ impl Host {
         self.inner.transport.heard_of(&peer);
         self.change(group, Change::AddLearner(peer), deadline.into())
             .await
+    }
+
+    /// Adds a node that was asked to open the group with this probation, if this node still leads in the same term: a
+    /// later leader's log may hold memberships that the probation does not cover, so it has to ask anew.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when this node does not lead in that term any more.
+    pub async fn admit_learner(&self, group: GroupId, peer: Peer, probation: Probation) -> Result<(), Error> {
+        self.inner.transport.heard_of(&peer);
+        members::admit(&*self.inner.hosted(group)?, peer, probation.term).await
     }
 
     /// Replaces the voters; new ones must be learners and are waited for until they have nearly caught up.

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use crate::codec;
 use crate::config::HostConfig;
 use crate::consensus::{RaftMetrics, TypeConfig};
-use crate::error::Error;
+use crate::error::{Error, chain};
 use crate::forward::{LeaderCall, Outcome};
 use crate::identity::Peer;
 use crate::replica::Replica;
@@ -120,6 +120,20 @@ pub(crate) async fn make(
         Change::RemoveLearner(node) => remove_learner(replica, node).await,
         Change::TransferLeader(to) => transfer(replica, to, until).await,
     }
+}
+
+/// Adds a node that follows without voting, if `replica` leads in this term.
+pub(crate) async fn admit(replica: &Replica, peer: Peer, term: u64) -> Result<(), Error> {
+    let refused = |reason| Error::Refused {
+        group: replica.group,
+        reason,
+    };
+    let now = replica.status();
+    if now.term != term || replica.raft.as_leader().is_err() {
+        return Err(refused(format!("the leader of term {term} leads no more")));
+    }
+    let added = replica.raft.add_learner(peer.node.get(), peer.into(), false);
+    added.await.map(drop).map_err(|error| refused(chain(&error)))
 }
 
 fn outcome<T>(written: Result<T, RaftError<TypeConfig, ClientWriteError<TypeConfig>>>) -> Outcome<()> {

@@ -190,7 +190,10 @@ async fn a_request_keeps_its_id_on_every_node_that_it_passes() {
             let id = format!("{:032x}", uuid::Uuid::new_v4().as_u128());
             for position in 0..3 {
                 let mut registry = RegistryClient::new(cluster.node(position).channel());
-                registry.create_model(create("delay", &id)).await.ok()?;
+                registry
+                    .create_model(create(&format!("model-{id}"), &id))
+                    .await
+                    .ok()?;
             }
             let proposal = format!("proposal{{id={id}");
             (0..3).any(|position| names(position, &proposal)).then_some(())

@@ -89,6 +89,23 @@ impl Group<'_> {
 
 /// The members of every group, as seldom different from `previous` as the wanted properties allow.
 pub fn place(problem: &Problem, previous: &BTreeMap<GroupId, Placement>) -> BTreeMap<GroupId, Placement> {
+    let mut known = previous.clone();
+    loop {
+        let planned = plan(problem, &known);
+        let pins = |placements: &BTreeMap<GroupId, Placement>| -> Vec<Pins> {
+            let of = |group| placements.get(group).map_or(Pins::default(), |known| known.pins);
+            planned.keys().map(of).collect()
+        };
+        // A pin that fell has held back what may move now, so nothing is at rest before no pin falls any more.
+        if pins(&known) == pins(&planned) {
+            return numbered(planned, previous);
+        }
+        known = planned;
+    }
+}
+
+/// One pass of the planner; it leaves the revisions as they are.
+fn plan(problem: &Problem, previous: &BTreeMap<GroupId, Placement>) -> BTreeMap<GroupId, Placement> {
     let fleet = Fleet::new(problem);
     let groups = weigh::groups(problem, previous);
     let voters = voters::assign(&fleet, &groups, problem.replication_factor as usize);
@@ -115,11 +132,22 @@ pub fn place(problem: &Problem, previous: &BTreeMap<GroupId, Placement>) -> BTre
                     pins,
                     founded: is_made,
                 };
-                let revision = before.revision + u64::from(wanted != before);
-                (id, Placement { revision, ..wanted })
+                (id, wanted)
             },
         )
         .collect()
+}
+
+/// The placements with revisions that move where their content does.
+fn numbered(
+    mut planned: BTreeMap<GroupId, Placement>,
+    previous: &BTreeMap<GroupId, Placement>,
+) -> BTreeMap<GroupId, Placement> {
+    for (group, placement) in &mut planned {
+        let before = previous.get(group).cloned().unwrap_or_default();
+        placement.revision = before.revision + u64::from(*placement != before);
+    }
+    planned
 }
 
 /// The largest odd number that is not above `limit`; zero for zero.

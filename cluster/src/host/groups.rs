@@ -3,8 +3,9 @@
 //! Invariant: the log of a group is erased before its state, so a state without a log is the rest of an interrupted
 //! erasure, and the next start sweeps it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
 use covey_state::GroupId;
@@ -53,6 +54,12 @@ pub(super) async fn reopen(inner: &Arc<Inner>) -> Result<(), Error> {
             reason: panic.to_string(),
         })?
         .map_err(Error::storage("list the states", GroupId::CONTROL))?;
+    let (directory, known) = (inner.stores.snapshot_dir.clone(), logged.clone());
+    let swept = tokio::task::spawn_blocking(move || sweep_snapshots(&directory, &known)).await;
+    swept.map_err(|panic| Error::Stopped {
+        group: GroupId::CONTROL,
+        reason: panic.to_string(),
+    })??;
     for group in held
         .into_iter()
         .filter(|group| logged.binary_search(group).is_err())
@@ -69,6 +76,26 @@ pub(super) async fn reopen(inner: &Arc<Inner>) -> Result<(), Error> {
             Ok(())
         })
         .await
+}
+
+/// Removes what a transfer that was cut short, or an erasure, has left of groups that have no log here.
+fn sweep_snapshots(directory: &Path, logged: &[GroupId]) -> Result<(), Error> {
+    let known: BTreeSet<PathBuf> = logged
+        .iter()
+        .map(|group| SnapshotStore::directory(directory, *group))
+        .collect();
+    let found = match fs::read_dir(directory) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        found => found.map_err(Error::file("list directory", directory))?,
+    };
+    for entry in found {
+        let path = entry.map_err(Error::file("list directory", directory))?.path();
+        if !known.contains(&path) {
+            tracing::warn!(path = %path.display(), "sweeping the snapshots of a group that is not here");
+            fs::remove_dir_all(&path).map_err(Error::file("remove directory", &path))?;
+        }
+    }
+    Ok(())
 }
 
 /// Puts a replica into its place, or the reason why there is none.

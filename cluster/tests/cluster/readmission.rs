@@ -60,7 +60,7 @@ async fn a_replica_that_was_the_only_voter_once_does_not_elect_itself_when_it_is
     second.host().admit_group(GROUP, probation).await.unwrap();
     leader
         .host()
-        .add_learner(GROUP, second.peer.clone(), deadline())
+        .admit_learner(GROUP, second.peer.clone(), probation)
         .await
         .unwrap();
     eventually("the newcomer has everything", || second.number("new")).await;

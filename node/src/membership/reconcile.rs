@@ -135,9 +135,9 @@ impl Membership {
                     .nodes
                     .get(node)
                     .ok_or_else(|| Failure::not_found("node", node.to_string()))?;
-                self.ask_to_open(group, *node, deadline).await?;
+                let probation = self.ask_to_open(group, *node, deadline).await?;
                 fault!("move::admitting");
-                host.add_learner(group, peer_of(known), deadline).await?;
+                host.admit_learner(group, peer_of(known), probation).await?;
                 fault!("move::admitted");
             }
             Step::Vote(voters) => {
@@ -195,8 +195,13 @@ impl Membership {
         )
     }
 
-    /// The replica must run before the leader sends it anything.
-    async fn ask_to_open(&self, group: GroupId, node: NodeId, deadline: Instant) -> Result<(), Failure> {
+    /// The replica must run before the leader sends it anything. Gives what it has to hear of before it may vote.
+    async fn ask_to_open(
+        &self,
+        group: GroupId,
+        node: NodeId,
+        deadline: Instant,
+    ) -> Result<Probation, Failure> {
         let leader = self.context.ledger.host().group(group);
         let leader = leader.ok_or_else(|| Failure::unavailable(format!("group {group}")))?;
         let probation = Probation {
@@ -204,7 +209,8 @@ impl Membership {
             index: leader.last_log_index.unwrap_or(0),
         };
         if node == self.context.ledger.node() {
-            return self.open_replica(group, probation).await;
+            self.open_replica(group, probation).await?;
+            return Ok(probation);
         }
         let caller = Caller::internal("placement").by_deadline(deadline);
         let request = caller.request(node_v1::OpenReplicaRequest {
@@ -214,7 +220,7 @@ impl Membership {
         });
         let opened = self.context.peers.node_peer(node)?.open_replica(request).await;
         opened
-            .map(drop)
+            .map(|_| probation)
             .map_err(|status| Failure::from_peer(node, status))
     }
 }

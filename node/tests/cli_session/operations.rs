@@ -187,20 +187,20 @@ fn a_pipeline_is_started_by_hand(session: &Session) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_operator_drains_decommissions_and_removes_a_node_from_the_command_line() {
-    let session = Session::begin(3).await;
+    let session = Session::begin(4).await;
     let ids = |nodes: &Value| -> Vec<String> {
         let nodes = nodes.as_array().unwrap().iter();
         nodes
             .map(|node| node["node"].as_str().unwrap().to_owned())
             .collect()
     };
-    assert_eq!(ids(&session.json(&["node", "list"])), ["n1", "n2", "n3"]);
-    let command = session.said(&["node", "add", "--data-dir", "n4"]);
+    assert_eq!(ids(&session.json(&["node", "list"])), ["n1", "n2", "n3", "n4"]);
+    let command = session.said(&["node", "add", "--data-dir", "n5"]);
     assert!(
-        command.contains("covey start --data-dir n4") && command.contains("--join"),
+        command.contains("covey start --data-dir n5") && command.contains("--join"),
         "{command}"
     );
-    session.said(&["node", "wait", "n3", "--wait", "60s"]);
+    session.said(&["node", "wait", "n4", "--wait", "60s"]);
 
     session.said(&["node", "drain", "n3", "--wait", "60s"]);
     let third = || session.json(&["node", "list"])[2].clone();

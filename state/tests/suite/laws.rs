@@ -104,7 +104,7 @@ fn generated_logs_reach_most_answers() {
     let strategy = generated::log(80);
     let mut accepted = BTreeSet::new();
     let mut too_old = 0;
-    for _ in 0..200 {
+    for _ in 0..600 {
         let log = strategy
             .new_tree(&mut runner)
             .expect("logs can be generated")
