@@ -176,8 +176,12 @@ impl Tally {
 
     /// How a month went, in a line.
     pub(super) fn month_line(&self, month: u32) -> Result<String> {
-        let of = |by: BTreeMap<u32, f64>| by.get(&month).copied().unwrap_or(f64::NAN);
-        let [retrained, frozen, plain] = Model::ALL.map(|model| self.auc(model).map(of));
+        // Of this month alone: the next one may have begun, with too few flights to measure anything.
+        let of = |model| match self.scored.get(&(model, month)) {
+            Some(scored) => metrics::auc(&scored.late, &scored.score),
+            None => Ok(f64::NAN),
+        };
+        let [retrained, frozen, plain] = Model::ALL.map(of);
         Ok(format!(
             "{:3}  AUC {:.3}  never retrained {:.3}  without windows {:.3}  p99 {:.1} ms",
             month_name(month),
@@ -213,5 +217,29 @@ impl Tally {
         )]
         let rank = (percentile * (sorted.len().saturating_sub(1)) as f64).round() as usize;
         sorted.get(rank).copied().unwrap_or(f64::NAN)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_month_that_has_just_begun_does_not_spoil_the_line_of_the_one_before() {
+        let mut tally = Tally::default();
+        for model in Model::ALL {
+            let august = Scored {
+                late: vec![0.0, 1.0],
+                score: vec![0.2, 0.8],
+            };
+            let september = Scored {
+                late: vec![0.0],
+                score: vec![0.3],
+            };
+            tally.scored.insert((model, 8), august);
+            tally.scored.insert((model, 9), september);
+        }
+        assert!(tally.month_line(8).unwrap().contains("AUC 1.000"));
+        assert!(tally.month_line(9).is_err(), "one class cannot be measured");
     }
 }
