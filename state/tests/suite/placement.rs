@@ -57,7 +57,7 @@ proptest! {
             for (group, placement) in &again {
                 prop_assert_eq!(&placement.voters, &after[group].voters);
                 let led = placement.preferred_leader == after[group].preferred_leader;
-                prop_assert!(led && (placement.pins.leader || !after[group].pins.leader || !placement.preferred_leader.is_some()));
+                prop_assert!(led && (placement.pins.leader || !after[group].pins.leader || placement.preferred_leader.is_none()));
             }
             before = again;
         }
