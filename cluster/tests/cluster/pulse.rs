@@ -28,7 +28,7 @@ async fn idle() -> Cluster {
         first.bootstrap_group(group, peers.clone()).await.unwrap();
     }
     eventually("a leader of every group", || {
-        (cluster.nodes.iter().map(|node| led(node)).sum::<u64>() == GROUPS).then_some(())
+        (cluster.nodes.iter().map(led).sum::<u64>() == GROUPS).then_some(())
     })
     .await;
     cluster

@@ -38,6 +38,9 @@ const SPAN: Span = Span {
 /// One cell of the table: a system, what it does, and for how many clients.
 type Cell = (System, &'static str, usize);
 
+/// One of the figures of a cell.
+type Figure = fn(&Sums) -> f64;
+
 /// What was measured in one cell, summed over the turns.
 #[derive(Debug, Clone, Copy, Default)]
 struct Sums {
@@ -117,12 +120,12 @@ impl Sums {
 }
 
 fn figures(cells: &BTreeMap<Cell, Sums>) -> Vec<(String, f64)> {
-    let mean = |system, name, count, of: fn(&Sums) -> f64| {
+    let mean = |system, name, count, of: Figure| {
         let cell = cells.get(&(system, name, count));
         cell.map_or(f64::NAN, |sums| of(sums) / sums.turns)
     };
     let ours = System::Covey { groups: GROUPS };
-    let compared: [(&str, fn(&Sums) -> f64); 2] = [
+    let compared: [(&str, Figure); 2] = [
         ("ratio", |sums| sums.per_second),
         ("p99_ratio", |sums| sums.p99_ms),
     ];

@@ -99,6 +99,7 @@ impl Ledger {
 
     /// All records of one group from `from` on, in key order, as long as they are the `same`: page by page, each at least
     /// as fresh as asked. More than [`LIST_RECORDS_MAX`] are refused.
+    #[allow(clippy::too_many_arguments, reason = "a range has a start and an end")]
     pub async fn scan_all(
         &self,
         caller: &Caller,

@@ -66,7 +66,11 @@ impl Servers {
             std::fs::create_dir_all(&dir)?;
             let mut command = match system {
                 System::Etcd => etcd(place, &dir, &servers.clients, &peers),
-                System::Covey { groups } => covey(place, &dir, groups, &servers.clients, &peers, &cluster),
+                System::Covey { groups } => {
+                    let mut command = covey(place, &dir, &servers.clients, &peers);
+                    command.args(["--groups", &groups.to_string(), "--cluster", &cluster]);
+                    command
+                }
             };
             let log = File::create(dir.with_extension("log"))?;
             command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
@@ -151,14 +155,7 @@ fn etcd(place: usize, dir: &Path, clients: &[String], peers: &[String]) -> Comma
     command
 }
 
-fn covey(
-    place: usize,
-    dir: &Path,
-    groups: u64,
-    clients: &[String],
-    peers: &[String],
-    cluster: &str,
-) -> Command {
+fn covey(place: usize, dir: &Path, clients: &[String], peers: &[String]) -> Command {
     let binary = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("covey"));
     let mut command = Command::new(binary);
     command
@@ -166,10 +163,8 @@ fn covey(
         .arg("--data-dir")
         .arg(dir)
         .args(["--node", &(place + 1).to_string()])
-        .args(["--groups", &groups.to_string()])
         .args(["--peers", &peers.join(",")])
-        .args(["--clients", &clients.join(",")])
-        .args(["--cluster", cluster]);
+        .args(["--clients", &clients.join(",")]);
     command
 }
 
