@@ -127,12 +127,14 @@ impl Leadership<'_> {
         false
     }
 
-    /// The shortest chain of hand-overs from `from` that evens out what is led.
+    /// The shortest chain of hand-overs from `from` that evens out what is led. Pinned groups are looked at like all others
+    /// and a chain with one of them is left: were they passed over, a pin would open chains that nobody tried before,
+    /// and make others move.
     fn chain_from(&self, from: NodeId) -> Option<Vec<(usize, NodeId)>> {
         let mut groups: BTreeMap<NodeId, Vec<usize>> = BTreeMap::new();
         for (group, leader) in self.leaders.iter().enumerate() {
-            if let Some(leader) = leader.filter(|_| !self.pinned[group]) {
-                groups.entry(leader).or_default().push(group);
+            if let Some(leader) = leader {
+                groups.entry(*leader).or_default().push(group);
             }
         }
         // Per reached node: the group that was handed to it, and by whom.
@@ -147,7 +149,10 @@ impl Leadership<'_> {
                     reached.insert(*next, (*group, node));
                     let far = self.cost(*next) + 2 * BASE <= self.cost(from);
                     let chain = far.then(|| chain_to(*next, from, &reached));
-                    if let Some(chain) = chain.filter(|chain| self.evens_out(chain)) {
+                    let may_go = |chain: &[(usize, NodeId)]| {
+                        chain.iter().all(|(group, _)| !self.pinned[*group]) && self.evens_out(chain)
+                    };
+                    if let Some(chain) = chain.filter(|chain| may_go(chain)) {
                         return Some(chain);
                     }
                     queue.push_back(*next);
