@@ -28,6 +28,7 @@ mod forward;
 mod freshness;
 mod log_store;
 mod members;
+mod proposals;
 mod replica;
 mod round;
 mod service;
