@@ -83,6 +83,16 @@ impl<C, A> Operation<C, A> {
             end: None,
         }
     }
+
+    /// The same operation where it cannot matter: one that is called after everything else and never ends. So it keeps its
+    /// position in the history.
+    pub(crate) fn left_out(self) -> Self {
+        Self {
+            called_at: u64::MAX,
+            end: None,
+            ..self
+        }
+    }
 }
 
 /// The operations of one object of a model, in any order.

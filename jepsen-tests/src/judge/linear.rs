@@ -16,7 +16,7 @@ const TIME: Duration = Duration::from_secs(120);
 
 /// Judges registers.
 pub(super) fn registers(events: &[&Event], findings: &mut Findings) {
-    check(&CasRegister, events, findings, |event| {
+    let translate = |event: &Event| {
         let call = match event.call {
             Call::Read { .. } => RegisterCall::Read,
             Call::Write { value } => RegisterCall::Write(value),
@@ -30,12 +30,13 @@ pub(super) fn registers(events: &[&Event], findings: &mut Findings) {
             _ => None,
         };
         Some((call, told))
-    });
+    };
+    check(&CasRegister, events, findings, (translate, CasRegister::settled));
 }
 
 /// Judges lists.
 pub(super) fn lists(events: &[&Event], findings: &mut Findings) {
-    check(&AppendList, events, findings, |event| {
+    let translate = |event: &Event| {
         let call = match event.call {
             Call::Read { .. } => ListCall::Read,
             Call::Append { item } => ListCall::Append(item),
@@ -47,12 +48,13 @@ pub(super) fn lists(events: &[&Event], findings: &mut Findings) {
             _ => None,
         };
         Some((call, told))
-    });
+    };
+    check(&AppendList, events, findings, (translate, AppendList::settled));
 }
 
 /// Judges counters.
 pub(super) fn counters(events: &[&Event], findings: &mut Findings) {
-    check(&Counter, events, findings, |event| {
+    let translate = |event: &Event| {
         let call = match event.call {
             Call::Read { .. } => CounterCall::Read,
             Call::Add { size } => CounterCall::Add(size),
@@ -67,7 +69,8 @@ pub(super) fn counters(events: &[&Event], findings: &mut Findings) {
             _ => None,
         };
         Some((call, told))
-    });
+    };
+    check(&Counter, events, findings, (translate, |history| history));
 }
 
 /// A call, and its answer unless the outcome is unknown.
@@ -77,7 +80,10 @@ fn check<M: Model>(
     model: &M,
     events: &[&Event],
     findings: &mut Findings,
-    translate: impl Fn(&Event) -> Option<Translated<M>>,
+    (translate, settle): (
+        impl Fn(&Event) -> Option<Translated<M>>,
+        impl Fn(History<M>) -> History<M>,
+    ),
 ) {
     let mut histories: BTreeMap<&str, History<M>> = BTreeMap::new();
     let mut places: BTreeMap<&str, Vec<&Event>> = BTreeMap::new();
@@ -94,6 +100,10 @@ fn check<M: Model>(
         histories.entry(&event.key).or_default().push(operation);
         places.entry(&event.key).or_default().push(event);
     }
+    let histories = histories
+        .into_iter()
+        .map(|(key, history)| (key, settle(history)))
+        .collect();
     let limits = Limits {
         time: TIME,
         ..Limits::default()

@@ -1,6 +1,8 @@
 //! A list to which numbers are appended and which is read as a whole.
 
-use crate::checker::Model;
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::checker::{History, Model, Operation};
 
 /// A list, empty at first.
 #[derive(Debug, Clone, Copy, Default)]
@@ -22,6 +24,36 @@ pub enum ListAnswer {
     Items(Vec<u64>),
     /// It does as asked.
     Done,
+}
+
+impl AppendList {
+    /// The same history with fewer open ends, so that the checker has less to try. The verdict stays the same where every
+    /// item is appended by one operation only.
+    ///
+    /// An append without an outcome that a read has seen took effect before the end of that read. One that no read has
+    /// seen may be left out: reads show all items, so no read comes after it, and no other answer depends on it.
+    #[must_use]
+    pub fn settled(history: History<Self>) -> History<Self> {
+        let mut seen: BTreeMap<u64, u64> = BTreeMap::new();
+        for (answer, ended_at) in history.iter().filter_map(|operation| operation.end.as_ref()) {
+            if let ListAnswer::Items(items) = answer {
+                for item in items.iter().collect::<BTreeSet<_>>() {
+                    let first = seen.entry(*item).or_insert(*ended_at);
+                    *first = (*first).min(*ended_at);
+                }
+            }
+        }
+        let settle = |operation: Operation<ListCall, ListAnswer>| {
+            let (ListCall::Append(item), None) = (operation.call, &operation.end) else {
+                return operation;
+            };
+            match seen.get(&item) {
+                Some(at) => Operation::answered(operation.call, operation.called_at, ListAnswer::Done, *at),
+                None => operation.left_out(),
+            }
+        };
+        history.into_iter().map(settle).collect()
+    }
 }
 
 impl Model for AppendList {

@@ -33,8 +33,11 @@ pub(super) const COUNTED_SUM: &str = "counted__size_sum_3h";
 
 /// The view of the rows that tell the time, and its service and only item.
 pub(super) const LADDER: &str = "ladder";
-/// The feature of the service `ladder`.
-pub(super) const LADDER_RUNG: &str = "ladder__rung";
+/// The feature of the service `ladder`: the last row up to the time of the read. The column itself would be that of the
+/// newest row, whatever the time.
+pub(super) const LADDER_RUNG: &str = "ladder__rung_last_1m";
+/// The window of it.
+const LADDER_WINDOW_MICROS: i64 = 60_000_000;
 /// How far in the future those rows may be: a day.
 const LADDER_TOLERANCE_MICROS: i64 = 86_400_000_000;
 
@@ -98,6 +101,11 @@ fn catalog() -> v1::ApplyCatalogRequest {
         aggregate(v1::AggregateFunction::Count),
         aggregate(v1::AggregateFunction::Sum),
     ];
+    let last_rung = v1::Aggregate {
+        column: "rung".to_owned(),
+        function: v1::AggregateFunction::Last.into(),
+        window_micros: LADDER_WINDOW_MICROS,
+    };
     v1::ApplyCatalogRequest {
         entities: vec![item],
         views: vec![
@@ -106,7 +114,7 @@ fn catalog() -> v1::ApplyCatalogRequest {
             view(COUNTED, &["size"], count_and_sum),
             v1::FeatureView {
                 future_tolerance_micros: LADDER_TOLERANCE_MICROS,
-                ..view(LADDER, &["rung"], Vec::new())
+                ..view(LADDER, &["rung"], vec![last_rung])
             },
         ],
         services: [CELLS, ACCOUNTS, COUNTED, LADDER].map(service).to_vec(),

@@ -120,3 +120,38 @@ fn history<M: Model>(
     }
     history
 }
+
+/// Changes some answers of reads to others that may or may not be right.
+pub(crate) fn change_answers(history: &mut RegisterHistory, random: &mut Xoshiro256PlusPlus) {
+    for operation in history {
+        if let Some((RegisterAnswer::Value(value), _)) = &mut operation.end
+            && random.gen_bool(0.4)
+        {
+            *value = random.gen_range(0..4);
+        }
+    }
+}
+
+/// Swaps, drops or forgets an item in one of the reads that see at least two.
+pub(crate) fn change_lists(history: &mut ListHistory, random: &mut Xoshiro256PlusPlus) {
+    let reads = history.iter_mut().filter_map(|operation| operation.end.as_mut());
+    let mut seen: Vec<&mut Vec<u64>> = reads
+        .filter_map(|(answer, _)| match answer {
+            ListAnswer::Items(items) if items.len() >= 2 => Some(items),
+            _ => None,
+        })
+        .collect();
+    if seen.is_empty() {
+        return;
+    }
+    let chosen = random.gen_range(0..seen.len());
+    match random.gen_range(0..3) {
+        0 => seen[chosen].swap(0, 1),
+        1 => {
+            seen[chosen].pop();
+        }
+        _ => {
+            seen[chosen].remove(0);
+        }
+    }
+}

@@ -20,7 +20,8 @@ fn what_right_objects_answered_is_linearizable() {
         };
         let verdict = check(&CasRegister, &generated::register(seed, shape), Limits::default());
         assert_eq!(verdict, Verdict::Linearizable, "seed {seed}");
-        let verdict = check(&AppendList, &generated::list(seed, shape), Limits::default());
+        let history = AppendList::settled(generated::list(seed, shape));
+        let verdict = check(&AppendList, &history, Limits::default());
         assert_eq!(verdict, Verdict::Linearizable, "seed {seed}");
     }
 }
@@ -110,4 +111,33 @@ fn keys_are_judged_by_themselves() {
         .map(|(key, verdict)| (*key, verdict.passes()))
         .collect();
     assert_eq!(passes, [("good", true), ("stale", false), ("untouched", true)]);
+}
+
+#[test]
+fn settling_open_ends_changes_no_verdict() {
+    let shape = Shape {
+        clients: 4,
+        operations: 16,
+        unknown: 0.3,
+    };
+    let (mut right, mut wrong) = (0, 0);
+    for seed in 0..1_500 {
+        let mut random = generated::random(seed);
+        let mut registers = generated::register(seed, shape);
+        let mut lists = generated::list(seed, shape);
+        if seed % 2 == 0 {
+            generated::change_answers(&mut registers, &mut random);
+            generated::change_lists(&mut lists, &mut random);
+        }
+        let limits = Limits::default();
+        let plain = check(&CasRegister, &registers, limits).passes();
+        let settled = check(&CasRegister, &CasRegister::settled(registers), limits).passes();
+        assert_eq!(plain, settled, "registers of seed {seed}");
+        let list = check(&AppendList, &lists, limits).passes();
+        let settled = check(&AppendList, &AppendList::settled(lists), limits).passes();
+        assert_eq!(list, settled, "lists of seed {seed}");
+        right += usize::from(plain) + usize::from(list);
+        wrong += usize::from(!plain) + usize::from(!list);
+    }
+    assert!(right > 500 && wrong > 300, "{right} right, {wrong} wrong");
 }
