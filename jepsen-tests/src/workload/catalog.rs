@@ -7,7 +7,7 @@ use covey_proto::v1;
 use covey_proto::v1::features_client::FeaturesClient;
 
 use crate::fleet::Fleet;
-use crate::waiting::until;
+use crate::waiting::answered;
 
 /// How long the catalog may take to be usable everywhere.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -35,31 +35,31 @@ pub(super) const COUNTED_SUM: &str = "counted__size_sum_3h";
 pub(super) const LADDER: &str = "ladder";
 /// The feature of the service `ladder`: the last row up to the time of the read. The column itself would be that of the
 /// newest row, whatever the time.
-pub(super) const LADDER_RUNG: &str = "ladder__rung_last_1m";
+pub(super) const LADDER_RUNG: &str = "ladder__rung_last_5m";
 /// The window of it.
-const LADDER_WINDOW_MICROS: i64 = 60_000_000;
+const LADDER_WINDOW_MICROS: i64 = 300_000_000;
 /// How far in the future those rows may be: a day.
 const LADDER_TOLERANCE_MICROS: i64 = 86_400_000_000;
 
 /// Declares them and waits until every node takes rows of each view.
 pub(crate) async fn declare(fleet: &Fleet) -> Result<()> {
     let request = catalog();
-    until("the catalog is declared", LIMIT, async || {
-        let mut features = FeaturesClient::new(fleet.channel(1).ok()?);
-        features.apply_catalog(request.clone()).await.ok()
+    answered("the catalog is declared", LIMIT, async || {
+        let mut features = FeaturesClient::new(fleet.channel(1)?);
+        Ok(features.apply_catalog(request.clone()).await?)
     })
     .await?;
     for number in 1..=fleet.size() {
         for view in [CELLS, ACCOUNTS, COUNTED, LADDER] {
             let what = format!("view `{view}` is usable on node {number}");
-            until(&what, LIMIT, async || {
-                let mut features = FeaturesClient::new(fleet.channel(number).ok()?);
+            answered(&what, LIMIT, async || {
+                let mut features = FeaturesClient::new(fleet.channel(number)?);
                 let empty = v1::PushRequest {
                     view: view.to_owned(),
                     rows: Some(no_rows(view)),
                     ..v1::PushRequest::default()
                 };
-                features.push(empty).await.ok()
+                Ok(features.push(empty).await?)
             })
             .await?;
         }

@@ -10,7 +10,7 @@ use covey_proto::v1::features_client::FeaturesClient;
 use super::catalog::{LADDER, LADDER_RUNG};
 use crate::client::{column, integer, integer_of, moment, text};
 use crate::fleet::Fleet;
-use crate::waiting::until;
+use crate::waiting::answered;
 
 /// Seconds between two rows.
 const RUNG: i64 = 5;
@@ -38,14 +38,13 @@ pub(crate) async fn make(fleet: &Fleet, length: Duration) -> Result<()> {
         rows: Some(rows),
         ..v1::PushRequest::default()
     };
-    let reply = until("the rows that tell the time are written", LIMIT, async || {
-        FeaturesClient::new(fleet.channel(1).ok()?)
+    let reply = answered("the rows that tell the time are written", LIMIT, async || {
+        Ok(FeaturesClient::new(fleet.channel(1)?)
             .push(request.clone())
-            .await
-            .ok()
+            .await?)
     })
     .await?;
-    let refused = reply.into_inner().refused;
+    let refused = reply.refused;
     anyhow::ensure!(
         refused.is_empty(),
         "a row that tells the time was refused: {}",

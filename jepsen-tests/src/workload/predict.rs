@@ -15,7 +15,7 @@ use super::{Workload, WorkloadKind};
 use crate::client::{Client, Trouble, column, consistency, integer_of, text};
 use crate::fleet::Fleet;
 use crate::history::{Answer, Call, Fresh, Outcome};
-use crate::waiting::{pause, until};
+use crate::waiting::{answered, pause, until};
 
 /// The deployment.
 const DEPLOYMENT: &str = "line";
@@ -33,9 +33,9 @@ pub(super) async fn deploy(fleet: &Fleet) -> Result<()> {
         ..v1::DeploymentSpec::default()
     };
     let request = v1::ApplyDeploymentRequest { spec: Some(spec) };
-    until("the model is deployed", LIMIT, async || {
-        let mut serving = ServingClient::new(fleet.channel(1).ok()?);
-        serving.apply_deployment(request.clone()).await.ok()
+    answered("the model is deployed", LIMIT, async || {
+        let mut serving = ServingClient::new(fleet.channel(1)?);
+        Ok(serving.apply_deployment(request.clone()).await?)
     })
     .await?;
     until("the replicas of the model are ready", LIMIT, async || {

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::catalog::{CELL_VALUE, CELLS};
 use crate::fleet::Fleet;
-use crate::waiting::until;
+use crate::waiting::answered;
 
 /// The models; their names decide in which groups they live.
 pub(super) const MODELS: [&str; 3] = ["north", "east", "south"];
@@ -36,31 +36,28 @@ pub(super) async fn make(fleet: &Fleet) -> Result<()> {
 
 async fn make_model(fleet: &Fleet, model: &'static str, artifact: &v1::Artifact) -> Result<()> {
     let what = format!("model `{model}` is made");
-    until(&what, LIMIT, async || {
+    answered(&what, LIMIT, async || {
         let request = v1::CreateModelRequest {
             name: model.to_owned(),
             description: String::new(),
         };
-        RegistryClient::new(fleet.channel(1).ok()?)
+        Ok(RegistryClient::new(fleet.channel(1)?)
             .create_model(request)
-            .await
-            .ok()
+            .await?)
     })
     .await?;
     for wanted in 1..=VERSIONS {
         let what = format!("version {wanted} of `{model}` is made");
-        let made = until(&what, LIMIT, async || {
+        let made = answered(&what, LIMIT, async || {
             let request = v1::CreateVersionRequest {
                 model: model.to_owned(),
                 spec: Some(spec(artifact)),
             };
-            RegistryClient::new(fleet.channel(1).ok()?)
+            Ok(RegistryClient::new(fleet.channel(1)?)
                 .create_version(request)
-                .await
-                .ok()
+                .await?)
         })
-        .await?
-        .into_inner();
+        .await?;
         if made.number < wanted {
             bail!(
                 "version {wanted} of `{model}` was given the number {}",
@@ -86,14 +83,13 @@ fn spec(artifact: &v1::Artifact) -> v1::VersionSpec {
 
 async fn upload(fleet: &Fleet) -> Result<v1::Artifact> {
     let bytes = line().to_string();
-    until("the model's file is stored", LIMIT, async || {
+    answered("the model's file is stored", LIMIT, async || {
         let part = v1::UploadArtifactRequest {
             name: "model.json".to_owned(),
             data: bytes.clone().into(),
         };
-        let mut registry = RegistryClient::new(fleet.channel(1).ok()?);
-        let stored = registry.upload_artifact(stream::iter([part])).await;
-        stored.ok().map(tonic::Response::into_inner)
+        let mut registry = RegistryClient::new(fleet.channel(1)?);
+        Ok(registry.upload_artifact(stream::iter([part])).await?)
     })
     .await
 }

@@ -7,9 +7,9 @@ use rand::seq::SliceRandom;
 
 use crate::generated::{self, ListHistory, RegisterHistory, Shape};
 
-const SEEDS: u64 = 400;
+const SEEDS: u64 = 200;
 /// In how many of them at least there was something to spoil.
-const SPOILT_MIN: usize = 200;
+const SPOILT_MIN: usize = 100;
 
 const SHAPE: Shape = Shape {
     clients: 5,
