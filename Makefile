@@ -10,6 +10,10 @@ CCACHE = $(if $(shell command -v ccache),CC="ccache gcc" CXX="ccache g++")
 CARGO = $(CCACHE) cargo
 WORKSPACE := --workspace --locked
 
+# The worlds of `make sim`.
+SEEDS ?= 1000
+FIRST ?= 1
+
 .PHONY: help
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -41,6 +45,15 @@ bench: ## run every benchmark in a release build; prints tables and writes bench
 	@deploy/prerequisites.sh --bench
 	@$(CARGO) build --release $(WORKSPACE)
 	@$(TARGET_DIR)/release/covey bench --all --output-dir bench-results
+
+.PHONY: sim
+sim: build ## run SEEDS simulated worlds from seed FIRST on, with faults, against every promise
+	@$(TARGET_DIR)/debug/covey-sim many --first $(FIRST) --seeds $(SEEDS)
+
+.PHONY: sim-bugs
+sim-bugs: prerequisites ## put each planted bug back and tell how many seeds it takes to find it
+	@$(CARGO) build $(WORKSPACE) --features covey-sim/planted-bugs
+	@$(TARGET_DIR)/debug/covey-sim bugs --seeds $(SEEDS)
 
 .PHONY: containers
 containers: ## build the image and try three nodes, where docker or podman is there
