@@ -49,7 +49,7 @@ fn fill(buffer: &mut [u8]) -> bool {
 // There is no safe way to stand in for a function of the C library.
 #[allow(unsafe_code)]
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn getrandom(buffer: *mut u8, length: usize, _flags: u32) -> isize {
+unsafe extern "C" fn getrandom(buffer: *mut u8, length: usize, _flags: u32) -> isize {
     if length == 0 {
         return 0;
     }

@@ -1,6 +1,9 @@
 //! `covey-sim`: runs simulated worlds and tells which of them broke a promise.
+//!
+//! Each world of many runs in a process of its own, so that it is the same world wherever and whenever it runs.
 
-use std::process::ExitCode;
+use std::io;
+use std::process::{Command, ExitCode, Output};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
@@ -22,11 +25,14 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Run one seed.
+    /// Run one world.
     Run {
-        /// The seed.
+        /// The seed that it follows from.
         #[arg(long)]
         seed: u64,
+        /// Only these of its faults, by their places in its schedule, with commas between them.
+        #[arg(long, value_delimiter = ',')]
+        faults: Option<Vec<usize>>,
         /// Print everything that happens.
         #[arg(long)]
         trace: bool,
@@ -34,7 +40,7 @@ enum Verb {
         #[arg(long)]
         logs: bool,
     },
-    /// Run many seeds and stop at the first that fails.
+    /// Run many worlds, on all cores, and stop at the first that fails.
     Many {
         /// The first seed.
         #[arg(long, default_value_t = 1)]
@@ -46,16 +52,16 @@ enum Verb {
         #[arg(long)]
         keep_going: bool,
     },
-    /// Put each planted bug back, in a process of its own, and tell which seed finds it.
+    /// Put each planted bug back and tell which seed finds it.
     #[cfg(feature = "planted-bugs")]
     Bugs {
         /// How many seeds each may take.
         #[arg(long, default_value_t = 1_000)]
         seeds: u64,
     },
-    /// Leave out of a failing seed what it does not need.
+    /// Leave out of a failing world the faults that it does not need.
     Shrink {
-        /// The seed.
+        /// The seed that it follows from.
         #[arg(long)]
         seed: u64,
     },
@@ -67,36 +73,44 @@ fn main() -> ExitCode {
     if let Some(bug) = cli.bug {
         covey_storage::planted::plant(bug);
     }
-    match cli.command {
-        Verb::Run { seed, trace, logs } => {
+    let good = match cli.command {
+        Verb::Run {
+            seed,
+            faults,
+            trace,
+            logs,
+        } => {
             if logs {
-                tracing_subscriber::fmt()
-                    .with_writer(std::io::stderr)
-                    .without_time()
-                    .init();
+                let logs = tracing_subscriber::fmt().with_writer(io::stderr);
+                logs.without_time().init();
             }
-            let voice = if trace { Voice::Aloud } else { Voice::Silent };
-            let report = run(Schedule::of_seed(seed), voice);
-            tell(&report);
-            code(report.outcome.is_ok())
+            one(seed, faults, if trace { Voice::Aloud } else { Voice::Silent })
         }
         Verb::Many {
             first,
             seeds,
             keep_going,
-        } => code(many(first, seeds, keep_going)),
+        } => many(first, seeds, keep_going),
         #[cfg(feature = "planted-bugs")]
-        Verb::Bugs { seeds } => code(bugs(seeds)),
+        Verb::Bugs { seeds } => bugs(seeds),
         Verb::Shrink { seed } => shrunk(seed),
-    }
-}
-
-fn code(good: bool) -> ExitCode {
+    };
     if good {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     }
+}
+
+/// Runs one world here.
+fn one(seed: u64, faults: Option<Vec<usize>>, voice: Voice) -> bool {
+    let mut schedule = Schedule::of_seed(seed);
+    if let Some(places) = faults {
+        schedule.keep(&places);
+    }
+    let report = run(schedule, voice);
+    tell(&report);
+    report.outcome.is_ok()
 }
 
 fn tell(report: &Report) {
@@ -110,39 +124,89 @@ fn tell(report: &Report) {
     }
 }
 
+/// Runs one world in a process of its own.
+fn apart(seed: u64, faults: Option<&[usize]>) -> io::Result<Output> {
+    let mut command = Command::new(std::env::current_exe()?);
+    // The bug that was planted here is planted there.
+    let planted = std::env::args().skip_while(|argument| argument != "--bug");
+    command
+        .args(planted.take(2))
+        .args(["run", "--seed", &seed.to_string()]);
+    if let Some(faults) = faults {
+        let places: Vec<String> = faults.iter().map(usize::to_string).collect();
+        command.args(["--faults", &places.join(",")]);
+    }
+    command.output()
+}
+
+/// What many worlds came to.
+#[derive(Default)]
+struct Sum {
+    ran: u64,
+    failed: u64,
+    seconds: f64,
+}
+
 /// Runs seeds on all cores; false if one failed.
 fn many(first: u64, seeds: u64, keep_going: bool) -> bool {
-    let (next, failed) = (AtomicU64::new(first), AtomicU64::new(0));
+    let next = AtomicU64::new(first);
     let (end, began) = (first + seeds, Instant::now());
-    let micros = Mutex::new((0u64, 0u64));
+    let sum = Mutex::new(Sum::default());
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..cores {
             scope.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= end || (!keep_going && failed.load(Ordering::Relaxed) > 0) {
+                    let stop = sum.lock().unwrap_or_else(PoisonError::into_inner).failed > 0 && !keep_going;
+                    if seed >= end || stop {
                         return;
                     }
-                    let report = run(Schedule::of_seed(seed), Voice::Silent);
-                    let mut sums = micros.lock().unwrap_or_else(PoisonError::into_inner);
-                    *sums = (sums.0 + report.lasted().micros(), sums.1 + 1);
-                    if report.outcome.is_err() {
-                        failed.fetch_add(1, Ordering::Relaxed);
-                        tell(&report);
-                    }
+                    let ended = apart(seed, None);
+                    sum.lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .add(seed, ended);
                 }
             });
         }
     });
-    let (lasted, ran) = *micros.lock().unwrap_or_else(PoisonError::into_inner);
-    let (hours, took) = (lasted as f64 / 3.6e9, began.elapsed().as_secs_f64());
-    let failed = failed.load(Ordering::Relaxed);
+    let sum = sum.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let (hours, took) = (sum.seconds / 3_600.0, began.elapsed().as_secs_f64());
     println!(
-        "{ran} seeds, {failed} failed; {hours:.2} simulated hours in {took:.1} s: {:.4} hours per second",
+        "{} seeds, {} failed; {hours:.2} simulated hours in {took:.1} s: {:.4} hours per second",
+        sum.ran,
+        sum.failed,
         hours / took
     );
-    failed == 0
+    sum.failed == 0
+}
+
+impl Sum {
+    /// Takes in what a world came to.
+    fn add(&mut self, seed: u64, ended: io::Result<Output>) {
+        self.ran += 1;
+        match ended {
+            Ok(output) => {
+                let words = String::from_utf8_lossy(&output.stdout);
+                if output.status.success() {
+                    self.seconds += lasted(&words).unwrap_or(0.0);
+                    return;
+                }
+                self.failed += 1;
+                println!("seed {seed} after {} seeds: {}", self.ran, words.trim());
+            }
+            Err(error) => {
+                self.failed += 1;
+                println!("seed {seed} could not be run: {error}");
+            }
+        }
+    }
+}
+
+/// The seconds that a world lasted, in the words of its process.
+fn lasted(words: &str) -> Option<f64> {
+    let (_, rest) = words.split_once("held for")?;
+    rest.split_once('s')?.0.trim().parse().ok()
 }
 
 /// Whether every planted bug is found.
@@ -152,7 +216,7 @@ fn bugs(seeds: u64) -> bool {
         println!("{bug}:");
         let program = std::env::current_exe().unwrap_or_else(|_| "covey-sim".into());
         let seeds = seeds.to_string();
-        let many = std::process::Command::new(program)
+        let many = Command::new(program)
             .args(["--bug", &bug.to_string(), "many", "--seeds", &seeds])
             .status();
         many.is_ok_and(|status| status.code() == Some(1))
@@ -160,22 +224,34 @@ fn bugs(seeds: u64) -> bool {
     found.fold(true, |all, found| all && found)
 }
 
-fn shrunk(seed: u64) -> ExitCode {
-    let report = run(Schedule::of_seed(seed), Voice::Silent);
-    tell(&report);
-    let told = |schedule: &Schedule| eprintln!("{} faults are enough", schedule.faults.len());
-    match shrink::shrink(report, told) {
-        Some(report) => {
-            println!("{:#?}", report.schedule);
-            report
-                .schedule
-                .faults
-                .iter()
-                .for_each(|(at, fault)| println!("{at} {fault}"));
-            let again = run(report.schedule, Voice::Aloud);
-            tell(&again);
-            ExitCode::FAILURE
+fn shrunk(seed: u64) -> bool {
+    let promise = |output: &Output| {
+        let words = String::from_utf8_lossy(&output.stdout).into_owned();
+        let promise = words.splitn(4, ": ").nth(2).map(str::to_owned);
+        promise.filter(|_| !output.status.success())
+    };
+    let Some(broken) = apart(seed, None).ok().as_ref().and_then(promise) else {
+        println!("seed {seed} holds");
+        return true;
+    };
+    let schedule = Schedule::of_seed(seed);
+    let places = shrink::shrink(schedule.faults.len(), |places| {
+        let output = apart(seed, Some(places)).ok();
+        let same = output.as_ref().and_then(promise).as_deref() == Some(broken.as_str());
+        if same {
+            eprintln!("{} faults are enough", places.len());
         }
-        None => ExitCode::SUCCESS,
+        same
+    });
+    println!("{broken}: it takes these of {} faults", schedule.faults.len());
+    for place in &places {
+        let (at, fault) = &schedule.faults[*place];
+        println!("{place:4} {at} {fault}");
     }
+    let places: Vec<String> = places.iter().map(usize::to_string).collect();
+    println!(
+        "covey-sim run --seed {seed} --trace --faults {}",
+        places.join(",")
+    );
+    false
 }

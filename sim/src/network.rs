@@ -90,6 +90,8 @@ enum Parcel {
     Item(Pipe, Item),
     Break(Arc<Stream>),
     Refusal(oneshot::Sender<Reply>),
+    /// It never arrives; whoever waits for it learns that when the connection ends.
+    Lost(Box<Self>),
 }
 
 /// How long it takes until the end of a connection shows by itself.
@@ -168,6 +170,20 @@ impl Network {
         }
     }
 
+    /// Forgets everything that is on its way.
+    pub(crate) fn forget(&self) {
+        let forgotten = {
+            let mut state = self.lock();
+            (
+                std::mem::take(&mut state.due),
+                std::mem::take(&mut state.streams),
+                std::mem::take(&mut state.doors),
+            )
+        };
+        // Not under the lock: what is on its way may hold the reading end of a stream, which takes it.
+        drop(forgotten);
+    }
+
     /// Messages sent and messages lost so far.
     pub(crate) fn counts(&self) -> (u64, u64) {
         let state = self.lock();
@@ -186,6 +202,7 @@ impl Network {
             Parcel::Answer(response, answer) => drop(answer.send(Ok(response))),
             Parcel::Refusal(answer) => drop(answer.send(Err("the connection was refused".into()))),
             Parcel::Call(stream, parts, answer) => self.serve(stream, parts, answer),
+            Parcel::Lost(parcel) => drop(parcel),
         }
     }
 
@@ -294,6 +311,7 @@ impl State {
     fn post(&mut self, stream: &Arc<Stream>, direction: Direction, parcel: Parcel) -> bool {
         if !self.passes(stream, direction) {
             self.schedule(KEEP_ALIVE_MS, Parcel::Break(Arc::clone(stream)));
+            self.schedule(KEEP_ALIVE_MS, Parcel::Lost(Box::new(parcel)));
             return false;
         }
         let delay_ms = self.delay(stream, direction);

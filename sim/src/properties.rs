@@ -120,10 +120,10 @@ impl Floors {
     }
 }
 
-/// Entries of a log are compared by their terms and what they hold.
+/// Entries of a log are compared by the election they come from, which is a term and a leader, and by what they hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Print {
-    term: u64,
+    election: (u64, NodeId),
     sum: u32,
 }
 
@@ -139,9 +139,10 @@ fn prints(node: &Observed, from: u64, to: u64) -> Result<Vec<(u64, Print)>, Stri
         for entry in &entries {
             let decoded: covey_proto::peer::v1::Entry =
                 crate::node::unseal(&entry.bytes).map_err(|error| error.to_string())?;
-            let term = decoded.log_id.map_or(0, |id| id.term);
+            let id = decoded.log_id.unwrap_or_default();
+            let election = (id.term, NodeId::new(id.leader));
             let sum = crc32c::crc32c(&entry.bytes);
-            found.push((entry.index, Print { term, sum }));
+            found.push((entry.index, Print { election, sum }));
         }
     }
     Ok(found)

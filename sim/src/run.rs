@@ -1,4 +1,4 @@
-//! Running worlds: one, or many on all cores.
+//! Running a world.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -32,16 +32,8 @@ pub struct Report {
     pub took: Duration,
 }
 
-impl Report {
-    /// How long it lasted inside; nothing if it ended badly.
-    pub fn lasted(&self) -> Moment {
-        self.outcome
-            .as_ref()
-            .map_or(Moment::START, |summary| summary.lasted)
-    }
-}
-
-/// Runs a world in a thread of its own.
+/// Runs a world in a thread of its own. Only the first one of a process is the same in every run: the asynchronous runtime
+/// counts how often it was made, and draws from that.
 pub fn run(schedule: Schedule, voice: Voice) -> Report {
     let began = Instant::now();
     let planned = schedule.clone();

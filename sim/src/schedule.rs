@@ -96,6 +96,15 @@ impl Schedule {
         }
     }
 
+    /// Leaves out all faults but those at these places.
+    pub fn keep(&mut self, places: &[usize]) {
+        let mut place = 0;
+        self.faults.retain(|_| {
+            place += 1;
+            places.contains(&(place - 1))
+        });
+    }
+
     /// The ids of the nodes.
     pub fn ids(&self) -> impl Iterator<Item = NodeId> + use<> {
         (1..=self.nodes).map(NodeId::new)

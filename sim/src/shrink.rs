@@ -1,36 +1,39 @@
-//! Making a failing schedule smaller: faults are left out, many at a time at first, as long as the same promise breaks.
+//! Making a failing schedule smaller: faults are left out, many at a time at first, as long as what is left still fails.
 
-use crate::run::{Report, Voice, run};
-use crate::schedule::Schedule;
-
-/// The smallest schedule found that still breaks the same promise as `report`, or `None` if that one broke none.
-pub fn shrink(report: Report, mut told: impl FnMut(&Schedule)) -> Option<Report> {
-    let name = report.outcome.as_ref().err()?.name();
-    let mut best = report;
-    let mut part = best.schedule.faults.len().div_ceil(2);
+/// Which of `count` faults are enough for `fails`, which is true of all of them.
+pub fn shrink(count: usize, mut fails: impl FnMut(&[usize]) -> bool) -> Vec<usize> {
+    let mut kept: Vec<usize> = (0..count).collect();
+    let mut part = count.div_ceil(2);
     while part > 0 {
-        let mut from = 0;
-        let mut smaller = false;
-        while from < best.schedule.faults.len() {
-            let mut schedule = best.schedule.clone();
-            let to = (from + part).min(schedule.faults.len());
-            schedule.faults.drain(from..to);
-            let tried = run(schedule, Voice::Silent);
-            if tried
-                .outcome
-                .as_ref()
-                .is_err_and(|failure| failure.name() == name)
-            {
-                best = tried;
+        let (mut from, mut smaller) = (0, false);
+        while from < kept.len() {
+            let to = (from + part).min(kept.len());
+            let fewer = [&kept[..from], &kept[to..]].concat();
+            if fails(&fewer) {
+                kept = fewer;
                 smaller = true;
-                told(&best.schedule);
             } else {
                 from = to;
             }
         }
-        if !smaller || part > 1 {
+        // What could not be left out at first may be when others are gone.
+        if !(smaller && part == 1) {
             part /= 2;
         }
     }
-    Some(best)
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_needed_stays_and_nothing_else() {
+        let needs =
+            |needed: &'static [usize]| move |kept: &[usize]| needed.iter().all(|one| kept.contains(one));
+        assert_eq!(shrink(100, needs(&[3, 77])), [3, 77]);
+        assert_eq!(shrink(1, needs(&[0])), [0]);
+        assert_eq!(shrink(10, needs(&[])), Vec::<usize>::new());
+    }
 }

@@ -20,7 +20,6 @@ pub(crate) struct Trace(Arc<Mutex<Record>>);
 struct Record {
     now: Moment,
     hash: u64,
-    lines: u64,
     /// Whether lines are printed.
     aloud: bool,
     events: Vec<Event>,
@@ -38,7 +37,6 @@ impl Trace {
         Self(Arc::new(Mutex::new(Record {
             now: Moment::START,
             hash: FNV_BASIS,
-            lines: 0,
             aloud,
             events: Vec::new(),
             votes_asked: BTreeSet::new(),
@@ -48,11 +46,6 @@ impl Trace {
     /// The hash of everything up to now: two runs of one seed have the same.
     pub(crate) fn hash(&self) -> u64 {
         self.lock().hash
-    }
-
-    /// How many lines it has.
-    pub(crate) fn lines(&self) -> u64 {
-        self.lock().lines
     }
 
     pub(crate) fn set_now(&self, now: Moment) {
@@ -119,7 +112,6 @@ impl Trace {
 
 impl Record {
     fn add(&mut self, line: &str) {
-        self.lines += 1;
         for byte in line.bytes().chain(self.now.micros().to_le_bytes()) {
             self.hash = (self.hash ^ u64::from(byte)).wrapping_mul(FNV_PRIME);
         }

@@ -438,6 +438,13 @@ impl World {
     }
 }
 
+impl Drop for World {
+    fn drop(&mut self) {
+        self.nodes.clear();
+        self.network.forget();
+    }
+}
+
 fn observe(node: &Node) -> Option<Observed> {
     Some(Observed {
         node: node.id,

@@ -1,4 +1,4 @@
-//! A leader has every entry that was committed in an earlier term.
+//! A leader has every entry that was committed by an earlier election.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,7 +32,7 @@ impl Property for LeaderCompleteness {
             let held: BTreeMap<u64, Print> = prints(node, bounds.first_index, end)?.into_iter().collect();
             let purged = |index: u64| index < bounds.first_index;
             let missing = self.committed.iter().find(|(index, print)| {
-                print.term < term && !purged(**index) && held.get(index) != Some(print)
+                print.election < (term, node.node) && !purged(**index) && held.get(index) != Some(print)
             });
             if let Some((index, print)) = missing {
                 let held = held.get(index);

@@ -1,4 +1,4 @@
-//! Two logs that have an entry of the same index and term have the same entry there and the same entries before it.
+//! Two logs that have an entry of the same index and election have the same entry there and the same entries before it.
 
 use std::collections::BTreeMap;
 
@@ -9,11 +9,11 @@ use super::{Print, Property, Scene, prints};
 /// See the page's head.
 ///
 /// Each entry is remembered with a hash of the chain of entries before it that this page has seen, under its index and
-/// term. Two logs that reach the same index and term must come with the same chain.
+/// election. Two logs that reach the same index and election must come with the same chain.
 #[derive(Default)]
 pub(super) struct LogMatching {
-    /// What stands at an index in a term, and what stood before it.
-    entries: BTreeMap<(u64, u64), (Print, Option<Print>, NodeId)>,
+    /// What stands at an index from an election, and what stood before it.
+    entries: BTreeMap<(u64, (u64, NodeId)), (Print, Option<Print>, NodeId)>,
     /// The last entry of each log that was looked at.
     seen: BTreeMap<(NodeId, u64), (u64, Option<Print>)>,
 }
@@ -64,18 +64,18 @@ impl LogMatching {
     ) -> Result<(), String> {
         let known = self
             .entries
-            .entry((index, print.term))
+            .entry((index, print.election))
             .or_insert((print, previous, node));
         if known.0 != print {
             return Err(format!(
-                "entry {index} of term {} is {:?} on {} and {print:?} on {node}",
-                print.term, known.0, known.2
+                "entry {index} of {:?} is {:?} on {} and {print:?} on {node}",
+                print.election, known.0, known.2
             ));
         }
         match (known.1, previous) {
             (Some(one), Some(other)) if one != other => Err(format!(
-                "before entry {index} of term {} stands {one:?} on {} and {other:?} on {node}",
-                print.term, known.2
+                "before entry {index} of {:?} stands {one:?} on {} and {other:?} on {node}",
+                print.election, known.2
             )),
             (None, Some(_)) => {
                 known.1 = previous;

@@ -1,4 +1,6 @@
-//! A node votes for one candidate in a term, and what it has told a candidate is on its disk when it starts again.
+//! A node never votes for less than it has voted for, and what it has told a candidate is on its disk when it starts again.
+//!
+//! Votes are ordered by term and then by candidate.
 
 use std::collections::BTreeMap;
 
@@ -10,8 +12,7 @@ use crate::event::Event;
 /// See the page's head.
 #[derive(Default)]
 pub(super) struct VotesAreKept {
-    given: BTreeMap<(NodeId, u64), NodeId>,
-    newest: BTreeMap<NodeId, u64>,
+    given: BTreeMap<NodeId, (u64, NodeId)>,
 }
 
 impl Property for VotesAreKept {
@@ -27,21 +28,19 @@ impl Property for VotesAreKept {
                     term,
                     candidate,
                 } => {
-                    let first = *self.given.entry((*node, *term)).or_insert(*candidate);
-                    if first != *candidate {
-                        return Err(format!(
-                            "{node} voted for {first} and for {candidate} in term {term}"
-                        ));
+                    let vote = (*term, *candidate);
+                    let newest = self.given.entry(*node).or_insert(vote);
+                    if vote < *newest {
+                        return Err(format!("{node} has voted for {newest:?} and then for {vote:?}"));
                     }
-                    let newest = self.newest.entry(*node).or_default();
-                    *newest = (*newest).max(*term);
+                    *newest = vote;
                 }
                 Event::Started { node, durable, .. } => {
-                    let newest = self.newest.get(node).copied().unwrap_or(0);
-                    if durable.term < newest {
-                        let term = durable.term;
+                    let held = durable.candidate.map(|candidate| (durable.term, candidate));
+                    let newest = self.given.get(node).copied();
+                    if held < newest {
                         return Err(format!(
-                            "{node} starts in term {term} but has voted in term {newest}"
+                            "{node} starts with the vote {held:?} but has given {newest:?}"
                         ));
                     }
                 }
