@@ -18,6 +18,8 @@ pub enum Fault {
     Blackout(u64),
     /// The nodes and all others cannot reach each other.
     Split(BTreeSet<NodeId>, u64),
+    /// A node is cut off for so many milliseconds while all others restart: nobody but it remembers who leads.
+    Orphan(NodeId, u64),
     /// What the first sends does not reach the second.
     OneWay(NodeId, NodeId, u64),
     /// The network treats messages badly.
@@ -40,6 +42,7 @@ impl fmt::Display for Fault {
             Self::Crash(node, ms) => write!(f, "{node} has no power for {ms} ms"),
             Self::Blackout(ms) => write!(f, "no node has power for {ms} ms"),
             Self::Split(side, ms) => write!(f, "{side:?} are cut off for {ms} ms"),
+            Self::Orphan(node, ms) => write!(f, "{node} is cut off for {ms} ms and all others restart"),
             Self::OneWay(from, to, ms) => write!(f, "nothing gets from {from} to {to} for {ms} ms"),
             Self::Storm(weather, ms) => write!(f, "{weather:?} for {ms} ms"),
             Self::Reset => write!(f, "every connection breaks"),
@@ -60,6 +63,8 @@ pub struct Schedule {
     pub nodes: u64,
     /// How much faster or slower than the world's a clock may run, as a part of it.
     pub skew: f64,
+    /// How long, at least, a follower waits for others before it asks for votes, in milliseconds.
+    pub election_min_ms: u64,
     /// Whether leaders answer reads by their lease.
     pub lease_reads: bool,
     /// How long things go wrong.
@@ -90,6 +95,7 @@ impl Schedule {
             seed,
             nodes,
             skew: chance.fraction(0.0, if lease_reads { 0.02 } else { 0.2 }),
+            election_min_ms: if chance.happens(0.5) { 120 } else { 300 },
             lease_reads,
             turmoil_ms,
             faults,
@@ -116,7 +122,8 @@ fn fault(chance: &mut Chance, nodes: u64) -> Fault {
     match chance.within(0, 99) {
         0..28 => Fault::Crash(one(chance), chance.within(5, 3_000)),
         28..31 => Fault::Blackout(chance.within(5, 2_000)),
-        31..48 => Fault::Split(side(chance, nodes), chance.within(100, 5_000)),
+        31..38 => Fault::Orphan(one(chance), chance.within(200, 2_000)),
+        38..48 => Fault::Split(side(chance, nodes), chance.within(100, 5_000)),
         48..58 => Fault::OneWay(one(chance), one(chance), chance.within(100, 4_000)),
         58..72 => Fault::Storm(storm(chance), chance.within(200, 5_000)),
         72..76 => Fault::Reset,

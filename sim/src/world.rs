@@ -284,6 +284,14 @@ impl World {
                 }
                 *ms
             }
+            Fault::Orphan(node, ms) => {
+                let others = self.nodes.iter_mut().filter(|other| other.id != *node);
+                for other in others {
+                    other.crash()?;
+                }
+                self.start_all()?;
+                *ms
+            }
             Fault::Split(_, ms) | Fault::OneWay(_, _, ms) => *ms,
             Fault::Storm(weather, ms) => {
                 self.network.set_weather(*weather);
@@ -323,8 +331,12 @@ impl World {
             Fault::Storm(..) => self.network.set_weather(Weather::FAIR),
             Fault::SlowDisk(node, ..) => self.node(*node).sync_ms = (1, 3),
             Fault::Leave(node, _) => self.come_back(*node),
-            Fault::Split(..) | Fault::OneWay(..) | Fault::Reset | Fault::Snapshot(_) | Fault::Transfer(_) => {
-            }
+            Fault::Split(..)
+            | Fault::Orphan(..)
+            | Fault::OneWay(..)
+            | Fault::Reset
+            | Fault::Snapshot(_)
+            | Fault::Transfer(_) => {}
         }
         Ok(())
     }
@@ -414,6 +426,10 @@ impl World {
                         }
                     }
                 }
+                Fault::Orphan(node, _) => {
+                    let others = self.schedule.ids().filter(|other| other != node);
+                    cuts.extend(others.flat_map(|other| [(*node, other), (other, *node)]));
+                }
                 Fault::OneWay(from, to, _) => drop(cuts.insert((*from, *to))),
                 _ => {}
             }
@@ -470,7 +486,7 @@ fn digest(view: &covey_storage::GroupView) -> u64 {
 fn config(schedule: &Schedule) -> HostConfig {
     HostConfig {
         heartbeat: Duration::from_millis(100),
-        election_min: Duration::from_millis(300),
+        election_min: Duration::from_millis(schedule.election_min_ms),
         election_max: Duration::from_millis(600),
         snapshot_every: 40,
         logs_kept: 10,

@@ -1,6 +1,7 @@
-//! A node never votes for less than it has voted for, and what it has told a candidate is on its disk when it starts again.
+//! What a node has told a candidate is on its disk when it starts again, and from then on it votes for nothing less.
 //!
-//! Votes are ordered by term and then by candidate.
+//! Votes are ordered by term and then by candidate. Two answers that a node gives between two starts may leave it in any
+//! order, so only a start divides them.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +13,10 @@ use crate::event::Event;
 /// See the page's head.
 #[derive(Default)]
 pub(super) struct VotesAreKept {
+    /// The greatest vote that each node has given.
     given: BTreeMap<NodeId, (u64, NodeId)>,
+    /// The greatest vote that each node had given when it started.
+    before: BTreeMap<NodeId, (u64, NodeId)>,
 }
 
 impl Property for VotesAreKept {
@@ -29,11 +33,13 @@ impl Property for VotesAreKept {
                     candidate,
                 } => {
                     let vote = (*term, *candidate);
-                    let newest = self.given.entry(*node).or_insert(vote);
-                    if vote < *newest {
-                        return Err(format!("{node} has voted for {newest:?} and then for {vote:?}"));
+                    if let Some(before) = self.before.get(node).filter(|before| vote < **before) {
+                        return Err(format!(
+                            "{node} votes for {vote:?} but has voted for {before:?} before its start"
+                        ));
                     }
-                    *newest = vote;
+                    let newest = self.given.entry(*node).or_insert(vote);
+                    *newest = (*newest).max(vote);
                 }
                 Event::Started { node, durable, .. } => {
                     let held = durable.candidate.map(|candidate| (durable.term, candidate));
