@@ -1,7 +1,7 @@
 //! What a loss of power leaves of a node's directory.
 //!
-//! Everything synced stays. Of what was only written a part stays that chance decides, cut off anywhere, as a page cache
-//! and a torn write leave it.
+//! Everything synced stays. Of what was only written a part stays that chance decides, cut off anywhere, as a page
+//! cache and a torn write leave it.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -26,6 +26,11 @@ pub enum Event {
         /// Which.
         node: NodeId,
     },
+    /// A node has forgotten the group, which it is no member of any more.
+    Forgot {
+        /// Which.
+        node: NodeId,
+    },
     /// A node has told a candidate that it votes for it.
     Granted {
         /// Who votes.

@@ -1,7 +1,7 @@
 //! The network between the hosts of a world: it carries the frames of gRPC and does to them what networks do.
 //!
-//! A stream of consensus messages may lose, repeat and reorder its messages; any other call is in order and whole, or it
-//! breaks, as it would on TCP. Nothing arrives by itself: [`Network::deliver`] hands out what is due.
+//! A stream of consensus messages may lose, repeat and reorder its messages; any other call is in order and whole, or
+//! it breaks, as it would on TCP. Nothing arrives by itself: [`Network::deliver`] hands out what is due.
 
 mod pipe;
 mod pump;

@@ -32,8 +32,8 @@ pub struct Report {
     pub took: Duration,
 }
 
-/// Runs a world in a thread of its own. Only the first one of a process is the same in every run: the asynchronous runtime
-/// counts how often it was made, and draws from that.
+/// Runs a world in a thread of its own. Only the first one of a process is the same in every run: the asynchronous
+/// runtime counts how often it was made, and draws from that.
 pub fn run(schedule: Schedule, voice: Voice) -> Report {
     let began = Instant::now();
     let planned = schedule.clone();

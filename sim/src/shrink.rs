@@ -1,4 +1,4 @@
-//! Making a failing schedule smaller: faults are left out, many at a time at first, as long as what is left still fails.
+//! Making a failing schedule smaller: faults are left out, many at a time at first, as long as the rest still fails.
 
 /// Which of `count` faults are enough for `fails`, which is true of all of them.
 pub fn shrink(count: usize, mut fails: impl FnMut(&[usize]) -> bool) -> Vec<usize> {

@@ -1,4 +1,4 @@
-//! The clients: they append versions to models and read how many there are, through any node, and never give up quietly.
+//! The clients: they append versions to models and read how many there are, through any node.
 //!
 //! An append goes on under one request id until it is acknowledged or its client loses patience, and some are sent
 //! again long after. The numbers that versions get are the order of the appends, so every promise can be checked.

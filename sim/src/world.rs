@@ -1,18 +1,20 @@
-//! A world: nodes, network, clients and what goes wrong, moved on step by step until it has healed or a promise is broken.
+//! A world: nodes, network, clients and what goes wrong, moved on step by step until it has healed or a promise broke.
+
+mod membership;
+mod turmoil;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
-use covey_cluster::{HostConfig, Peer};
+use covey_cluster::HostConfig;
 use covey_state::NodeId;
-use tokio::time::Instant;
 
 use crate::chance::Chance;
 use crate::event::Event;
 use crate::moment::Moment;
-use crate::network::{Network, Weather};
-use crate::node::{GROUP, Node, Surroundings};
+use crate::network::Network;
+use crate::node::{Node, Surroundings};
 use crate::properties::{Observed, Properties, Scene, Violation};
 use crate::schedule::{Fault, Schedule};
 use crate::trace::Trace;
@@ -26,6 +28,9 @@ const HEALING_MS: u64 = 60_000;
 
 /// How long clients go on once nothing goes wrong any more.
 const CALM_AFTER_MS: u64 = 3_000;
+
+/// How often the members of the group are looked at, in microseconds.
+const MEMBERSHIP_PERIOD: u64 = 100_000;
 
 /// The probability that an idle client begins something in a step.
 const BEGINS: f64 = 0.05;
@@ -92,6 +97,11 @@ pub(crate) struct World {
     lasting: Vec<(Moment, Fault)>,
     next_fault: usize,
     founded: bool,
+    /// Nodes that are to leave the group.
+    away: BTreeSet<NodeId>,
+    admitted: membership::Admitted,
+    /// The newest term that somebody led in.
+    newest_term: u64,
     /// The order in which nodes take their turns.
     chance: Chance,
 }
@@ -119,6 +129,9 @@ impl World {
             lasting: Vec::new(),
             next_fault: 0,
             founded: false,
+            away: BTreeSet::new(),
+            admitted: membership::Admitted::default(),
+            newest_term: 0,
             schedule,
             network,
             trace,
@@ -205,6 +218,9 @@ impl World {
         self.trace.set_now(self.now);
         self.faults().map_err(|cause| self.stuck(cause))?;
         self.network.deliver(self.now);
+        if self.now.micros() % MEMBERSHIP_PERIOD == 0 {
+            self.keep_members();
+        }
         let first = self.chance.within(0, self.nodes.len() as u64 - 1) as usize;
         let count = self.nodes.len();
         for turn in 0..count {
@@ -239,207 +255,6 @@ impl World {
             at: self.now,
             violation,
         })
-    }
-
-    /// Brings about what is due, and ends what is over.
-    fn faults(&mut self) -> anyhow::Result<()> {
-        let mut over = Vec::new();
-        let now = self.now;
-        self.lasting.retain(|(due, fault)| {
-            let lasts = *due > now;
-            if !lasts {
-                over.push(fault.clone());
-            }
-            lasts
-        });
-        let changed = !over.is_empty();
-        for fault in over {
-            self.end(&fault)?;
-        }
-        let mut began = false;
-        while let Some((at, fault)) = self.schedule.faults.get(self.next_fault)
-            && *at <= now
-        {
-            let fault = fault.clone();
-            self.next_fault += 1;
-            self.trace.line(format_args!("fault: {fault}"));
-            self.begin(fault)?;
-            began = true;
-        }
-        if changed || began {
-            self.network.set_cuts(self.cuts());
-        }
-        Ok(())
-    }
-
-    fn begin(&mut self, fault: Fault) -> anyhow::Result<()> {
-        let lasts_ms = match &fault {
-            Fault::Crash(node, ms) => {
-                self.node(*node).crash()?;
-                *ms
-            }
-            Fault::Blackout(ms) => {
-                for node in &mut self.nodes {
-                    node.crash()?;
-                }
-                *ms
-            }
-            Fault::Orphan(node, ms) => {
-                let others = self.nodes.iter_mut().filter(|other| other.id != *node);
-                for other in others {
-                    other.crash()?;
-                }
-                self.start_all()?;
-                *ms
-            }
-            Fault::Split(_, ms) | Fault::OneWay(_, _, ms) => *ms,
-            Fault::Storm(weather, ms) => {
-                self.network.set_weather(*weather);
-                *ms
-            }
-            Fault::Reset => {
-                self.network.reset();
-                return Ok(());
-            }
-            Fault::SlowDisk(node, sync_ms, ms) => {
-                self.node(*node).sync_ms = (sync_ms / 2, *sync_ms);
-                *ms
-            }
-            Fault::Snapshot(node) => {
-                if let Some((host, runtime)) = self.node(*node).host() {
-                    let host = host.clone();
-                    runtime.spawn(async move { drop(host.snapshot(GROUP).await) });
-                }
-                return Ok(());
-            }
-            Fault::Transfer(node) => {
-                self.transfer(*node);
-                return Ok(());
-            }
-            Fault::Leave(node, ms) => {
-                self.leave(*node);
-                *ms
-            }
-        };
-        self.lasting.push((self.now.plus_ms(lasts_ms), fault));
-        Ok(())
-    }
-
-    fn end(&mut self, fault: &Fault) -> anyhow::Result<()> {
-        match fault {
-            Fault::Crash(..) | Fault::Blackout(_) => self.start_all()?,
-            Fault::Storm(..) => self.network.set_weather(Weather::FAIR),
-            Fault::SlowDisk(node, ..) => self.node(*node).sync_ms = (1, 3),
-            Fault::Leave(node, _) => self.come_back(*node),
-            Fault::Split(..)
-            | Fault::Orphan(..)
-            | Fault::OneWay(..)
-            | Fault::Reset
-            | Fault::Snapshot(_)
-            | Fault::Transfer(_) => {}
-        }
-        Ok(())
-    }
-
-    /// Starts every node that has no reason to be off.
-    fn start_all(&mut self) -> anyhow::Result<()> {
-        let peers: Vec<Peer> = self.nodes.iter().map(Node::peer).collect();
-        let lasting = &self.lasting;
-        let is_off = |id: NodeId| {
-            lasting.iter().any(|(_, fault)| match fault {
-                Fault::Crash(node, _) => *node == id,
-                Fault::Blackout(_) => true,
-                _ => false,
-            })
-        };
-        for node in &mut self.nodes {
-            if !node.is_up() && !is_off(node.id) {
-                node.start(self.now, &peers)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Makes the group and the models.
-    fn found(&mut self) {
-        let peers: Vec<Peer> = self.nodes.iter().map(Node::peer).collect();
-        for (place, node) in self.nodes.iter().enumerate() {
-            let Some((host, runtime)) = node.host() else {
-                continue;
-            };
-            let (host, peers) = (host.clone(), peers.clone());
-            runtime.spawn(async move {
-                if place > 0 {
-                    return drop(host.open_group(GROUP).await);
-                }
-                if host.bootstrap_group(GROUP, peers).await.is_err() {
-                    return;
-                }
-                for request in Workload::founding() {
-                    let deadline = Instant::now() + Duration::from_secs(60);
-                    drop(host.propose(GROUP, request, deadline).await);
-                }
-            });
-        }
-    }
-
-    fn transfer(&self, to: NodeId) {
-        let first_up = self.nodes.iter().find_map(Node::host);
-        let Some((host, runtime)) = first_up else { return };
-        let host = host.clone();
-        runtime.spawn(async move {
-            let deadline = Instant::now() + Duration::from_secs(2);
-            drop(host.transfer_leader(GROUP, to, deadline).await);
-        });
-    }
-
-    /// Takes the vote from a node.
-    fn leave(&self, node: NodeId) {
-        let voters: BTreeSet<NodeId> = self.schedule.ids().filter(|id| *id != node).collect();
-        self.change_voters(voters);
-    }
-
-    /// Gives every node its vote back.
-    fn come_back(&self, _: NodeId) {
-        self.change_voters(self.schedule.ids().collect());
-    }
-
-    fn change_voters(&self, voters: BTreeSet<NodeId>) {
-        let first_up = self.nodes.iter().find_map(Node::host);
-        let Some((host, runtime)) = first_up else { return };
-        let host = host.clone();
-        runtime.spawn(async move {
-            let deadline = Instant::now() + Duration::from_secs(5);
-            drop(host.change_voters(GROUP, voters, true, deadline).await);
-        });
-    }
-
-    fn cuts(&self) -> BTreeSet<(NodeId, NodeId)> {
-        let mut cuts = BTreeSet::new();
-        for (_, fault) in &self.lasting {
-            match fault {
-                Fault::Split(side, _) => {
-                    for one in self.schedule.ids().filter(|id| side.contains(id)) {
-                        for other in self.schedule.ids().filter(|id| !side.contains(id)) {
-                            cuts.insert((one, other));
-                            cuts.insert((other, one));
-                        }
-                    }
-                }
-                Fault::Orphan(node, _) => {
-                    let others = self.schedule.ids().filter(|other| other != node);
-                    cuts.extend(others.flat_map(|other| [(*node, other), (other, *node)]));
-                }
-                Fault::OneWay(from, to, _) => drop(cuts.insert((*from, *to))),
-                _ => {}
-            }
-        }
-        cuts
-    }
-
-    fn node(&mut self, id: NodeId) -> &mut Node {
-        let place = self.nodes.iter().position(|node| node.id == id);
-        &mut self.nodes[place.expect("a schedule names only nodes that it has")]
     }
 
     fn broken(&self, property: &'static str, words: String) -> Failure {

@@ -1,7 +1,7 @@
 //! Nobody leads twice by one election: a leader that has started anew must have been elected anew.
 //!
-//! The consensus library orders votes by term and then by candidate, so a later candidate may win over an earlier one in the
-//! same term, as it would in a later one. What is unique is the pair.
+//! The consensus library orders votes by term and then by candidate, so a later candidate may win over an earlier one in
+//! the same term, as it would in a later one. What is unique is the pair.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! The state on a disk is the one that its position says: each entry is taken in once, in order, and lost with its mark.
+//! The state on a disk is the one that its position says: each entry is taken in once, in order.
 
 use std::collections::BTreeMap;
 
@@ -46,6 +46,7 @@ impl Property for StateWithPosition {
                         counts.entry(applied.index).or_insert((*number).max(before));
                     }
                 }
+                Event::Forgot { node } => drop(self.positions.remove(node)),
                 Event::Stopped { .. } | Event::Granted { .. } | Event::Appended(_) | Event::Read(_) => {}
             }
         }

@@ -1,7 +1,7 @@
 //! What a node has told a candidate is on its disk when it starts again, and from then on it votes for nothing less.
 //!
-//! Votes are ordered by term and then by candidate. Two answers that a node gives between two starts may leave it in any
-//! order, so only a start divides them.
+//! Votes are ordered by term and then by candidate. Two answers that a node gives between two starts may leave it in
+//! any order, so only a start divides them.
 
 use std::collections::BTreeMap;
 
@@ -49,6 +49,10 @@ impl Property for VotesAreKept {
                             "{node} starts with the vote {held:?} but has given {newest:?}"
                         ));
                     }
+                }
+                Event::Forgot { node } => {
+                    self.given.remove(node);
+                    self.before.remove(node);
                 }
                 Event::Stopped { .. } | Event::Applied(_) | Event::Appended(_) | Event::Read(_) => {}
             }
