@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use openraft::{Config, LinearizerOption, ReadPolicy, SnapshotPolicy};
 
+use crate::carrier::Carrier;
 use crate::error::Error;
 
 /// Settings of a [`crate::Host`]. The defaults suit a few hundred groups per node on a slow disk.
@@ -87,6 +88,8 @@ pub struct HostConfig {
     pub open_parallel: usize,
     /// Where metrics are registered; `None` means nowhere.
     pub registry: Option<prometheus::Registry>,
+    /// What carries the calls between hosts; `None` means the network.
+    pub carrier: Option<Arc<dyn Carrier>>,
 }
 
 impl Default for HostConfig {
@@ -127,6 +130,7 @@ impl Default for HostConfig {
             message_bytes_max: 64 << 20,
             open_parallel: 16,
             registry: None,
+            carrier: None,
         }
     }
 }

@@ -17,6 +17,7 @@ use openraft::storage::{IOFlushed, RaftLogStorage};
 use openraft::{LogState, OptionalSend, RaftLogReader};
 use tokio::sync::oneshot;
 
+use crate::blocking::blocking;
 use crate::codec;
 use crate::consensus::{Entry, LogId, TypeConfig, Vote};
 use crate::error::chain;
@@ -51,7 +52,7 @@ impl LogStore {
             Some(stored) => stored,
             None => {
                 let log = self.log.clone();
-                let read = tokio::task::spawn_blocking(move || log.read(start..end, bytes_max));
+                let read = blocking(move || log.read(start..end, bytes_max));
                 read.await.map_err(io::Error::other)?.map_err(io_error)?
             }
         };
@@ -81,21 +82,9 @@ impl LogStore {
     /// Submits a job, again and again while the committer's queue is full, and waits until it is durable.
     async fn durable(&self, submit: impl Fn(Done) -> Result<(), StorageError>) -> io::Result<()> {
         loop {
-            let (done, finished) = oneshot::channel();
-            let submitted = submit(Box::new(move |outcome| {
-                // Nobody waits any more when the group is being closed.
-                let _ = done.send(outcome);
-            }));
-            match submitted {
-                Ok(()) => {
-                    let outcome = finished
-                        .await
-                        .map_err(|_| io::Error::other("the log committer is gone"))?;
-                    return outcome.map_err(io_error);
-                }
-                // sleep: the disk is behind; waiting here is the back-pressure.
-                Err(StorageError::Busy { .. }) => tokio::time::sleep(BUSY_PAUSE).await,
-                Err(error) => return Err(io_error(error)),
+            let (done, finished) = told();
+            if settled(submit(done), finished).await? {
+                return Ok(());
             }
         }
     }
@@ -235,12 +224,15 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 
     async fn truncate_after(&mut self, last: Option<LogId>) -> io::Result<()> {
         let index = last.map(|last| last.index);
-        // Looking for the last entry that stays may take a read from the disk.
-        let (store, runtime) = (self.clone(), tokio::runtime::Handle::current());
-        let truncated = tokio::task::spawn_blocking(move || {
-            runtime.block_on(store.durable(|done| store.log.truncate_after(index, done)))
-        });
-        truncated.await.map_err(io::Error::other)?
+        loop {
+            let (done, finished) = told();
+            // Looking for the last entry that stays may take a read from the disk.
+            let log = self.log.clone();
+            let submitted = blocking(move || log.truncate_after(index, done)).await;
+            if settled(submitted.map_err(io::Error::other)?, finished).await? {
+                return Ok(());
+            }
+        }
     }
 
     async fn purge(&mut self, through: LogId) -> io::Result<()> {
@@ -248,6 +240,33 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         let marker: Bytes = codec::store_log_id(&through);
         self.durable(|done| self.log.purge(through.index, marker.clone(), done))
             .await
+    }
+}
+
+/// A callback for a job, and where to hear from it.
+fn told() -> (Done, oneshot::Receiver<Result<(), StorageError>>) {
+    let (done, finished) = oneshot::channel();
+    // Nobody waits any more when the group is being closed.
+    (Box::new(move |outcome| drop(done.send(outcome))), finished)
+}
+
+/// Waits until a job is durable; false if the committer's queue was full, and then it has to be offered again.
+async fn settled(
+    submitted: Result<(), StorageError>,
+    finished: oneshot::Receiver<Result<(), StorageError>>,
+) -> io::Result<bool> {
+    match submitted {
+        Ok(()) => {
+            let outcome = finished.await;
+            let outcome = outcome.map_err(|_| io::Error::other("the log committer is gone"))?;
+            outcome.map(|()| true).map_err(io_error)
+        }
+        Err(StorageError::Busy { .. }) => {
+            // sleep: the disk is behind; waiting here is the back-pressure.
+            tokio::time::sleep(BUSY_PAUSE).await;
+            Ok(false)
+        }
+        Err(error) => Err(io_error(error)),
     }
 }
 

@@ -119,6 +119,7 @@ async fn wait_applied(replica: &Replica, index: u64, deadline: Instant) -> Resul
     let group = replica.group;
     let reached = async {
         tokio::select! {
+            biased;
             reached = applied.wait_for(|applied| *applied >= index) => reached.map(drop).ok(),
             () = stops(&mut metrics) => None,
         }

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use covey_state::GroupId;
 use covey_storage::{GroupState, SnapshotManifest};
 
+use crate::blocking::detached;
 use crate::codec;
 use crate::consensus::SnapshotMeta;
 use crate::error::Error;
@@ -62,16 +63,12 @@ impl Drop for SnapshotDir {
             return;
         }
         let path = std::mem::take(&mut self.path);
-        let remove = move || {
+        // Whoever holds it last may be a task that must not wait for the disk.
+        detached(move || {
             if let Err(error) = fs::remove_dir_all(&path) {
                 tracing::warn!(path = %path.display(), %error, "an old snapshot could not be removed");
             }
-        };
-        // Whoever holds it last may be a task that must not wait for the disk.
-        match tokio::runtime::Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn_blocking(remove)),
-            Err(_) => remove(),
-        }
+        });
     }
 }
 

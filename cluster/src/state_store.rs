@@ -8,12 +8,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use covey_state::GroupId;
+use covey_storage::planted::{Bug, is_planted};
 use covey_storage::{Error as StorageError, GroupState};
 use futures::{Stream, StreamExt as _};
 use openraft::storage::{ApplyResponder, EntryResponder, RaftStateMachine, Snapshot};
 use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
 use tokio::sync::watch;
 
+use crate::blocking::blocking;
 use crate::codec;
 use crate::config::HostConfig;
 use crate::consensus::{Entry, LogId, SnapshotMeta, StoredMembership, TypeConfig};
@@ -61,7 +63,10 @@ impl StateStore {
     /// Opens the state where it was left.
     pub(crate) fn open(parts: StateParts) -> Result<Self, Error> {
         let group = parts.state.id();
-        let position = read_position(&parts.state)?;
+        let mut position = read_position(&parts.state)?;
+        if is_planted(Bug::ApplyTwiceAfterRestart) {
+            position.last = position.before();
+        }
         let applied = watch::Sender::new(position.index());
         Ok(Self {
             group,
@@ -108,7 +113,7 @@ impl StateStore {
             machine: Arc::clone(&self.machine),
             position: self.position.clone(),
         };
-        let applied = blocking(move || work.apply(batch.entries).map_err(io_error)).await?;
+        let applied = on_disk(move || work.apply(batch.entries).map_err(io_error)).await?;
         self.position = applied.position;
         self.metrics.entries_applied.inc_by(count);
         self.metrics.batches_applied.inc();
@@ -178,6 +183,12 @@ impl Work {
 }
 
 impl Position {
+    /// One entry back; see [`Bug::ApplyTwiceAfterRestart`].
+    fn before(&self) -> Option<LogId> {
+        let last = self.last?;
+        Some(LogId::new(last.leader_id, last.index.checked_sub(1)?))
+    }
+
     fn index(&self) -> u64 {
         self.last.map_or(0, |last| last.index)
     }
@@ -229,7 +240,7 @@ impl RaftStateMachine<TypeConfig> for StateStore {
             return Err(Error::decode("snapshot", found).into());
         }
         let (state, snapshots, meta) = (self.state.clone(), Arc::clone(&self.snapshots), meta.clone());
-        self.position = blocking(move || {
+        self.position = on_disk(move || {
             state
                 .install(&snapshot.manifest, snapshot.path())
                 .map_err(io_error)?;
@@ -258,7 +269,7 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
 
     async fn build_snapshot(&mut self) -> io::Result<RaftSnapshot> {
         let (state, snapshots) = (self.state.clone(), Arc::clone(&self.snapshots));
-        let saved = blocking(move || Ok(snapshots.take(&state)?)).await?;
+        let saved = on_disk(move || Ok(snapshots.take(&state)?)).await?;
         // Next the log is purged, while the group waits. Then little is left to be flushed.
         self.flush.flush().await?;
         Ok(into_raft(saved))
@@ -273,8 +284,6 @@ fn into_raft(saved: Saved) -> RaftSnapshot {
 }
 
 /// Runs work on a thread that may block; a panic in it becomes an error, which stops the group.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(io::Error::other)?
+async fn on_disk<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    blocking(work).await.map_err(io::Error::other)?
 }

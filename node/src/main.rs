@@ -35,7 +35,6 @@ mod error;
 mod features;
 mod identity;
 mod ledger;
-mod machine;
 mod membership;
 mod metrics;
 mod node_peer;

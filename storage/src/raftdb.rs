@@ -29,6 +29,7 @@ use crate::metrics::RaftDbMetrics;
 use group::GroupCell;
 use queue::Queue;
 
+pub use committer::{Committer, Written};
 pub use group::GroupLog;
 
 /// Called once, on the committer thread, when a job is durable or has failed. It must not block.
@@ -114,6 +115,28 @@ struct Shared {
 }
 
 impl Shared {
+    fn open(path: &Path, config: RaftDbConfig) -> Result<Arc<Self>, Error> {
+        files::create_dir(path)?;
+        let db = DB::open(&options(&config), path).map_err(|source| {
+            Error::reading(
+                || Place::Database {
+                    path: path.to_owned(),
+                },
+                source,
+            )
+        })?;
+        let groups = recovery::recover(&db, path)?;
+        let queue = Queue::new(config.queue_bytes_max, config.batch_bytes_max);
+        Ok(Arc::new(Self {
+            db,
+            config,
+            queue,
+            metrics: RaftDbMetrics::new(),
+            groups: Mutex::new(groups),
+            committed: Mutex::default(),
+        }))
+    }
+
     /// Bytes of recent entries that each group may keep in memory now.
     fn tail_bytes_max(&self) -> usize {
         let groups = lock(&self.groups).len().max(1);
@@ -133,25 +156,7 @@ impl RaftDb {
     /// Opens or makes the database at `path` and verifies every log in it. A group whose log is damaged answers every
     /// call with that damage, the others work.
     pub fn open(path: &Path, config: RaftDbConfig) -> Result<Self, Error> {
-        files::create_dir(path)?;
-        let db = DB::open(&options(&config), path).map_err(|source| {
-            Error::reading(
-                || Place::Database {
-                    path: path.to_owned(),
-                },
-                source,
-            )
-        })?;
-        let groups = recovery::recover(&db, path)?;
-        let queue = Queue::new(config.queue_bytes_max, config.batch_bytes_max);
-        let shared = Arc::new(Shared {
-            db,
-            config,
-            queue,
-            metrics: RaftDbMetrics::new(),
-            groups: Mutex::new(groups),
-            committed: Mutex::default(),
-        });
+        let shared = Shared::open(path, config)?;
         let theirs = Arc::clone(&shared);
         let committer = thread::Builder::new()
             .name("log-committer".to_owned())
@@ -161,6 +166,18 @@ impl RaftDb {
             shared,
             committer: Some(committer),
         })))
+    }
+
+    /// The same without a thread that commits: whoever holds the committer says when a batch is written and when it is
+    /// synced.
+    pub fn open_by_hand(path: &Path, config: RaftDbConfig) -> Result<(Self, Committer), Error> {
+        let shared = Shared::open(path, config)?;
+        let committer = Committer::new(Arc::clone(&shared));
+        let handle = Handle {
+            shared,
+            committer: None,
+        };
+        Ok((Self(Arc::new(handle)), committer))
     }
 
     /// The log of a group, empty if the group was never written.

@@ -18,6 +18,7 @@ mod view;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use covey_state::GroupId;
@@ -74,6 +75,8 @@ struct Shared {
     /// The groups whose install has begun and not ended. Whoever swaps a group's data holds it for writing, whoever
     /// makes a view holds it for reading, so no view is made in the midst of a swap.
     unfinished: RwLock<BTreeSet<GroupId>>,
+    /// Counts the syncs.
+    syncs: AtomicU64,
 }
 
 impl StateDb {
@@ -94,6 +97,7 @@ impl StateDb {
             config,
             staging,
             unfinished: RwLock::default(),
+            syncs: AtomicU64::new(0),
         };
         install::finish_interrupted(&shared)?;
         Ok(Self(Arc::new(shared)))
@@ -116,6 +120,11 @@ impl StateDb {
         Ok(applied.into_iter().map(|(group, _)| group).collect())
     }
 
+    /// How often everything applied was made durable since the database was opened.
+    pub fn syncs(&self) -> u64 {
+        self.0.syncs.load(Ordering::Relaxed)
+    }
+
     /// Makes everything applied so far durable. Call it before a log is purged.
     pub fn flush(&self) -> Result<(), Error> {
         fault!("statedb::before_flush");
@@ -123,12 +132,18 @@ impl StateDb {
             .db
             .flush_wal(true)
             .map_err(Error::database("sync the state"))?;
+        self.0.synced();
         fault!("statedb::after_flush");
         Ok(())
     }
 }
 
 impl Shared {
+    /// Everything written so far is durable.
+    fn synced(&self) {
+        self.syncs.fetch_add(1, Ordering::Relaxed);
+    }
+
     fn read_gate(&self) -> RwLockReadGuard<'_, BTreeSet<GroupId>> {
         self.unfinished.read().unwrap_or_else(PoisonError::into_inner)
     }

@@ -14,6 +14,7 @@ use openraft::errors::{InitializeError, RaftError};
 use tokio::sync::oneshot;
 
 use super::Inner;
+use crate::blocking::blocking;
 use crate::consensus::Address;
 use crate::error::{Error, chain};
 use crate::identity::Peer;
@@ -47,7 +48,7 @@ pub(super) async fn reopen(inner: &Arc<Inner>) -> Result<(), Error> {
         .groups()
         .map_err(Error::storage("list the logs", GroupId::CONTROL))?;
     let statedb = inner.stores.statedb.clone();
-    let held = tokio::task::spawn_blocking(move || statedb.groups()).await;
+    let held = blocking(move || statedb.groups()).await;
     let held = held
         .map_err(|panic| Error::Stopped {
             group: GroupId::CONTROL,
@@ -55,7 +56,7 @@ pub(super) async fn reopen(inner: &Arc<Inner>) -> Result<(), Error> {
         })?
         .map_err(Error::storage("list the states", GroupId::CONTROL))?;
     let (directory, known) = (inner.stores.snapshot_dir.clone(), logged.clone());
-    let swept = tokio::task::spawn_blocking(move || sweep_snapshots(&directory, &known)).await;
+    let swept = blocking(move || sweep_snapshots(&directory, &known)).await;
     swept.map_err(|panic| Error::Stopped {
         group: GroupId::CONTROL,
         reason: panic.to_string(),
@@ -201,7 +202,7 @@ async fn erase_log(inner: &Inner, group: GroupId) -> Result<(), Error> {
 async fn erase_state(inner: &Arc<Inner>, group: GroupId) -> Result<(), Error> {
     let state = inner.stores.statedb.group(group);
     let snapshots = SnapshotStore::directory(&inner.stores.snapshot_dir, group);
-    let erased = tokio::task::spawn_blocking(move || {
+    let erased = blocking(move || {
         state.clear().map_err(Error::storage("erase the state", group))?;
         match fs::remove_dir_all(&snapshots) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use covey_state::{GroupId, NodeId};
+use covey_storage::planted::{Bug, is_planted};
 use rand::seq::SliceRandom as _;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
@@ -70,7 +71,7 @@ impl Inner {
             metrics,
             admission: Admission::new(&config),
             flush,
-            votes_from: if has_past {
+            votes_from: if has_past && !is_planted(Bug::LeaseAfterRestart) {
                 Instant::now() + config.election_max
             } else {
                 Instant::now()
@@ -179,6 +180,6 @@ impl Inner {
 }
 
 fn shuffled(mut nodes: Vec<NodeId>) -> Vec<NodeId> {
-    nodes.shuffle(&mut rand::thread_rng());
+    nodes.shuffle(&mut rand::rng());
     nodes
 }

@@ -30,8 +30,9 @@ async fn run(inner: Weak<Inner>, period: Duration, mut closing: watch::Receiver<
     beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            _ = beats.tick() => {}
+            biased;
             _ = closing.wait_for(|closing| *closing) => return,
+            _ = beats.tick() => {}
         }
         let Some(inner) = inner.upgrade() else { return };
         beat(&inner, period / GATHER_PART).await;

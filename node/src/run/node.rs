@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
-use covey_cluster::{Host, HostConfig, Role, Stores};
+use covey_cluster::{Host, HostConfig, PlanMachine, Role, Stores};
 use covey_state::{GroupId, NodeId};
 use covey_storage::{ArtifactStore, RaftDb, RaftDbConfig, StateDb, StateDbConfig};
 use futures::future::join_all;
@@ -25,7 +25,7 @@ use crate::drift;
 use crate::features::service_plan::Plans;
 use crate::identity::{DataDir, Identity};
 use crate::ledger::{Ledger, Parts};
-use crate::machine::Machine;
+
 use crate::membership::report::Reports;
 use crate::membership::{Census, Membership};
 use crate::metrics::Metrics;
@@ -202,7 +202,7 @@ async fn start_host(
         statedb: stores.statedb.clone(),
         snapshot_dir: config.store_path("snapshots"),
     };
-    let host = Host::start(settings, own, stores, Arc::new(Machine))
+    let host = Host::start(settings, own, stores, Arc::new(PlanMachine))
         .await
         .context("cannot start consensus")?;
     for seed in &identity.seeds {
