@@ -177,7 +177,7 @@ impl Workload {
         match (outcome, &work.task) {
             (Outcome::Committed(answer), Task::Append(append) | Task::Repeat(append)) => {
                 let repeat = matches!(work.task, Task::Repeat(_));
-                self.appended(now, append, &answer, work.invoked, repeat);
+                self.appended((work.invoked, now), append, &answer, repeat);
             }
             (Outcome::Seen(point, count), Task::Read(model, consistency)) => {
                 self.tally.reads += 1;
@@ -205,7 +205,13 @@ impl Workload {
         }
     }
 
-    fn appended(&mut self, now: Moment, append: &Append, answer: &[u8], invoked: Moment, repeat: bool) {
+    fn appended(
+        &mut self,
+        (invoked, answered): (Moment, Moment),
+        append: &Append,
+        answer: &[u8],
+        repeat: bool,
+    ) {
         let Some(number) = number(answer) else {
             return self.trace.line(format_args!("{} was refused", append.request.id));
         };
@@ -222,7 +228,7 @@ impl Workload {
             model: append.model.clone(),
             number,
             invoked,
-            answered: now,
+            answered,
         }));
     }
 

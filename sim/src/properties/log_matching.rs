@@ -6,6 +6,9 @@ use covey_state::NodeId;
 
 use super::{Print, Property, Scene, prints};
 
+/// The hash of an entry, that of the chain before it where it is known, and whose log it was first seen in.
+type Met = (Print, Option<Print>, NodeId);
+
 /// See the page's head.
 ///
 /// Each entry is remembered with a hash of the chain of entries before it that this page has seen, under its index and
@@ -13,7 +16,7 @@ use super::{Print, Property, Scene, prints};
 #[derive(Default)]
 pub(super) struct LogMatching {
     /// What stands at an index from an election, and what stood before it.
-    entries: BTreeMap<(u64, (u64, NodeId)), (Print, Option<Print>, NodeId)>,
+    entries: BTreeMap<(u64, (u64, NodeId)), Met>,
     /// The last entry of each log that was looked at.
     seen: BTreeMap<(NodeId, u64), (u64, Option<Print>)>,
 }
