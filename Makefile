@@ -24,6 +24,7 @@ demo: build ## build Covey and run the flights example on a cluster of one machi
 
 .PHONY: test
 test: prerequisites ## run every test
+	@deploy/prerequisites.sh --jepsen
 	@$(CARGO) test $(WORKSPACE) --no-fail-fast
 
 .PHONY: check
@@ -48,7 +49,7 @@ bench: ## run every benchmark in a release build; prints tables and writes bench
 
 # As root in network namespaces with every fault; otherwise on loopback with those that need neither, and it says so.
 JEPSEN = $(TARGET_DIR)/debug/covey-jepsen
-JEPSEN_DISK = $(if $(filter 0,$(shell id -u)),tmpfs,directory)
+JEPSEN_DISK = $(if $(filter 0,$(shell id -u)),volatile,directory)
 JEPSEN_OUTPUT = jepsen-results/$(shell date -u +%Y%m%dT%H%M%SZ)
 
 .PHONY: jepsen

@@ -28,6 +28,8 @@ pub enum FaultKind {
     Pause,
     /// A node's disk becomes full; it is started again when there is room
     DiskFull,
+    /// Power is cut to one node or to all: what was not synced is gone, the last writes are torn
+    PowerLoss,
     /// No packets between two parts of the cluster
     Partition,
     /// No packets from one node to the others, or from them to it
@@ -62,11 +64,12 @@ pub enum Lane {
 
 impl FaultKind {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Kill,
         Self::Blackout,
         Self::Pause,
         Self::DiskFull,
+        Self::PowerLoss,
         Self::Partition,
         Self::OneWay,
         Self::Bridge,
@@ -84,6 +87,7 @@ impl FaultKind {
             Self::Blackout => "blackout",
             Self::Pause => "pause",
             Self::DiskFull => "disk-full",
+            Self::PowerLoss => "power-loss",
             Self::Partition => "partition",
             Self::OneWay => "one-way",
             Self::Bridge => "bridge",
@@ -98,7 +102,7 @@ impl FaultKind {
     /// Its lane.
     pub fn lane(self) -> Lane {
         match self {
-            Self::Kill | Self::Blackout | Self::Pause | Self::DiskFull => Lane::Processes,
+            Self::Kill | Self::Blackout | Self::Pause | Self::DiskFull | Self::PowerLoss => Lane::Processes,
             Self::Partition | Self::OneWay | Self::Bridge | Self::Loss => Lane::Network,
             Self::Clock => Lane::Clocks,
             Self::Drain | Self::Replace | Self::Snapshot => Lane::Members,

@@ -6,6 +6,7 @@ mod disk;
 mod network;
 mod process;
 mod system;
+mod volatile;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -143,6 +143,13 @@ impl Nemesis {
                 let victim = self.victim(&mut random).await;
                 processes::fill(&self.fleet, victim, lasts).await
             }
+            FaultKind::PowerLoss => {
+                let mut victims = vec![self.victim(&mut random).await];
+                if random.gen_bool(0.4) {
+                    victims = (1..=self.fleet.size()).collect();
+                }
+                processes::lose_power(&self.fleet, &victims, lasts, step.seed).await
+            }
             FaultKind::Partition | FaultKind::OneWay | FaultKind::Bridge | FaultKind::Loss => {
                 let victim = self.victim(&mut random).await;
                 network::cut(&self.fleet, step, victim, &mut random).await

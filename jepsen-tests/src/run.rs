@@ -56,7 +56,10 @@ pub async fn possible(faults: &[FaultKind], config: &FleetConfig) -> (Vec<FaultK
     let mut left_out = Vec::new();
     let kept = faults.iter().copied().filter(|kind| {
         let why = match kind {
-            FaultKind::DiskFull if config.disk != DiskKind::Tmpfs => Some("it needs --disk tmpfs"),
+            FaultKind::DiskFull if config.disk == DiskKind::Directory => {
+                Some("it needs --disk tmpfs or volatile")
+            }
+            FaultKind::PowerLoss if config.disk != DiskKind::Volatile => Some("it needs --disk volatile"),
             FaultKind::Clock if !Process::clocks_can_move() => Some("libfaketime is not installed"),
             _ if kind.lane() == Lane::Network && !cuts => Some("it needs network namespaces"),
             _ => None,

@@ -1,12 +1,14 @@
-//! What a node stores on: a directory, or a small file system in memory that can be filled up.
+//! What a node stores on: a directory, a small file system in memory that can be filled up, or one that can lose power.
 
 use std::fs::File;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 use super::system::{run, run_at_the_end};
+use super::volatile::{Lost, Volatile};
 
 /// How large the small file system is.
 const SMALL: &str = "size=384m";
@@ -20,18 +22,26 @@ pub enum DiskKind {
     Directory,
     /// A small tmpfs for each node, which can become full; needs root
     Tmpfs,
+    /// A file system of our own that can become full and lose power; needs root
+    Volatile,
 }
 
 /// The disk of one node.
 pub(crate) struct Disk {
     kind: DiskKind,
     mount: PathBuf,
+    volatile: OnceLock<Volatile>,
 }
 
 impl Disk {
     /// A disk at this place, not yet there.
     pub(crate) fn plan(kind: DiskKind, mount: PathBuf) -> Self {
-        Self { kind, mount }
+        let volatile = OnceLock::new();
+        Self {
+            kind,
+            mount,
+            volatile,
+        }
     }
 
     /// The directory for the node's data.
@@ -53,6 +63,12 @@ impl Disk {
                 run("mount", &["-t", "tmpfs", "-o", SMALL, "covey-jepsen", &place]).await?;
                 Ok(())
             }
+            DiskKind::Volatile => {
+                let mounted = Volatile::mount(&self.mount)?;
+                self.volatile
+                    .set(mounted)
+                    .map_err(|_| anyhow!("the disk is there twice"))
+            }
         }
     }
 
@@ -69,8 +85,10 @@ impl Disk {
 
     /// Fills it up to the last byte.
     pub(crate) async fn fill(&self) -> Result<u64> {
-        if self.kind != DiskKind::Tmpfs {
-            bail!("only a small file system can be filled");
+        match self.kind {
+            DiskKind::Directory => bail!("the whole machine's disk is not to be filled"),
+            DiskKind::Tmpfs => {}
+            DiskKind::Volatile => self.volatile()?.set_full(true),
         }
         let path = self.mount.join(FILLING);
         tokio::task::spawn_blocking(move || fill_up(&path)).await?
@@ -78,7 +96,20 @@ impl Disk {
 
     /// Gives the room back.
     pub(crate) fn empty(&self) -> Result<()> {
+        if self.kind == DiskKind::Volatile {
+            self.volatile()?.set_full(false);
+            return Ok(());
+        }
         std::fs::remove_file(self.mount.join(FILLING)).context("cannot give the room back")
+    }
+
+    /// Forgets what was not synced; the node must have ended.
+    pub(crate) fn lose_power(&self, seed: u64) -> Result<Lost> {
+        Ok(self.volatile()?.lose_power(seed))
+    }
+
+    fn volatile(&self) -> Result<&Volatile> {
+        self.volatile.get().context("this disk cannot lose power")
     }
 }
 
@@ -92,7 +123,10 @@ impl Drop for Disk {
 
 /// Writes until there is no more room; gives the bytes that it took.
 fn fill_up(path: &Path) -> Result<u64> {
-    let mut file = File::create(path).context("cannot fill the disk")?;
+    let mut file = match File::create(path) {
+        Err(error) if error.kind() == ErrorKind::StorageFull => return Ok(0),
+        created => created.context("cannot fill the disk")?,
+    };
     let mut bytes = 0;
     // Large pieces first, then what is left between them.
     for piece in [1 << 20, 1 << 12, 1] {

@@ -36,6 +36,34 @@ pub(super) async fn kill(fleet: &Fleet, victims: &[usize], lasts: Duration) -> R
     })
 }
 
+/// Cuts the power of nodes at the same time, and starts them again after a while.
+pub(super) async fn lose_power(
+    fleet: &Fleet,
+    victims: &[usize],
+    lasts: Duration,
+    seed: u64,
+) -> Result<Effect> {
+    let cut = victims.iter().map(|number| async move {
+        let mut node = fleet.node(*number).await;
+        node.kill().await;
+        node.disk.lose_power(seed.wrapping_add(*number as u64))
+    });
+    let lost = try_join_all(cut).await?;
+    pause(lasts).await;
+    try_join_all(victims.iter().map(|number| start(fleet, *number))).await?;
+    let bytes: u64 = lost.iter().map(|lost| lost.bytes).sum();
+    let torn: u64 = lost.iter().map(|lost| lost.torn).sum();
+    let names: u64 = lost.iter().map(|lost| lost.names).sum();
+    Ok(Effect {
+        nodes: victims.to_vec(),
+        what: format!("power was cut, and was back after {} ms", lasts.as_millis()),
+        shown: format!(
+            "{bytes} unsynced bytes and {names} names were lost, {torn} files were torn; they answered again"
+        ),
+        took: bytes + names + torn > 0,
+    })
+}
+
 /// Starts a node and waits until it answers.
 async fn start(fleet: &Fleet, number: usize) -> Result<()> {
     fleet.node(number).await.start(None).await?;
