@@ -176,8 +176,12 @@ impl Workload {
         };
         match (outcome, &work.task) {
             (Outcome::Committed(answer), Task::Append(append) | Task::Repeat(append)) => {
-                let repeat = matches!(work.task, Task::Repeat(_));
-                self.appended(now, append, &answer, work.invoked, repeat);
+                if let Some(number) = number(&answer) {
+                    self.appended(now, append, number, work.invoked);
+                    self.count(&work.task);
+                } else {
+                    self.trace.line(format_args!("{} was refused", append.request.id));
+                }
             }
             (Outcome::Seen(point, count), Task::Read(model, consistency)) => {
                 self.tally.reads += 1;
@@ -205,18 +209,21 @@ impl Workload {
         }
     }
 
-    fn appended(&mut self, now: Moment, append: &Append, answer: &[u8], invoked: Moment, repeat: bool) {
-        let Some(number) = number(answer) else {
-            return self.trace.line(format_args!("{} was refused", append.request.id));
-        };
-        if repeat {
-            self.tally.repeats += 1;
-        } else {
-            self.tally.appends += 1;
-            if self.kept.len() < KEPT_MAX {
-                self.kept.push(append.clone());
+    /// Counts an append that was acknowledged, and keeps it to be sent again.
+    fn count(&mut self, task: &Task) {
+        match task {
+            Task::Append(append) => {
+                self.tally.appends += 1;
+                if self.kept.len() < KEPT_MAX {
+                    self.kept.push(append.clone());
+                }
             }
+            Task::Repeat(_) => self.tally.repeats += 1,
+            Task::Read(..) => {}
         }
+    }
+
+    fn appended(&self, now: Moment, append: &Append, number: u64, invoked: Moment) {
         self.trace.event(Event::Appended(Appended {
             request: append.request.id.to_string(),
             model: append.model.clone(),

@@ -218,7 +218,7 @@ impl World {
         self.trace.set_now(self.now);
         self.faults().map_err(|cause| self.stuck(cause))?;
         self.network.deliver(self.now);
-        if self.now.micros() % MEMBERSHIP_PERIOD == 0 {
+        if self.now.micros().is_multiple_of(MEMBERSHIP_PERIOD) {
             self.keep_members();
         }
         let first = self.chance.within(0, self.nodes.len() as u64 - 1) as usize;

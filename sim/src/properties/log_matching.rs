@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use covey_state::NodeId;
 
-use super::{Print, Property, Scene, prints};
+use super::{Election, Print, Property, Scene, prints};
 
 /// See the page's head.
 ///
@@ -13,10 +13,13 @@ use super::{Print, Property, Scene, prints};
 #[derive(Default)]
 pub(super) struct LogMatching {
     /// What stands at an index from an election, and what stood before it.
-    entries: BTreeMap<(u64, (u64, NodeId)), (Print, Option<Print>, NodeId)>,
+    entries: BTreeMap<(u64, Election), Met>,
     /// The last entry of each log that was looked at.
     seen: BTreeMap<(NodeId, u64), (u64, Option<Print>)>,
 }
+
+/// An entry, the one before it if that was seen, and where.
+type Met = (Print, Option<Print>, NodeId);
 
 impl Property for LogMatching {
     fn name(&self) -> &'static str {
