@@ -46,6 +46,22 @@ bench: ## run every benchmark in a release build; prints tables and writes bench
 	@$(CARGO) build --release $(WORKSPACE)
 	@$(TARGET_DIR)/release/covey bench --all --output-dir bench-results
 
+# As root in network namespaces with every fault; otherwise on loopback with those that need neither, and it says so.
+JEPSEN = $(TARGET_DIR)/debug/covey-jepsen
+JEPSEN_DISK = $(if $(filter 0,$(shell id -u)),tmpfs,directory)
+JEPSEN_OUTPUT = jepsen-results/$(shell date -u +%Y%m%dT%H%M%SZ)
+
+.PHONY: jepsen
+jepsen: build ## break a real cluster in every way for ten minutes, and check what clients were told
+	@deploy/prerequisites.sh --jepsen
+	@$(JEPSEN) run --seconds 600 --disk $(JEPSEN_DISK) --output $(JEPSEN_OUTPUT) --results jepsen-tests/results.json
+
+.PHONY: jepsen-long
+jepsen-long: build ## the same with ever other seeds, for HOURS=1 or more
+	@deploy/prerequisites.sh --jepsen
+	@$(JEPSEN) soak --hours $(or $(HOURS),1) --seconds 300 --disk $(JEPSEN_DISK) --output $(JEPSEN_OUTPUT) \
+		--results jepsen-tests/results.json
+
 .PHONY: sim
 sim: build ## run SEEDS simulated worlds from seed FIRST on, with faults, against every promise
 	@$(TARGET_DIR)/debug/covey-sim many --first $(FIRST) --seeds $(SEEDS)

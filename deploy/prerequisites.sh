@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes sure that Covey can be built here. As root it installs what is missing; as anybody else it names the exact
 # packages, and how to get Rust, and stops. It changes nothing when nothing is missing.
-# With --bench it also makes sure of what Covey is measured against.
+# With --bench it also makes sure of what Covey is measured against, with --jepsen of what breaks networks and clocks.
 set -euo pipefail
 
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
@@ -39,6 +39,11 @@ missing_packages() {
     if ! { has gcc && has g++ && has make; }; then echo build-essential; fi
     has_libclang || echo libclang-dev
     if [ "$against" = --bench ]; then has etcd || echo etcd-server; fi
+    if [ "$against" = --jepsen ] && [ "$(id -u)" -eq 0 ]; then
+        has ip || echo iproute2
+        has iptables || echo iptables
+        any_file '/usr/lib/*/faketime/libfaketimeMT.so.1' || echo libfaketime
+    fi
     if ! rust_is_ready && ! has rustup; then
         has curl || echo curl
         [ -e /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates

@@ -32,6 +32,7 @@ mod forward;
 mod freshness;
 mod log_store;
 mod members;
+mod proposals;
 mod replica;
 mod round;
 mod service;

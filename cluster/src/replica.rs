@@ -17,15 +17,16 @@ use tokio::time::Instant;
 
 use crate::admission::Busy;
 use crate::blocking::blocking;
-use crate::consensus::{Fatal, Raft, Request};
+use crate::consensus::{Fatal, Raft};
 use crate::error::{Error, chain};
 use crate::forward::Outcome;
 use crate::freshness::{Freshness, MetricsWatch};
 use crate::host::Inner;
 use crate::identity::Peer;
 use crate::log_store::LogStore;
-use crate::machine::{Committed, LogPosition};
+use crate::machine::Committed;
 use crate::probation::Probation;
+use crate::proposals::{Proposals, RoundLimits};
 use crate::round::{NoAnswer, Rounds};
 use crate::snapshot::SnapshotStore;
 use crate::state_store::{StateParts, StateStore};
@@ -54,6 +55,8 @@ pub(crate) struct Replica {
     campaigns: AtomicBool,
     proposals: Semaphore,
     proposals_max: usize,
+    /// Proposals on their way into the log.
+    rounds: Arc<Proposals>,
     reads_max: usize,
     retry_after: Duration,
     /// Tells how far the disk is behind.
@@ -96,8 +99,13 @@ impl Replica {
         raft.runtime_config().elect(campaigns);
         freshness.watch(metrics.clone());
         let config = &inner.config;
+        let limits = RoundLimits {
+            entries: config.apply_entries_max,
+            bytes: config.append_bytes_max,
+        };
         Ok(Arc::new(Self {
             group,
+            rounds: Proposals::new(group, raft.clone(), limits),
             raft,
             snapshots,
             freshness,
@@ -240,21 +248,7 @@ impl Replica {
         if backlog.is_long() {
             return self.busy("queue of the log in bytes", backlog.limit_bytes);
         }
-        match self.raft.client_write(Request(entry)).await {
-            Ok(written) => {
-                let id = written.log_id;
-                let position = LogPosition {
-                    group: self.group,
-                    term: id.leader_id.term,
-                    index: id.index,
-                };
-                Outcome::Done(Committed {
-                    position,
-                    answer: written.data,
-                })
-            }
-            Err(error) => Outcome::of_failure(error),
-        }
+        self.rounds.propose(entry).await
     }
 
     /// Confirms with a quorum that this replica leads, and tells the index that a read must wait for.

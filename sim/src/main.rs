@@ -227,7 +227,7 @@ fn bugs(seeds: u64) -> bool {
 fn shrunk(seed: u64) -> bool {
     let promise = |output: &Output| {
         let words = String::from_utf8_lossy(&output.stdout).into_owned();
-        let promise = words.splitn(4, ": ").nth(2).map(str::to_owned);
+        let promise = words.split(": ").nth(2).map(str::to_owned);
         promise.filter(|_| !output.status.success())
     };
     let Some(broken) = apart(seed, None).ok().as_ref().and_then(promise) else {

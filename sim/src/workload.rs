@@ -176,12 +176,8 @@ impl Workload {
         };
         match (outcome, &work.task) {
             (Outcome::Committed(answer), Task::Append(append) | Task::Repeat(append)) => {
-                if let Some(number) = number(&answer) {
-                    self.appended(now, append, number, work.invoked);
-                    self.count(&work.task);
-                } else {
-                    self.trace.line(format_args!("{} was refused", append.request.id));
-                }
+                let repeat = matches!(work.task, Task::Repeat(_));
+                self.appended((work.invoked, now), append, &answer, repeat);
             }
             (Outcome::Seen(point, count), Task::Read(model, consistency)) => {
                 self.tally.reads += 1;
@@ -209,27 +205,30 @@ impl Workload {
         }
     }
 
-    /// Counts an append that was acknowledged, and keeps it to be sent again.
-    fn count(&mut self, task: &Task) {
-        match task {
-            Task::Append(append) => {
-                self.tally.appends += 1;
-                if self.kept.len() < KEPT_MAX {
-                    self.kept.push(append.clone());
-                }
+    fn appended(
+        &mut self,
+        (invoked, answered): (Moment, Moment),
+        append: &Append,
+        answer: &[u8],
+        repeat: bool,
+    ) {
+        let Some(number) = number(answer) else {
+            return self.trace.line(format_args!("{} was refused", append.request.id));
+        };
+        if repeat {
+            self.tally.repeats += 1;
+        } else {
+            self.tally.appends += 1;
+            if self.kept.len() < KEPT_MAX {
+                self.kept.push(append.clone());
             }
-            Task::Repeat(_) => self.tally.repeats += 1,
-            Task::Read(..) => {}
         }
-    }
-
-    fn appended(&self, now: Moment, append: &Append, number: u64, invoked: Moment) {
         self.trace.event(Event::Appended(Appended {
             request: append.request.id.to_string(),
             model: append.model.clone(),
             number,
             invoked,
-            answered: now,
+            answered,
         }));
     }
 

@@ -6,6 +6,9 @@ use covey_state::NodeId;
 
 use super::{Election, Print, Property, Scene, prints};
 
+/// The hash of an entry, that of the chain before it where it is known, and whose log it was first seen in.
+type Met = (Print, Option<Print>, NodeId);
+
 /// See the page's head.
 ///
 /// Each entry is remembered with a hash of the chain of entries before it that this page has seen, under its index and
@@ -17,9 +20,6 @@ pub(super) struct LogMatching {
     /// The last entry of each log that was looked at.
     seen: BTreeMap<(NodeId, u64), (u64, Option<Print>)>,
 }
-
-/// An entry, the one before it if that was seen, and where.
-type Met = (Print, Option<Print>, NodeId);
 
 impl Property for LogMatching {
     fn name(&self) -> &'static str {

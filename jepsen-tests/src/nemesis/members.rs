@@ -1,0 +1,128 @@
+//! What operators do to a cluster while it is broken: drain, join, decommission, remove, take snapshots.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use covey_proto::v1;
+use covey_proto::v1::admin_client::AdminClient;
+use covey_proto::v1::cluster_client::ClusterClient;
+use rand::Rng;
+use rand_xoshiro::Xoshiro256PlusPlus;
+
+use super::Effect;
+use crate::fleet::Fleet;
+use crate::waiting::{pause, until};
+
+/// The number of the node that comes and goes; those below it stay.
+const GUEST: usize = crate::fleet::NODES_MAX;
+/// How long an order may take to be taken, whatever is broken meanwhile.
+const ORDER_LIMIT: Duration = Duration::from_secs(60);
+/// How long members may take to move, whatever is broken meanwhile.
+const MOVE_LIMIT: Duration = Duration::from_secs(120);
+
+/// Drains a node, and has it take part again.
+pub(super) async fn drain(fleet: &Fleet, victim: usize, lasts: Duration) -> Result<Effect> {
+    let id = until("the node is known", ORDER_LIMIT, async || {
+        fleet.id_of(victim).await
+    })
+    .await?;
+    set_state(fleet, &id, v1::NodeState::Draining).await?;
+    pause(lasts).await;
+    let seen = node(fleet, &id).await;
+    set_state(fleet, &id, v1::NodeState::Active).await?;
+    let draining = seen
+        .as_ref()
+        .is_some_and(|node| node.state() == v1::NodeState::Draining);
+    let leaders = seen.map(|node| node.leaders);
+    Ok(Effect {
+        nodes: vec![victim],
+        what: format!("drained for {} ms", lasts.as_millis()),
+        shown: format!("it was draining: {draining}, and led {leaders:?} groups before it took part again"),
+        took: draining,
+    })
+}
+
+/// Has a new node join, waits until it holds replicas, and removes it again.
+pub(super) async fn replace(fleet: &Fleet) -> Result<Effect> {
+    let members: Vec<String> = (1..=fleet.size()).map(|number| fleet.api(number)).collect();
+    fleet.node(GUEST).await.start(Some(&members.join(","))).await?;
+    let id = until("the new node is a member", MOVE_LIMIT, async || {
+        fleet.id_of(GUEST).await
+    })
+    .await?;
+    let held = until("the new node holds a replica", MOVE_LIMIT, async || {
+        node(fleet, &id)
+            .await
+            .map(|node| node.replicas)
+            .filter(|replicas| *replicas > 0)
+    })
+    .await;
+    remove_guest(fleet).await?;
+    let replicas = held?;
+    Ok(Effect {
+        nodes: vec![GUEST],
+        what: "a new node joins, is decommissioned and removed".to_owned(),
+        shown: format!("it held {replicas} replicas, and then none"),
+        took: true,
+    })
+}
+
+/// Has the guest hand over what it holds, removes it from the cluster and forgets it.
+pub(super) async fn remove_guest(fleet: &Fleet) -> Result<()> {
+    if let Some(id) = fleet.id_of(GUEST).await {
+        set_state(fleet, &id, v1::NodeState::Decommissioning).await?;
+        until("the new node holds nothing any more", MOVE_LIMIT, async || {
+            node(fleet, &id).await.filter(|node| node.replicas == 0)
+        })
+        .await?;
+        set_state(fleet, &id, v1::NodeState::Removed).await?;
+    }
+    let mut guest = fleet.node(GUEST).await;
+    guest.kill().await;
+    guest.disk.wipe()
+}
+
+/// Has nodes take snapshots of some groups.
+pub(super) async fn snapshot(fleet: &Fleet, random: &mut Xoshiro256PlusPlus) -> Result<Effect> {
+    let mut taken = Vec::new();
+    let mut nodes = Vec::new();
+    for number in 1..=fleet.size() {
+        let group = random.gen_range(0..=fleet.config().groups);
+        let mut admin = AdminClient::new(fleet.channel(number)?);
+        // A node that is down or cut off takes none; the others do.
+        if let Ok(reply) = admin.take_snapshot(v1::TakeSnapshotRequest { group }).await {
+            taken.push(format!("group {group} at {}", reply.into_inner().index));
+            nodes.push(number);
+        }
+    }
+    Ok(Effect {
+        took: !taken.is_empty(),
+        nodes,
+        what: "snapshots".to_owned(),
+        shown: taken.join(", "),
+    })
+}
+
+async fn node(fleet: &Fleet, id: &str) -> Option<v1::Node> {
+    let nodes = fleet.status().await?.nodes;
+    nodes.into_iter().find(|node| node.id == id)
+}
+
+/// Gives the order again and again until some node takes it.
+pub(super) async fn set_state(fleet: &Fleet, id: &str, state: v1::NodeState) -> Result<()> {
+    let what = format!("node {id} becomes {state:?}");
+    until(&what, ORDER_LIMIT, async || {
+        for number in 1..=fleet.size() {
+            let mut client = ClusterClient::new(fleet.channel(number).ok()?);
+            let request = v1::SetNodeStateRequest {
+                node: id.to_owned(),
+                state: state.into(),
+            };
+            if client.set_node_state(request).await.is_ok() {
+                return Some(());
+            }
+        }
+        None
+    })
+    .await
+}

@@ -1,0 +1,92 @@
+//! Faults of processes and of their disks.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use futures::future::try_join_all;
+use rustix::process::Signal;
+
+use super::Effect;
+use crate::fleet::{Fleet, SETTLE_LIMIT};
+use crate::waiting::{pause, until};
+
+/// Kills nodes at the same time, and starts them again after a while.
+pub(super) async fn kill(fleet: &Fleet, victims: &[usize], lasts: Duration) -> Result<Effect> {
+    let killed = futures::future::join_all(victims.iter().map(|number| async move {
+        let mut node = fleet.node(*number).await;
+        let id = node.id();
+        (id, node.kill().await)
+    }))
+    .await;
+    pause(lasts).await;
+    try_join_all(victims.iter().map(|number| start(fleet, *number))).await?;
+    let by_us = killed
+        .iter()
+        .filter(|(_, signal)| *signal == Some(Signal::KILL.as_raw()))
+        .count();
+    let ids: Vec<u32> = killed.iter().filter_map(|(id, _)| *id).collect();
+    Ok(Effect {
+        nodes: victims.to_vec(),
+        what: format!("SIGKILL to {ids:?}, started again after {} ms", lasts.as_millis()),
+        shown: format!(
+            "{by_us} of {} ended by signal 9 and answered again",
+            victims.len()
+        ),
+        took: by_us == victims.len(),
+    })
+}
+
+/// Starts a node and waits until it answers.
+async fn start(fleet: &Fleet, number: usize) -> Result<()> {
+    fleet.node(number).await.start(None).await?;
+    fleet.answers(number).await
+}
+
+/// Stops a node where it is, and lets it go on after a while.
+pub(super) async fn pause_for(fleet: &Fleet, victim: usize, lasts: Duration) -> Result<Effect> {
+    fleet.node(victim).await.pause()?;
+    pause(lasts / 2).await;
+    let stopped = fleet.node(victim).await.is_paused();
+    pause(lasts / 2).await;
+    let node = fleet.node(victim).await;
+    let still = node.is_paused();
+    node.resume()?;
+    drop(node);
+    fleet.answers(victim).await?;
+    Ok(Effect {
+        nodes: vec![victim],
+        what: format!("SIGSTOP for {} ms", lasts.as_millis()),
+        shown: format!("stopped in the middle: {stopped}, at the end: {still}; it answered again"),
+        took: stopped && still,
+    })
+}
+
+/// Fills a node's disk; after a while there is room again, and the node is started anew, as an operator would.
+pub(super) async fn fill(fleet: &Fleet, victim: usize, lasts: Duration) -> Result<Effect> {
+    let logged = fleet.node(victim).await.log().len();
+    let bytes = fleet.node(victim).await.disk.fill().await?;
+    pause(lasts).await;
+    let mut node = fleet.node(victim).await;
+    let noticed = node
+        .log()
+        .get(logged..)
+        .is_some_and(|new| new.contains("No space left on device"));
+    let ran = node.runs();
+    node.disk.empty()?;
+    node.kill().await;
+    drop(node);
+    start(fleet, victim).await?;
+    let what = format!("node {victim} is reachable after its disk was full");
+    until(&what, SETTLE_LIMIT, async || fleet.status_of(victim).await).await?;
+    Ok(Effect {
+        nodes: vec![victim],
+        what: format!(
+            "{bytes} bytes until the disk was full, for {} ms, then a restart",
+            lasts.as_millis()
+        ),
+        shown: format!(
+            "our own write got ENOSPC; the node logged it: {noticed}, still ran: {ran}; it answered again"
+        ),
+        took: true,
+    })
+}
