@@ -120,10 +120,13 @@ impl Floors {
     }
 }
 
+/// A term and who won in it.
+type Election = (u64, NodeId);
+
 /// Entries of a log are compared by the election they come from, which is a term and a leader, and by what they hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Print {
-    election: (u64, NodeId),
+    election: Election,
     sum: u32,
 }
 

@@ -76,26 +76,40 @@ pub struct Schedule {
 /// Before this nothing goes wrong: the group has to be there first.
 const CALM_MS: u64 = 3_000;
 
+/// How long a cluster that has lost its leader needs to have one again.
+const ORPHANED_MS: u64 = 2_000;
+
 impl Schedule {
     /// The schedule of a seed.
     pub fn of_seed(seed: u64) -> Self {
         let mut chance = Chance::new(seed, "schedule");
         let nodes = if chance.happens(0.75) { 3 } else { 5 };
-        let lease_reads = chance.happens(0.4);
+        // Some worlds only ask what a leader's lease is worth once everybody else has forgotten it.
+        let only_leases = chance.happens(0.12);
+        let lease_reads = only_leases || chance.happens(0.4);
         let turmoil_ms = chance.within(15_000, 40_000);
         // A world has a character: some are calm, in some everything breaks.
         let pause_ms = chance.within(150, 2_500);
         let mut faults = Vec::new();
         let mut at = CALM_MS;
         while at < turmoil_ms {
-            faults.push((Moment::from_ms(at), fault(&mut chance, nodes)));
-            at += chance.within(1, 2 * pause_ms);
+            let drawn = if only_leases {
+                Fault::Orphan(any(&mut chance, nodes), chance.within(400, 1_500))
+            } else {
+                fault(&mut chance, nodes)
+            };
+            faults.push((Moment::from_ms(at), drawn));
+            at += chance.within(1, 2 * pause_ms) + if only_leases { ORPHANED_MS } else { 0 };
         }
         Self {
             seed,
             nodes,
             skew: chance.fraction(0.0, if lease_reads { 0.02 } else { 0.2 }),
-            election_min_ms: if chance.happens(0.5) { 120 } else { 300 },
+            election_min_ms: if only_leases || chance.happens(0.5) {
+                120
+            } else {
+                300
+            },
             lease_reads,
             turmoil_ms,
             faults,
@@ -117,8 +131,12 @@ impl Schedule {
     }
 }
 
+fn any(chance: &mut Chance, nodes: u64) -> NodeId {
+    NodeId::new(chance.within(1, nodes))
+}
+
 fn fault(chance: &mut Chance, nodes: u64) -> Fault {
-    let one = |chance: &mut Chance| NodeId::new(chance.within(1, nodes));
+    let one = |chance: &mut Chance| any(chance, nodes);
     match chance.within(0, 99) {
         0..28 => Fault::Crash(one(chance), chance.within(5, 3_000)),
         28..31 => Fault::Blackout(chance.within(5, 2_000)),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use covey_state::NodeId;
 
-use super::{Print, Property, Scene, prints};
+use super::{Election, Print, Property, Scene, prints};
 
 /// The hash of an entry, that of the chain before it where it is known, and whose log it was first seen in.
 type Met = (Print, Option<Print>, NodeId);
@@ -16,7 +16,7 @@ type Met = (Print, Option<Print>, NodeId);
 #[derive(Default)]
 pub(super) struct LogMatching {
     /// What stands at an index from an election, and what stood before it.
-    entries: BTreeMap<(u64, (u64, NodeId)), Met>,
+    entries: BTreeMap<(u64, Election), Met>,
     /// The last entry of each log that was looked at.
     seen: BTreeMap<(NodeId, u64), (u64, Option<Print>)>,
 }
