@@ -41,6 +41,7 @@ mod registry;
 mod run;
 mod serving;
 mod training;
+mod verify;
 
 use std::process::ExitCode;
 
