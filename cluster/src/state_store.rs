@@ -319,7 +319,7 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
 /// Takes a snapshot of the state as it is now.
 async fn take(state: &GroupState, snapshots: &Arc<SnapshotStore>, damage: &Damage) -> io::Result<Saved> {
     let (state, snapshots, damage) = (state.clone(), Arc::clone(snapshots), damage.clone());
-    blocking(move || {
+    on_disk(move || {
         let taken = snapshots.take(&state);
         Ok(taken.inspect_err(|error| damage.note_cause(error))?)
     })

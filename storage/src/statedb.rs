@@ -93,14 +93,7 @@ impl StateDb {
         files::create_dir(&staging)?;
         let db = open_database(&database, &config)?;
         files::sync_dir(path)?;
-        let shared = Shared {
-            db: Arc::new(db),
-            config,
-            staging,
-            unfinished: RwLock::default(),
-            syncs: AtomicU64::new(0),
-            stopped: AtomicBool::new(false),
-        };
+        let shared = Shared::new(db, config, staging);
         install::finish_interrupted(&shared)?;
         Ok(Self(Arc::new(shared)))
     }
@@ -153,6 +146,18 @@ impl StateDb {
 }
 
 impl Shared {
+    /// An open database in which nothing is unfinished as far as is known.
+    fn new(db: DB, config: StateDbConfig, staging: PathBuf) -> Self {
+        Self {
+            db: Arc::new(db),
+            config,
+            staging,
+            unfinished: RwLock::default(),
+            syncs: AtomicU64::new(0),
+            stopped: AtomicBool::new(false),
+        }
+    }
+
     /// Everything written so far is durable.
     fn synced(&self) {
         self.syncs.fetch_add(1, Ordering::Relaxed);

@@ -15,8 +15,6 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, RwLock};
 
 use super::layout::{self, Marker};
 use super::{Shared, StateDbConfig, export, install, open_database};
@@ -92,13 +90,8 @@ fn make(paths: &Paths, config: &StateDbConfig) -> Result<(), Error> {
     let open = |database: &Path, staging: &str| {
         let staging = paths.work.join(staging);
         files::create_dir(&staging)?;
-        Ok(Shared {
-            db: Arc::new(open_database(database, config)?),
-            config: config.clone(),
-            staging,
-            unfinished: RwLock::default(),
-            stopped: AtomicBool::new(false),
-        })
+        let db = open_database(database, config)?;
+        Ok(Shared::new(db, config.clone(), staging))
     };
     // What was being installed is still in its own staging directory.
     let old = Shared {
