@@ -35,6 +35,8 @@ pub struct HostConfig {
     pub snapshot_chunk_bytes: usize,
     /// Bytes per second of one outgoing snapshot, so that it leaves room for entries. 64 MiB.
     pub snapshot_bytes_per_second: u64,
+    /// Bytes per second of state that one comparison of replicas reads on each of them. 32 MiB.
+    pub verify_bytes_per_second: u64,
     /// Snapshots that are sent at one time. 2.
     pub snapshot_sends_max: usize,
     /// Snapshots that are received at one time. 2.
@@ -105,6 +107,7 @@ impl Default for HostConfig {
             snapshot_timeout: Duration::from_secs(600),
             snapshot_chunk_bytes: 512 << 10,
             snapshot_bytes_per_second: 64 << 20,
+            verify_bytes_per_second: 32 << 20,
             snapshot_sends_max: 2,
             snapshot_receives_max: 2,
             append_bytes_max: 1 << 20,
@@ -233,9 +236,12 @@ impl HostConfig {
             );
             return Err(Error::Config { reason });
         }
-        if self.snapshot_bytes_per_second == 0 || self.retry_min > self.retry_max {
+        let rates = [self.snapshot_bytes_per_second, self.verify_bytes_per_second];
+        if rates.contains(&0) || self.retry_min > self.retry_max {
             let reason =
-                "snapshot_bytes_per_second must be positive and retry_min at most retry_max".to_owned();
+                "snapshot_bytes_per_second and verify_bytes_per_second must be positive, and retry_min at \
+                most retry_max"
+                    .to_owned();
             return Err(Error::Config { reason });
         }
         Ok(())

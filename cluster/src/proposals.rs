@@ -11,7 +11,6 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use covey_state::GroupId;
 use futures::StreamExt as _;
 use openraft::errors::RaftError;
@@ -48,7 +47,7 @@ struct Queue {
 }
 
 struct Proposal {
-    entry: Bytes,
+    request: Request,
     answer: oneshot::Sender<Outcome<Committed>>,
 }
 
@@ -62,12 +61,12 @@ impl Proposals {
         })
     }
 
-    /// Has an entry committed and applied, if this replica leads.
-    pub(crate) async fn propose(self: &Arc<Self>, entry: Bytes) -> Outcome<Committed> {
+    /// Has a request committed and applied, if this replica leads.
+    pub(crate) async fn propose(self: &Arc<Self>, request: Request) -> Outcome<Committed> {
         let (answer, answered) = oneshot::channel();
         let first = {
             let mut queue = self.lock();
-            queue.waiting.push_back(Proposal { entry, answer });
+            queue.waiting.push_back(Proposal { request, answer });
             !std::mem::replace(&mut queue.running, true)
         };
         if first {
@@ -89,9 +88,9 @@ impl Proposals {
         let (mut round, mut bytes) = (Vec::new(), 0);
         while let Some(proposal) = queue.waiting.front()
             && round.len() < self.limits.entries
-            && (round.is_empty() || bytes + proposal.entry.len() <= self.limits.bytes)
+            && (round.is_empty() || bytes + proposal.request.bytes() <= self.limits.bytes)
         {
-            bytes += proposal.entry.len();
+            bytes += proposal.request.bytes();
             round.extend(queue.waiting.pop_front());
         }
         queue.running = !round.is_empty();
@@ -100,11 +99,11 @@ impl Proposals {
 
     /// Carries one round through the log and answers everybody in it.
     async fn round(self: Arc<Self>, round: Vec<Proposal>) {
-        let (entries, callers): (Vec<_>, Vec<_>) = round
+        let (requests, callers): (Vec<_>, Vec<_>) = round
             .into_iter()
-            .map(|proposal| (Request(proposal.entry), proposal.answer))
+            .map(|proposal| (proposal.request, proposal.answer))
             .unzip();
-        let mut results = match self.raft.client_write_many(entries).await {
+        let mut results = match self.raft.client_write_many(requests).await {
             Ok(results) => results,
             Err(fatal) => {
                 let fatal = Outcome::of_failure(RaftError::Fatal(fatal));

@@ -42,6 +42,16 @@ impl SnapshotData {
     pub(crate) fn path(&self) -> &Path {
         &self.dir.path
     }
+
+    /// Takes note that a file is not what was written: the snapshot must not be sent again.
+    pub(crate) fn spoil(&self) {
+        self.dir.spoiled.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a file was found damaged.
+    pub(crate) fn is_spoiled(&self) -> bool {
+        self.dir.spoiled.load(Ordering::Relaxed)
+    }
 }
 
 /// A directory that goes when it is no longer wanted and nobody reads it.
@@ -49,6 +59,7 @@ impl SnapshotData {
 pub(crate) struct SnapshotDir {
     path: PathBuf,
     unwanted: AtomicBool,
+    spoiled: AtomicBool,
 }
 
 impl SnapshotDir {
@@ -151,6 +162,7 @@ impl SnapshotStore {
                     return Ok(SnapshotDir {
                         path,
                         unwanted: AtomicBool::new(true),
+                        spoiled: AtomicBool::new(false),
                     });
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
@@ -254,6 +266,7 @@ fn load(directory: &Path) -> Result<Saved, Error> {
     let dir = SnapshotDir {
         path: directory.to_owned(),
         unwanted: AtomicBool::new(false),
+        spoiled: AtomicBool::new(false),
     };
     Ok(Saved {
         meta,

@@ -44,6 +44,7 @@ mod registry;
 mod run;
 mod serving;
 mod training;
+mod verify;
 
 use std::process::ExitCode;
 

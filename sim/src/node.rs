@@ -226,10 +226,10 @@ impl Node {
         }
         let elapsed = (now.micros() - running.began.micros()) as f64 * self.rate;
         let local = running.origin + Duration::from_millis((elapsed / 1e3) as u64);
-        // sleep: this is what makes the time of the node pass.
-        running
-            .runtime
-            .block_on(async { tokio::time::sleep_until(local).await });
+        running.runtime.block_on(async {
+            // sleep: this is what makes the time of the node pass.
+            tokio::time::sleep_until(local).await;
+        });
         if running.written.is_none()
             && let Some(written) = running.committer.write()
         {

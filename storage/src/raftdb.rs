@@ -26,6 +26,7 @@ use rocksdb::{DB, DBCompressionType, DBRecoveryMode, Options};
 use crate::error::{Error, Place};
 use crate::files;
 use crate::metrics::RaftDbMetrics;
+use crate::wal;
 use group::GroupCell;
 use queue::Queue;
 
@@ -117,6 +118,7 @@ struct Shared {
 impl Shared {
     fn open(path: &Path, config: RaftDbConfig) -> Result<Arc<Self>, Error> {
         files::create_dir(path)?;
+        wal::check(path)?;
         let db = DB::open(&options(&config), path).map_err(|source| {
             Error::reading(
                 || Place::Database {
@@ -234,7 +236,8 @@ fn options(config: &RaftDbConfig) -> Options {
     // The committer alone decides when the WAL goes to the file and to the disk.
     options.set_manual_wal_flush(true);
     // An unfinished record at the very end is a crash; any other damage refuses to open. Synced entries were
-    // acknowledged, so a node that has lost some of them must not vote.
+    // acknowledged, so a node that has lost some of them must not vote. What RocksDB would take for an unfinished
+    // record and is not, `wal` has found before.
     options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
     options.set_track_and_verify_wals_in_manifest(true);
     options.set_paranoid_checks(true);

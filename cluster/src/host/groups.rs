@@ -38,6 +38,8 @@ pub(super) enum Slot {
     Running(Arc<Replica>),
     /// It could not be opened.
     Failed(String),
+    /// Its store is damaged, and nothing of it is used any more.
+    Damaged(String),
 }
 
 /// Opens every group that has anything on disk.
@@ -107,7 +109,10 @@ fn put(inner: &Inner, group: GroupId, opened: Result<Arc<Replica>, Error>) {
             inner.metrics.faults.inc();
             let reason = chain(&error);
             tracing::error!(%group, fault = reason, "this group cannot be opened on this node");
-            Slot::Failed(reason)
+            match error {
+                Error::Damaged { reason, .. } => Slot::Damaged(reason),
+                _ => Slot::Failed(reason),
+            }
         }
     };
     inner
@@ -173,13 +178,21 @@ pub(super) async fn close(inner: &Arc<Inner>, group: GroupId, wipe: Wipe) -> Res
     match (&slot, wipe) {
         (None, Wipe::Keep) => return Err(Error::NotHosted { group }),
         (Some(Slot::Running(replica)), _) => replica.stop().await,
-        (Some(Slot::Failed(_)), _) | (None, Wipe::Erase) => {}
+        (Some(Slot::Failed(_) | Slot::Damaged(_)), _) | (None, Wipe::Erase) => {}
     }
+    inner.marks.forget(group);
     match wipe {
         Wipe::Keep => Ok(()),
         Wipe::Erase => {
             erase_log(inner, group).await?;
-            erase_state(inner, group).await
+            erase_state(inner, group).await?;
+            if slot.is_some_and(|slot| slot.status(group).damaged.is_some()) {
+                // Until then the damage is in a file that nobody reads, except to compact it.
+                let statedb = &inner.stores.statedb;
+                let asked = statedb.rewrite_at_next_start();
+                asked.map_err(Error::storage("ask for a rewrite of the state", group))?;
+            }
+            Ok(())
         }
     }
 }
@@ -237,7 +250,7 @@ pub(super) async fn shutdown(inner: &Arc<Inner>) {
     let stops = slots.into_values().map(|slot| async move {
         match slot {
             Slot::Running(replica) => replica.stop().await,
-            Slot::Failed(_) => {}
+            Slot::Failed(_) | Slot::Damaged(_) => {}
         }
     });
     futures::future::join_all(stops).await;
@@ -248,20 +261,30 @@ impl Slot {
     fn status(&self, group: GroupId) -> GroupStatus {
         match self {
             Self::Running(replica) => replica.status(),
-            Self::Failed(reason) => GroupStatus {
-                group,
-                role: Role::Stopped,
-                term: 0,
-                leader: None,
-                voters: Vec::new(),
-                learners: Vec::new(),
-                last_log_index: None,
-                committed_index: None,
-                applied_index: None,
-                snapshot_index: None,
-                fault: Some(reason.clone()),
-                replication: Vec::new(),
+            Self::Failed(reason) => stopped(group, reason),
+            Self::Damaged(reason) => GroupStatus {
+                damaged: Some(reason.clone()),
+                ..stopped(group, reason)
             },
         }
+    }
+}
+
+/// A replica that does nothing, and why.
+fn stopped(group: GroupId, reason: &str) -> GroupStatus {
+    GroupStatus {
+        group,
+        role: Role::Stopped,
+        term: 0,
+        leader: None,
+        voters: Vec::new(),
+        learners: Vec::new(),
+        last_log_index: None,
+        committed_index: None,
+        applied_index: None,
+        snapshot_index: None,
+        fault: Some(reason.to_owned()),
+        damaged: None,
+        replication: Vec::new(),
     }
 }

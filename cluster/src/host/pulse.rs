@@ -8,7 +8,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 
 use super::Inner;
 use crate::error::chain;
@@ -40,6 +40,7 @@ async fn run(inner: Weak<Inner>, period: Duration, mut closing: watch::Receiver<
 }
 
 async fn beat(inner: &Inner, patience: Duration) {
+    inner.marks.sweep(Instant::now());
     let replicas = inner.replicas();
     for replica in &replicas {
         replica.allow_campaign();

@@ -5,6 +5,7 @@
 //! a journaling file system promises: synced bytes stay; of unsynced appends any prefix may stay; a name is durable once its
 //! directory or its file was synced; a rename is atomic.
 
+mod bytes;
 mod server;
 mod volume;
 mod wire;
@@ -16,7 +17,7 @@ use anyhow::{Context, Result};
 use rand::SeedableRng;
 use rand_xoshiro::Xoshiro256PlusPlus;
 
-pub(crate) use volume::Lost;
+pub(crate) use bytes::Lost;
 use volume::Volume;
 
 /// A mounted file system; dropping it unmounts it.

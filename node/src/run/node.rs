@@ -38,6 +38,9 @@ const REPORT_LIMIT: Duration = Duration::from_millis(300);
 /// How long requests that were begun get to finish when the node stops.
 const DRAIN_LIMIT: Duration = Duration::from_secs(2);
 
+/// How often it is looked whether the state has been stopped.
+const STATE_LOOK_EVERY: Duration = Duration::from_millis(500);
+
 /// The parts of a node that is up.
 pub(super) struct RunningNode {
     context: Context,
@@ -83,9 +86,10 @@ impl RunningNode {
         let (copies, catalog) = CatalogWatch::channel();
         let context = assemble(config, metrics, &identity, (host, stores, catalog))?;
         let root = RootSupervisor::start(context.ledger.node()).await?;
-        keep_catalog(&context, &root, copies)?;
+        keep_catalog(&context, &root, copies);
 
         let (failed, failures) = mpsc::channel(4);
+        watch_state(&context, &root, failed.clone());
         let listening = Listening::new(failed);
         let membership = Membership::new(context.clone());
         let gate = Gate {
@@ -244,20 +248,29 @@ fn assemble(
     })
 }
 
-fn keep_catalog(
-    context: &Context,
-    root: &RootSupervisor,
-    copies: watch::Sender<Arc<CatalogCopy>>,
-) -> anyhow::Result<()> {
-    let applied = context
-        .ledger
-        .applied(GroupId::CONTROL)
-        .context("the control group has no replica here")?;
-    let statedb = context.ledger.statedb().clone();
+fn keep_catalog(context: &Context, root: &RootSupervisor, copies: watch::Sender<Arc<CatalogCopy>>) {
+    let (host, statedb) = (context.ledger.host().clone(), context.ledger.statedb().clone());
     root.run("catalog", move || {
-        feed(statedb.clone(), applied.clone(), copies.clone())
+        feed(host.clone(), statedb.clone(), copies.clone())
     });
-    Ok(())
+}
+
+/// A state that a damaged block has stopped is of no use until the next start writes it anew.
+fn watch_state(context: &Context, root: &RootSupervisor, failed: mpsc::Sender<anyhow::Error>) {
+    let statedb = context.ledger.statedb().clone();
+    root.run("state watch", move || {
+        let (statedb, failed) = (statedb.clone(), failed.clone());
+        async move {
+            while !statedb.is_stopped() {
+                // sleep: the store tells nobody.
+                tokio::time::sleep(STATE_LOOK_EVERY).await;
+            }
+            let reason =
+                "the state is stopped by a damaged block; start the node again, and it is written anew";
+            // The channel holds a failure of each part; more cannot come.
+            drop(failed.try_send(anyhow!(reason)));
+        }
+    });
 }
 
 impl Listening {

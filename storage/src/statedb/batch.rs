@@ -98,7 +98,8 @@ impl GroupBatch {
             layout::put_marker(self.group, Marker::Applied, &applied, &mut batch);
         }
         fault!("statedb::before_commit");
-        db.write(batch).map_err(Error::database("write to the state"))?;
+        db.write(batch)
+            .map_err(|source| self.shared.write_failed(source))?;
         fault!("statedb::after_commit");
         Ok(())
     }

@@ -8,17 +8,10 @@ use std::ffi::{OsStr, OsString};
 use rand::Rng;
 use rustix::io::Errno;
 
+use super::bytes::{Bytes, Lost};
+
 /// The number of the directory in which everything is.
 pub(super) const ROOT: u64 = 1;
-
-/// The bytes of a file.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Bytes {
-    now: Vec<u8>,
-    synced: Vec<u8>,
-    /// Up to here both are the same, if they differ at all.
-    same: Option<usize>,
-}
 
 /// The names in a directory.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -32,17 +25,6 @@ pub(super) struct Names {
 pub(super) enum Node {
     File(Bytes),
     Directory(Names),
-}
-
-/// What a power cut took.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Lost {
-    /// Bytes that had been written and not synced.
-    pub(crate) bytes: u64,
-    /// Files of whose last writes a part stayed.
-    pub(crate) torn: u64,
-    /// Names that had been made, moved or removed and not synced.
-    pub(crate) names: u64,
 }
 
 /// The file system.
@@ -322,34 +304,6 @@ impl Volume {
             Node::File(bytes) => Ok(bytes),
             Node::Directory(_) => Err(Errno::ISDIR),
         }
-    }
-}
-
-impl Bytes {
-    fn differ_from(&mut self, offset: usize) {
-        let offset = offset.min(self.now.len());
-        self.same = Some(self.same.map_or(offset, |same| same.min(offset)));
-    }
-
-    fn sync(&mut self) {
-        if let Some(same) = self.same.take() {
-            self.synced.truncate(same);
-            self.synced.extend_from_slice(&self.now[self.synced.len()..]);
-        }
-    }
-
-    fn lose_power(&mut self, random: &mut impl Rng, lost: &mut Lost) {
-        let Some(same) = self.same.take() else { return };
-        let is_append = same >= self.synced.len();
-        let tail = self.now.len().saturating_sub(same);
-        let kept = if is_append { random.gen_range(0..=tail) } else { 0 };
-        lost.bytes += (tail - kept) as u64;
-        if kept > 0 {
-            lost.torn += 1;
-            self.synced
-                .extend_from_slice(&self.now[self.synced.len()..same + kept]);
-        }
-        self.now = self.synced.clone();
     }
 }
 
