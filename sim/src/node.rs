@@ -1,5 +1,6 @@
 //! A node of a world: the production host on a runtime, a clock and a disk of its own.
 
+use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -163,7 +164,12 @@ impl Node {
             durable,
         });
         let (host, origin) = runtime.block_on(async {
-            let host = Host::start(config, identity, stores, machine).await?;
+            let starting = Host::start(config, identity, stores, machine);
+            let host = tokio::select! {
+                biased;
+                host = starting => host?,
+                never = commit(&committer) => match never {},
+            };
             for peer in peers {
                 host.knows(peer.clone())?;
             }
@@ -241,6 +247,17 @@ impl Node {
             running.synced = disk::logs(&directory.join("state").join("db"))?;
         }
         Ok(())
+    }
+}
+
+/// Writes and syncs whatever a starting host waits for: a log that ends before its state begins is purged then.
+async fn commit(committer: &Committer) -> Infallible {
+    loop {
+        while let Some(written) = committer.write() {
+            written.sync();
+        }
+        // sleep: the host asks for the next one in its own time.
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 
