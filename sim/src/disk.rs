@@ -25,14 +25,42 @@ pub(crate) fn logs(directory: &Path) -> io::Result<Lengths> {
     Ok(lengths)
 }
 
-/// Copies a directory with all it holds, as it is now.
+/// Copies a directory with all it holds, as it is now. The database in it may be tidying up; then it is copied anew.
 pub(crate) fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    loop {
+        let before = listing(from)?;
+        copy_once(from, to)?;
+        if listing(from)? == before {
+            return Ok(());
+        }
+        fs::remove_dir_all(to)?;
+    }
+}
+
+/// Every file below a directory with its length, without what the database writes for people.
+fn listing(directory: &Path) -> io::Result<Lengths> {
+    let mut found = Lengths::new();
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            found.extend(listing(&entry.path())?);
+        } else if !entry.file_name().to_string_lossy().starts_with("LOG") {
+            found.insert(
+                entry.path(),
+                entry.metadata().map_or(0, |metadata| metadata.len()),
+            );
+        }
+    }
+    Ok(found)
+}
+
+fn copy_once(from: &Path, to: &Path) -> io::Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {
         let entry = entry?;
         let target = to.join(entry.file_name());
         if entry.file_type()?.is_dir() {
-            copy(&entry.path(), &target)?;
+            copy_once(&entry.path(), &target)?;
         } else if let Err(error) = fs::copy(entry.path(), target)
             && error.kind() != io::ErrorKind::NotFound
         {

@@ -6,7 +6,7 @@ use std::io;
 use std::process::{Command, ExitCode, Output};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::{Parser, Subcommand};
 use covey_sim::run::{Report, Voice, run};
@@ -51,6 +51,9 @@ enum Verb {
         /// Go on after a failure.
         #[arg(long)]
         keep_going: bool,
+        /// Begin no more worlds after so many seconds.
+        #[arg(long)]
+        seconds: Option<u64>,
     },
     /// Put each planted bug back and tell which seed finds it.
     #[cfg(feature = "planted-bugs")]
@@ -90,7 +93,11 @@ fn main() -> ExitCode {
             first,
             seeds,
             keep_going,
-        } => many(first, seeds, keep_going),
+            seconds,
+        } => {
+            let limit = seconds.map_or(Duration::MAX, Duration::from_secs);
+            many(first, seeds, keep_going, limit)
+        }
         #[cfg(feature = "planted-bugs")]
         Verb::Bugs { seeds } => bugs(seeds),
         Verb::Shrink { seed } => shrunk(seed),
@@ -148,7 +155,7 @@ struct Sum {
 }
 
 /// Runs seeds on all cores; false if one failed.
-fn many(first: u64, seeds: u64, keep_going: bool) -> bool {
+fn many(first: u64, seeds: u64, keep_going: bool, limit: Duration) -> bool {
     let next = AtomicU64::new(first);
     let (end, began) = (first + seeds, Instant::now());
     let sum = Mutex::new(Sum::default());
@@ -159,7 +166,7 @@ fn many(first: u64, seeds: u64, keep_going: bool) -> bool {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
                     let stop = sum.lock().unwrap_or_else(PoisonError::into_inner).failed > 0 && !keep_going;
-                    if seed >= end || stop {
+                    if seed >= end || stop || began.elapsed() > limit {
                         return;
                     }
                     let ended = apart(seed, None);
