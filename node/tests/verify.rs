@@ -15,6 +15,7 @@ use std::process::{Command, Output};
 use covey_proto::node::v1::CondemnRequest;
 use covey_proto::node::v1::node_peer_client::NodePeerClient;
 use covey_proto::v1;
+use covey_proto::v1::admin_client::AdminClient;
 use covey_proto::v1::registry_client::RegistryClient;
 use covey_state::{Change, GroupId, Key, Record};
 use covey_storage::{StateDb, StateDbConfig};
@@ -196,6 +197,8 @@ fn flip_in_largest(directory: &Path) {
 async fn a_damaged_replica_is_not_erased_while_no_majority_is_intact_without_it() {
     let mut cluster = Nodes::start(3, 1).await;
     create_model(cluster.node(0), "before").await;
+    // Not even when it leads: it must not hand over to the one that is away.
+    lead(cluster.node(1)).await;
     assert!(cluster.node_mut(2).stop().await);
     // Of three voters one is away, and one is damaged: the group needs the damaged one's vote.
     let peer = Endpoint::from_shared(format!("http://{}", cluster.node(1).peer())).unwrap();
@@ -236,6 +239,19 @@ async fn create_model(node: &Node, name: &str) {
             .create_model(request)
             .await
             .ok()
+    })
+    .await;
+}
+
+/// Has a node lead the data group.
+async fn lead(node: &Node) {
+    let asked = AdminClient::new(node.channel())
+        .get_node(v1::GetNodeRequest {})
+        .await;
+    let to = asked.unwrap().into_inner().node_id;
+    until("the node leads", || {
+        let arguments = ["group", "transfer-leader", "g1", "--to", &to];
+        std::future::ready(covey(node, &arguments).status.success().then_some(()))
     })
     .await;
 }

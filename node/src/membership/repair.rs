@@ -72,13 +72,16 @@ impl Membership {
         Ok(())
     }
 
-    /// A leader cannot let itself go.
+    /// A leader cannot let itself go, so it hands over to an intact voter that is alive: to a dead one it would hand over
+    /// the group's life. It stays where the others could not let it go anyway.
     async fn hand_over_damaged(&self, status: &GroupStatus) -> Result<(), Failure> {
-        let here = self.context.ledger.node();
-        let others = status.replication.iter();
-        let voters = others.filter(|(node, _)| *node != here && status.voters.contains(node));
-        let Some((heir, _)) = voters.max_by_key(|(_, held)| *held) else {
-            return Err(too_few(status.group, 0, status.voters.len()));
+        let intact = self.intact_voters(status, self.context.ledger.node()).await;
+        let held = status.replication.iter();
+        let heir = held
+            .filter(|(node, _)| intact.contains(node))
+            .max_by_key(|(_, held)| *held);
+        let (Some((heir, _)), true) = (heir, intact.len() * 2 > status.voters.len()) else {
+            return Err(too_few(status.group, intact.len(), status.voters.len()));
         };
         let deadline = Instant::now() + DISMISS_LIMIT;
         let host = self.context.ledger.host();
