@@ -36,7 +36,6 @@ mod rebalance;
 mod start;
 mod status;
 mod train;
-mod verify;
 mod version;
 
 use std::process::ExitCode;
@@ -87,8 +86,6 @@ enum Verb {
     Group(group::Group),
     /// Plan where the groups should be anew
     Rebalance(rebalance::Rebalance),
-    /// Compare the replicas of the groups and name the first difference
-    Verify(verify::Verify),
     /// Declare what the groups of some entities are to survive, and where they are at home
     #[command(subcommand)]
     Namespace(namespace::Namespace),
@@ -178,7 +175,6 @@ async fn dispatch(cli: Cli) -> Result<(), Trouble> {
         Verb::Node(verb) => verb.run(&access).await,
         Verb::Group(verb) => verb.run(&access).await,
         Verb::Rebalance(verb) => verb.run(&access).await,
-        Verb::Verify(verb) => verb.run(&access).await,
         Verb::Namespace(verb) => verb.run(&access).await,
         Verb::Feature(verb) => verb.run(&access).await,
         Verb::Dataset(verb) => verb.run(&access).await,

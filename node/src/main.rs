@@ -5,10 +5,6 @@
     reason = "nothing outside links a binary, so `pub` says what other modules may use"
 )]
 
-/// With many small writes a node spent a tenth of its time in the system's allocator.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Ends the process at once, as a power cut would, when a test has switched the point on.
 macro_rules! fault {
     ($point:literal) => {
@@ -35,6 +31,7 @@ mod error;
 mod features;
 mod identity;
 mod ledger;
+mod machine;
 mod membership;
 mod metrics;
 mod node_peer;
@@ -44,7 +41,6 @@ mod registry;
 mod run;
 mod serving;
 mod training;
-mod verify;
 
 use std::process::ExitCode;
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::MissedTickBehavior;
 
 use super::Inner;
 use crate::error::chain;
@@ -30,9 +30,8 @@ async fn run(inner: Weak<Inner>, period: Duration, mut closing: watch::Receiver<
     beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            biased;
-            _ = closing.wait_for(|closing| *closing) => return,
             _ = beats.tick() => {}
+            _ = closing.wait_for(|closing| *closing) => return,
         }
         let Some(inner) = inner.upgrade() else { return };
         beat(&inner, period / GATHER_PART).await;
@@ -40,7 +39,6 @@ async fn run(inner: Weak<Inner>, period: Duration, mut closing: watch::Receiver<
 }
 
 async fn beat(inner: &Inner, patience: Duration) {
-    inner.marks.sweep(Instant::now());
     let replicas = inner.replicas();
     for replica in &replicas {
         replica.allow_campaign();

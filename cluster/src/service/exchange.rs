@@ -94,10 +94,9 @@ async fn serve(door: Door, mut incoming: Streaming<Frame>) {
     let mut closing = door.inner.closing();
     loop {
         let frame = tokio::select! {
-            biased;
-            _ = closing.wait_for(|closing| *closing) => return,
-            () = door.answers.closed() => return,
             frame = incoming.message() => frame,
+            () = door.answers.closed() => return,
+            _ = closing.wait_for(|closing| *closing) => return,
         };
         match frame {
             Ok(Some(frame)) => {

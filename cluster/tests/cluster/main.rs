@@ -17,5 +17,4 @@ mod readmission;
 mod reads;
 mod slow_link;
 mod snapshots;
-mod verify;
 mod writes;

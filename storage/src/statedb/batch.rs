@@ -15,7 +15,6 @@ use super::layout::{self, Marker};
 use super::view::GroupView;
 use super::{Shared, family};
 use crate::error::Error;
-use crate::planted::{Bug, is_planted};
 use crate::record;
 
 /// Changes of one group on their way to the disk. Dropping it drops them.
@@ -94,12 +93,9 @@ impl GroupBatch {
                 None => batch.delete_cf(family, &staged.stored_key),
             }
         }
-        if !is_planted(Bug::DropAppliedIndex) {
-            layout::put_marker(self.group, Marker::Applied, &applied, &mut batch);
-        }
+        layout::put_marker(self.group, Marker::Applied, &applied, &mut batch);
         fault!("statedb::before_commit");
-        db.write(batch)
-            .map_err(|source| self.shared.write_failed(source))?;
+        db.write(batch).map_err(Error::database("write to the state"))?;
         fault!("statedb::after_commit");
         Ok(())
     }
