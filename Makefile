@@ -10,6 +10,10 @@ CCACHE = $(if $(shell command -v ccache),CC="ccache gcc" CXX="ccache g++")
 CARGO = $(CCACHE) cargo
 WORKSPACE := --workspace --locked
 
+# The worlds of `make sim`.
+SEEDS ?= 1000
+FIRST ?= 1
+
 .PHONY: help
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -58,6 +62,15 @@ jepsen-long: build ## the same with ever other seeds, for HOURS=1 or more
 	@deploy/prerequisites.sh --jepsen
 	@$(JEPSEN) soak --hours $(or $(HOURS),1) --seconds 300 --disk $(JEPSEN_DISK) --output $(JEPSEN_OUTPUT) \
 		--results jepsen-tests/results.json
+
+.PHONY: sim
+sim: build ## run SEEDS simulated worlds from seed FIRST on, with faults, against every promise
+	@$(TARGET_DIR)/debug/covey-sim many --first $(FIRST) --seeds $(SEEDS)
+
+.PHONY: sim-bugs
+sim-bugs: prerequisites ## put each planted bug back and tell how many seeds it takes to find it
+	@$(CARGO) build $(WORKSPACE) --features covey-sim/planted-bugs
+	@$(TARGET_DIR)/debug/covey-sim bugs --seeds $(SEEDS)
 
 .PHONY: containers
 containers: ## build the image and try three nodes, where docker or podman is there

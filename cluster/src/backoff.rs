@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rand::Rng as _;
+use rand::RngExt as _;
 
 /// A growing pause.
 #[derive(Debug, Clone)]
@@ -22,7 +22,7 @@ impl Backoff {
     pub(crate) fn pause(&mut self) -> Duration {
         let step = self.next;
         self.next = (step * 2).min(self.max);
-        step.mul_f64(rand::thread_rng().gen_range(0.5..=1.0))
+        step.mul_f64(rand::rng().random_range(0.5..=1.0))
     }
 
     /// Starts anew after a success.

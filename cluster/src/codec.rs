@@ -55,7 +55,8 @@ fn required<T>(what: &'static str, field: &'static str, value: Option<T>) -> Res
 pub(crate) fn entry(entry: Entry) -> wire::Entry {
     let payload = match entry.payload {
         EntryPayload::Blank => wire::entry::Payload::Blank(wire::Blank {}),
-        EntryPayload::Normal(request) => wire::entry::Payload::Request(request.0),
+        EntryPayload::Normal(Request::Entry(bytes)) => wire::entry::Payload::Request(bytes),
+        EntryPayload::Normal(Request::Mark) => wire::entry::Payload::Mark(wire::Mark {}),
         EntryPayload::Membership(members) => {
             wire::entry::Payload::Membership(membership::membership(&members))
         }
@@ -71,7 +72,8 @@ pub(crate) fn entry_from(entry: wire::Entry) -> Result<Entry, Error> {
     let log_id = log_id_from(required("entry", "log_id", entry.log_id)?);
     let payload = match required("entry", "payload", entry.payload)? {
         wire::entry::Payload::Blank(wire::Blank {}) => EntryPayload::Blank,
-        wire::entry::Payload::Request(bytes) => EntryPayload::Normal(Request(bytes)),
+        wire::entry::Payload::Request(bytes) => EntryPayload::Normal(Request::Entry(bytes)),
+        wire::entry::Payload::Mark(wire::Mark {}) => EntryPayload::Normal(Request::Mark),
         wire::entry::Payload::Membership(members) => {
             EntryPayload::Membership(membership::membership_from(members)?)
         }
@@ -193,7 +195,8 @@ mod tests {
     fn entries_come_back_from_disk_as_they_went() {
         for payload in [
             EntryPayload::Blank,
-            EntryPayload::Normal(Request(Bytes::from_static(b"row"))),
+            EntryPayload::Normal(Request::Entry(Bytes::from_static(b"row"))),
+            EntryPayload::Normal(Request::Mark),
             EntryPayload::Membership(members()),
         ] {
             let entry = Entry {

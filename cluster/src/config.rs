@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use openraft::{Config, LinearizerOption, ReadPolicy, SnapshotPolicy};
 
+use crate::carrier::Carrier;
 use crate::error::Error;
 
 /// Settings of a [`crate::Host`]. The defaults suit a few hundred groups per node on a slow disk.
@@ -34,6 +35,8 @@ pub struct HostConfig {
     pub snapshot_chunk_bytes: usize,
     /// Bytes per second of one outgoing snapshot, so that it leaves room for entries. 64 MiB.
     pub snapshot_bytes_per_second: u64,
+    /// Bytes per second of state that one comparison of replicas reads on each of them. 32 MiB.
+    pub verify_bytes_per_second: u64,
     /// Snapshots that are sent at one time. 2.
     pub snapshot_sends_max: usize,
     /// Snapshots that are received at one time. 2.
@@ -87,6 +90,8 @@ pub struct HostConfig {
     pub open_parallel: usize,
     /// Where metrics are registered; `None` means nowhere.
     pub registry: Option<prometheus::Registry>,
+    /// What carries the calls between hosts; `None` means the network.
+    pub carrier: Option<Arc<dyn Carrier>>,
 }
 
 impl Default for HostConfig {
@@ -102,6 +107,7 @@ impl Default for HostConfig {
             snapshot_timeout: Duration::from_secs(600),
             snapshot_chunk_bytes: 512 << 10,
             snapshot_bytes_per_second: 64 << 20,
+            verify_bytes_per_second: 32 << 20,
             snapshot_sends_max: 2,
             snapshot_receives_max: 2,
             append_bytes_max: 1 << 20,
@@ -127,6 +133,7 @@ impl Default for HostConfig {
             message_bytes_max: 64 << 20,
             open_parallel: 16,
             registry: None,
+            carrier: None,
         }
     }
 }
@@ -229,9 +236,12 @@ impl HostConfig {
             );
             return Err(Error::Config { reason });
         }
-        if self.snapshot_bytes_per_second == 0 || self.retry_min > self.retry_max {
+        let rates = [self.snapshot_bytes_per_second, self.verify_bytes_per_second];
+        if rates.contains(&0) || self.retry_min > self.retry_max {
             let reason =
-                "snapshot_bytes_per_second must be positive and retry_min at most retry_max".to_owned();
+                "snapshot_bytes_per_second and verify_bytes_per_second must be positive, and retry_min at \
+                most retry_max"
+                    .to_owned();
             return Err(Error::Config { reason });
         }
         Ok(())

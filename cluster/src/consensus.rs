@@ -10,9 +10,24 @@ use serde::{Deserialize, Serialize};
 use crate::identity::Peer;
 use crate::state_store::StateStore;
 
-/// A proposed entry: opaque bytes.
+/// What is proposed.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Request(pub(crate) Bytes);
+pub(crate) enum Request {
+    /// An entry of the application: opaque bytes.
+    Entry(Bytes),
+    /// A place at which replicas are compared; it changes nothing.
+    Mark,
+}
+
+impl Request {
+    /// The bytes of the application's entry.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Entry(bytes) => bytes.len(),
+            Self::Mark => 0,
+        }
+    }
+}
 
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -22,7 +37,10 @@ impl fmt::Debug for Request {
 
 impl fmt::Display for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} bytes", self.0.len())
+        match self {
+            Self::Entry(bytes) => write!(f, "{} bytes", bytes.len()),
+            Self::Mark => f.write_str("mark"),
+        }
     }
 }
 

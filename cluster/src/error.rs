@@ -31,6 +31,14 @@ pub enum Error {
         /// The fault.
         reason: String,
     },
+    /// The replica on this node is stopped because its store is damaged. It does not go on until it is rebuilt.
+    #[error("group {group} is damaged on this node: {reason}")]
+    Damaged {
+        /// The group.
+        group: GroupId,
+        /// What was found, and where.
+        reason: String,
+    },
     /// Time ran out. A proposal may still be committed: repeat it with the same request id to learn its answer.
     #[error("{operation} on group {group} did not finish in time, last obstacle: {obstacle}")]
     Deadline {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use covey_storage::StateDb;
 
+use crate::blocking::blocking;
 use crate::error::chain;
 use crate::round::{NoAnswer, Rounds};
 
@@ -31,7 +32,7 @@ impl StateFlush {
         let flush = move || {
             let state = state.clone();
             async move {
-                let flushed = tokio::task::spawn_blocking(move || state.flush()).await;
+                let flushed = blocking(move || state.flush()).await;
                 flushed
                     .map_err(|panic| panic.to_string())
                     .and_then(|flushed| flushed.map_err(|error| chain(&error)))

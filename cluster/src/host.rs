@@ -31,6 +31,7 @@ use crate::replica::Replica;
 use crate::service::{self, PeerEndpoint};
 use crate::status::GroupStatus;
 use crate::transport::{Priority, Transport};
+use crate::verify::{self, Verification};
 pub use groups::Wipe;
 pub(crate) use inner::Inner;
 
@@ -105,6 +106,37 @@ impl Host {
     /// When the store fails; the replica is stopped all the same.
     pub async fn close_group(&self, group: GroupId, wipe: Wipe) -> Result<(), Error> {
         groups::close(&self.inner, group, wipe).await
+    }
+
+    /// Takes note that the store of this node's replica is damaged, as whoever reads it has found. The replica goes on
+    /// for as long as its own work does not meet the damage, because a group may need its vote; see
+    /// [`GroupStatus::damaged`].
+    pub fn found_damaged(&self, group: GroupId, reason: &str) {
+        if let Some(replica) = self.inner.replica(group) {
+            replica.found_damaged(reason);
+        }
+    }
+
+    /// Compares the replicas of a group on these nodes, all as they are at one place in the log, and tells `progress` how
+    /// far it is. The state of the group does not change.
+    ///
+    /// # Errors
+    /// [`Error::Deadline`] when no leader takes the mark in time. What keeps a single replica from being compared is
+    /// told of that replica.
+    pub async fn verify(
+        &self,
+        group: GroupId,
+        nodes: &[NodeId],
+        deadline: impl Into<Instant> + Send,
+        progress: impl Fn(verify::Progress) + Send + Sync,
+    ) -> Result<Verification, Error> {
+        let comparison = verify::Comparison {
+            inner: &self.inner,
+            group,
+            deadline: deadline.into(),
+            progress: &progress,
+        };
+        comparison.run(nodes).await
     }
 
     /// Every replica on this node, in ascending order of the groups.
@@ -270,6 +302,11 @@ impl Host {
     /// [`Error::Address`] when the address cannot be parsed.
     pub fn knows(&self, peer: Peer) -> Result<(), Error> {
         self.inner.transport.knows(peer)
+    }
+
+    /// The peers whose address is known.
+    pub fn peers(&self) -> Vec<NodeId> {
+        self.inner.transport.peers()
     }
 
     /// A connection to a peer for the application's own calls; it comes up when it is used.

@@ -17,9 +17,10 @@ use openraft::storage::{IOFlushed, RaftLogStorage};
 use openraft::{LogState, OptionalSend, RaftLogReader};
 use tokio::sync::oneshot;
 
+use crate::blocking::blocking;
 use crate::codec;
 use crate::consensus::{Entry, LogId, TypeConfig, Vote};
-use crate::error::chain;
+use crate::damage::Damage;
 use crate::flush::StateFlush;
 
 /// Bytes that are read from the log at once when a whole range is wanted.
@@ -33,26 +34,38 @@ const BUSY_PAUSE: Duration = Duration::from_millis(5);
 pub(crate) struct LogStore {
     log: GroupLog,
     flush: StateFlush,
+    damage: Damage,
     append_bytes_max: usize,
 }
 
 impl LogStore {
-    pub(crate) fn new(log: GroupLog, flush: StateFlush, append_bytes_max: usize) -> Self {
+    pub(crate) fn new(log: GroupLog, flush: StateFlush, damage: Damage, append_bytes_max: usize) -> Self {
         Self {
             log,
             flush,
+            damage,
             append_bytes_max,
         }
     }
 
+    fn io_error(&self, error: &StorageError) -> io::Error {
+        self.damage.io_error(error)
+    }
+
     /// Reads recent entries from memory and others on a thread that may wait for the disk.
     async fn read(&self, start: u64, end: u64, bytes_max: usize) -> io::Result<Vec<Entry>> {
-        let stored = match self.log.read_memory(start..end, bytes_max).map_err(io_error)? {
+        let stored = match self
+            .log
+            .read_memory(start..end, bytes_max)
+            .map_err(|error| self.io_error(&error))?
+        {
             Some(stored) => stored,
             None => {
                 let log = self.log.clone();
-                let read = tokio::task::spawn_blocking(move || log.read(start..end, bytes_max));
-                read.await.map_err(io::Error::other)?.map_err(io_error)?
+                let read = blocking(move || log.read(start..end, bytes_max));
+                read.await
+                    .map_err(io::Error::other)?
+                    .map_err(|error| self.io_error(&error))?
             }
         };
         let entries = stored.iter().map(|entry| codec::load_entry(&entry.bytes));
@@ -61,7 +74,7 @@ impl LogStore {
 
     /// The half-open range of indexes that the log could have.
     fn clamp(&self, range: &impl RangeBounds<u64>) -> io::Result<(u64, u64)> {
-        let bounds = self.log.bounds().map_err(io_error)?;
+        let bounds = self.log.bounds().map_err(|error| self.io_error(&error))?;
         let start = match range.start_bound() {
             Bound::Included(start) => *start,
             Bound::Excluded(start) => start.saturating_add(1),
@@ -81,22 +94,31 @@ impl LogStore {
     /// Submits a job, again and again while the committer's queue is full, and waits until it is durable.
     async fn durable(&self, submit: impl Fn(Done) -> Result<(), StorageError>) -> io::Result<()> {
         loop {
-            let (done, finished) = oneshot::channel();
-            let submitted = submit(Box::new(move |outcome| {
-                // Nobody waits any more when the group is being closed.
-                let _ = done.send(outcome);
-            }));
-            match submitted {
-                Ok(()) => {
-                    let outcome = finished
-                        .await
-                        .map_err(|_| io::Error::other("the log committer is gone"))?;
-                    return outcome.map_err(io_error);
-                }
-                // sleep: the disk is behind; waiting here is the back-pressure.
-                Err(StorageError::Busy { .. }) => tokio::time::sleep(BUSY_PAUSE).await,
-                Err(error) => return Err(io_error(error)),
+            let (done, finished) = told();
+            if self.settled(submit(done), finished).await? {
+                return Ok(());
             }
+        }
+    }
+
+    /// Waits until a job is durable; false if the committer's queue was full, and then it has to be offered again.
+    async fn settled(
+        &self,
+        submitted: Result<(), StorageError>,
+        finished: oneshot::Receiver<Result<(), StorageError>>,
+    ) -> io::Result<bool> {
+        match submitted {
+            Ok(()) => {
+                let outcome = finished.await;
+                let outcome = outcome.map_err(|_| io::Error::other("the log committer is gone"))?;
+                outcome.map(|()| true).map_err(|error| self.io_error(&error))
+            }
+            Err(StorageError::Busy { .. }) => {
+                // sleep: the disk is behind; waiting here is the back-pressure.
+                tokio::time::sleep(BUSY_PAUSE).await;
+                Ok(false)
+            }
+            Err(error) => Err(self.io_error(&error)),
         }
     }
 }
@@ -150,7 +172,7 @@ impl RaftLogReader<TypeConfig> for LogStore {
     }
 
     async fn read_vote(&mut self) -> io::Result<Option<Vote>> {
-        let vote = self.log.vote().map_err(io_error)?;
+        let vote = self.log.vote().map_err(|error| self.io_error(&error))?;
         Ok(vote.as_ref().map(codec::load_vote).transpose()?)
     }
 }
@@ -159,7 +181,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     type LogReader = Self;
 
     async fn get_log_state(&mut self) -> io::Result<LogState<TypeConfig>> {
-        let bounds = self.log.bounds().map_err(io_error)?;
+        let bounds = self.log.bounds().map_err(|error| self.io_error(&error))?;
         let purged = bounds.purged.as_ref().map(codec::load_log_id).transpose()?;
         let last = bounds
             .last
@@ -187,13 +209,13 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             Some(committed) => self
                 .log
                 .save_committed(codec::store_log_id(&committed))
-                .map_err(io_error),
+                .map_err(|error| self.io_error(&error)),
             None => Ok(()),
         }
     }
 
     async fn read_committed(&mut self) -> io::Result<Option<LogId>> {
-        let stored = self.log.committed().map_err(io_error)?;
+        let stored = self.log.committed().map_err(|error| self.io_error(&error))?;
         let Some(committed) = stored.as_ref().map(codec::load_log_id).transpose()? else {
             return Ok(None);
         };
@@ -217,30 +239,36 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         // A refused job drops its callback without calling it, so the library's one is kept until a job is taken.
         let callback = Arc::new(Mutex::new(Some(callback)));
         loop {
-            let waiting = Arc::clone(&callback);
+            let (waiting, damage) = (Arc::clone(&callback), self.damage.clone());
             let done: Done = Box::new(move |outcome| {
                 let callback = waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
                 if let Some(callback) = callback {
-                    callback.io_completed(outcome.map_err(io_error));
+                    callback.io_completed(outcome.map_err(|error| damage.io_error(&error)));
                 }
             });
             match self.log.append(entries.clone(), done) {
                 Ok(()) => return Ok(()),
                 // sleep: the disk is behind; waiting here is the back-pressure.
                 Err(StorageError::Busy { .. }) => tokio::time::sleep(BUSY_PAUSE).await,
-                Err(error) => return Err(io_error(error)),
+                Err(error) => return Err(self.io_error(&error)),
             }
         }
     }
 
     async fn truncate_after(&mut self, last: Option<LogId>) -> io::Result<()> {
         let index = last.map(|last| last.index);
-        // Looking for the last entry that stays may take a read from the disk.
-        let (store, runtime) = (self.clone(), tokio::runtime::Handle::current());
-        let truncated = tokio::task::spawn_blocking(move || {
-            runtime.block_on(store.durable(|done| store.log.truncate_after(index, done)))
-        });
-        truncated.await.map_err(io::Error::other)?
+        loop {
+            let (done, finished) = told();
+            // Looking for the last entry that stays may take a read from the disk.
+            let log = self.log.clone();
+            let submitted = blocking(move || log.truncate_after(index, done)).await;
+            if self
+                .settled(submitted.map_err(io::Error::other)?, finished)
+                .await?
+            {
+                return Ok(());
+            }
+        }
     }
 
     async fn purge(&mut self, through: LogId) -> io::Result<()> {
@@ -251,7 +279,9 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 }
 
-/// A store's failure with all its causes in the text, which is all that the consensus library prints.
-pub(crate) fn io_error(error: StorageError) -> io::Error {
-    io::Error::other(chain(&error))
+/// A callback for a job, and where to hear from it.
+fn told() -> (Done, oneshot::Receiver<Result<(), StorageError>>) {
+    let (done, finished) = oneshot::channel();
+    // Nobody waits any more when the group is being closed.
+    (Box::new(move |outcome| drop(done.send(outcome))), finished)
 }

@@ -278,6 +278,7 @@ mod tests {
             applied_index: Some(9),
             snapshot_index: None,
             fault: None,
+            damaged: None,
             replication: Vec::new(),
         };
         let groups = || {

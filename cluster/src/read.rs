@@ -113,12 +113,13 @@ async fn read_index(inner: &Arc<Inner>, replica: &Replica, deadline: Instant) ->
 }
 
 /// Waits until the entry at `index` is applied here.
-async fn wait_applied(replica: &Replica, index: u64, deadline: Instant) -> Result<(), Error> {
+pub(crate) async fn wait_applied(replica: &Replica, index: u64, deadline: Instant) -> Result<(), Error> {
     let mut applied = replica.applied();
     let mut metrics = replica.metrics();
     let group = replica.group;
     let reached = async {
         tokio::select! {
+            biased;
             reached = applied.wait_for(|applied| *applied >= index) => reached.map(drop).ok(),
             () = stops(&mut metrics) => None,
         }

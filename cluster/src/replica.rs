@@ -1,5 +1,7 @@
 //! This node's replica of one group: the running consensus, and what it says about itself.
 
+mod stores;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -7,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use covey_state::{GroupId, NodeId};
 use covey_storage::GroupLog;
+use covey_storage::planted::{Bug, is_planted};
 use futures::FutureExt as _;
 use openraft::LinearizerOption;
 use openraft::async_runtime::watch::WatchReceiver as _;
@@ -16,19 +19,21 @@ use tokio::time::Instant;
 
 use crate::admission::Busy;
 use crate::consensus::{Fatal, Raft, Request};
+use crate::damage::Damage;
 use crate::error::{Error, chain};
 use crate::forward::Outcome;
 use crate::freshness::{Freshness, MetricsWatch};
 use crate::host::Inner;
 use crate::identity::Peer;
 use crate::log_store::LogStore;
-use crate::machine::{Committed, LogPosition};
+use crate::machine::Committed;
 use crate::probation::Probation;
+use crate::proposals::{Proposals, RoundLimits};
 use crate::round::{NoAnswer, Rounds};
 use crate::snapshot::SnapshotStore;
-use crate::state_store::{StateParts, StateStore};
 use crate::status::GroupStatus;
 use crate::transport::NetworkFactory;
+use stores::{check_no_hole, open_state};
 
 /// A running replica.
 pub(crate) struct Replica {
@@ -52,6 +57,8 @@ pub(crate) struct Replica {
     campaigns: AtomicBool,
     proposals: Semaphore,
     proposals_max: usize,
+    /// Proposals on their way into the log.
+    rounds: Arc<Proposals>,
     reads_max: usize,
     retry_after: Duration,
     /// Tells how far the disk is behind.
@@ -60,17 +67,37 @@ pub(crate) struct Replica {
     applied: watch::Receiver<u64>,
     /// Whether nothing more is to be said about its end: it was stopped on purpose, or its fault was reported.
     silent: AtomicBool,
+    /// Whether its store was found damaged.
+    damage: Damage,
 }
 
 impl Replica {
     /// Opens what this node has of a group, which may be nothing, and lets it run.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] when what is there is damaged, others when it cannot be read now.
     pub(crate) async fn open(inner: &Inner, group: GroupId) -> Result<Arc<Self>, Error> {
+        let damage = Damage::default();
+        let opened = Self::open_stores(inner, group, &damage).await;
+        opened.map_err(|error| match damage.found() {
+            Some(reason) => Error::Damaged {
+                group,
+                reason: reason.to_owned(),
+            },
+            None => error,
+        })
+    }
+
+    async fn open_stores(inner: &Inner, group: GroupId, damage: &Damage) -> Result<Arc<Self>, Error> {
         let stores = &inner.stores;
-        let (snapshots, machine) = open_state(inner, group).await?;
+        let (snapshots, machine) = open_state(inner, group, damage).await?;
         let applied = machine.applied();
         let log = stores.raftdb.group(group);
+        // A state that was lost as a whole comes back from the snapshot, if that is there.
+        let saved = snapshots.current().and_then(|saved| saved.meta.last_log_id);
+        check_no_hole(&log, machine.last_applied().max(saved), damage)?;
         let append_bytes_max = inner.config.append_bytes_max;
-        let log_store = LogStore::new(log.clone(), inner.flush.clone(), append_bytes_max);
+        let log_store = LogStore::new(log.clone(), inner.flush.clone(), damage.clone(), append_bytes_max);
         let freshness = Arc::new(Freshness::default());
         let confirming = Arc::new(AtomicBool::new(false));
         let network = NetworkFactory {
@@ -94,8 +121,13 @@ impl Replica {
         raft.runtime_config().elect(campaigns);
         freshness.watch(metrics.clone());
         let config = &inner.config;
+        let limits = RoundLimits {
+            entries: config.apply_entries_max,
+            bytes: config.append_bytes_max,
+        };
         Ok(Arc::new(Self {
             group,
+            rounds: Proposals::new(group, raft.clone(), limits),
             raft,
             snapshots,
             freshness,
@@ -114,11 +146,21 @@ impl Replica {
             metrics,
             applied,
             silent: AtomicBool::new(false),
+            damage: damage.clone(),
         }))
     }
 
     pub(crate) fn status(&self) -> GroupStatus {
-        GroupStatus::of(self.group, &self.metrics.borrow_watched())
+        let mut status = GroupStatus::of(self.group, &self.metrics.borrow_watched());
+        status.damaged = self.damage.found().map(str::to_owned);
+        status
+    }
+
+    /// Takes note that its store is damaged.
+    pub(crate) fn found_damaged(&self, reason: &str) {
+        if self.damage.note_found(reason) {
+            tracing::error!(group = %self.group, damage = reason, "the store of this group is damaged on this node");
+        }
     }
 
     pub(crate) fn metrics(&self) -> MetricsWatch {
@@ -176,7 +218,12 @@ impl Replica {
     /// Takes in that a later leader admits it.
     pub(crate) async fn admitted(&self, again: Probation) -> Result<(), Error> {
         let earlier = *self.probation.lock().unwrap_or_else(PoisonError::into_inner);
-        if !self.on_probation() || earlier.is_some_and(|earlier| !again.replaces(earlier)) {
+        let believed = match earlier {
+            Some(earlier) => self.on_probation() && again.replaces(earlier),
+            // A replica that has nothing yet may have been opened without it, before somebody thought of admitting it.
+            None => newest_membership(&self.metrics).is_none(),
+        };
+        if !believed {
             return Ok(());
         }
         save_probation(&self.log, again).await?;
@@ -238,21 +285,12 @@ impl Replica {
         if backlog.is_long() {
             return self.busy("queue of the log in bytes", backlog.limit_bytes);
         }
-        match self.raft.client_write(Request(entry)).await {
-            Ok(written) => {
-                let id = written.log_id;
-                let position = LogPosition {
-                    group: self.group,
-                    term: id.leader_id.term,
-                    index: id.index,
-                };
-                Outcome::Done(Committed {
-                    position,
-                    answer: written.data,
-                })
-            }
-            Err(error) => Outcome::of_failure(error),
-        }
+        self.rounds.propose(Request::Entry(entry)).await
+    }
+
+    /// Proposes a mark, if this replica leads.
+    pub(crate) async fn mark(&self) -> Outcome<Committed> {
+        self.rounds.propose(Request::Mark).await
     }
 
     /// Confirms with a quorum that this replica leads, and tells the index that a read must wait for.
@@ -295,31 +333,6 @@ impl Replica {
     }
 }
 
-/// Opens the state and the snapshots, on a thread that may wait for the disk.
-async fn open_state(inner: &Inner, group: GroupId) -> Result<(Arc<SnapshotStore>, StateStore), Error> {
-    let snapshot_dir = inner.stores.snapshot_dir.clone();
-    let state = inner.stores.statedb.group(group);
-    let machine = Arc::clone(&inner.machine);
-    let (config, metrics) = (Arc::clone(&inner.config), inner.metrics.clone());
-    let flush = inner.flush.clone();
-    let opening = tokio::task::spawn_blocking(move || {
-        let snapshots = Arc::new(SnapshotStore::open(&snapshot_dir, group)?);
-        let store = StateStore::open(StateParts {
-            state,
-            machine,
-            snapshots: Arc::clone(&snapshots),
-            flush,
-            config,
-            metrics,
-        })?;
-        Ok((snapshots, store))
-    });
-    opening.await.map_err(|panic| Error::Stopped {
-        group,
-        reason: panic.to_string(),
-    })?
-}
-
 /// Whether nobody else has a vote, so that nobody can be contradicted.
 async fn votes_alone(raft: &Raft, group: GroupId) -> Result<bool, Error> {
     let voters = raft.with_raft_state(|state| {
@@ -353,6 +366,16 @@ pub(crate) async fn save_probation(log: &GroupLog, probation: Probation) -> Resu
 }
 
 async fn read_index(raft: &Raft, confirmation: LinearizerOption) -> Outcome<u64> {
+    if is_planted(Bug::SkipReadIndex) {
+        let index = raft
+            .metrics()
+            .borrow_watched()
+            .last_applied
+            .map_or(0, |last| last.index);
+        return raft
+            .as_leader()
+            .map_or_else(Outcome::elsewhere, |_| Outcome::Done(index));
+    }
     match raft.get_read_linearizer(confirmation).await {
         Ok(linearizer) => Outcome::Done(linearizer.read_log_id().index()),
         Err(RaftError::Fatal(_)) => Outcome::NotHosted,

@@ -3,6 +3,7 @@
 mod exchange;
 mod outcome;
 mod receiver;
+mod sums;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -24,6 +25,7 @@ use crate::replica::Replica;
 
 pub(crate) use outcome::{change_members_outcome, failed, propose_outcome, read_index_outcome};
 pub(crate) use receiver::Partial;
+pub(crate) use sums::sum;
 
 /// The service of one host.
 pub struct PeerEndpoint {
@@ -116,5 +118,21 @@ impl PeerService for PeerEndpoint {
         let make = async |replica: Arc<Replica>, until| members::make(&replica, change, lag_max, until).await;
         let outcome = self.with_replica(group, timeout_ms, make).await;
         Ok(Response::new(outcome::change_members_reply(outcome)))
+    }
+
+    async fn mark(
+        &self,
+        request: Request<wire::MarkRequest>,
+    ) -> Result<Response<wire::ProposeReply>, Status> {
+        self.admit(&request)?;
+        let wire::MarkRequest { group, timeout_ms } = request.into_inner();
+        let mark = async |replica: Arc<Replica>, _| replica.mark().await;
+        let outcome = self.with_replica(group, timeout_ms, mark).await;
+        Ok(Response::new(outcome::propose_reply(outcome)))
+    }
+
+    async fn sum(&self, request: Request<wire::SumRequest>) -> Result<Response<wire::SumReply>, Status> {
+        self.admit(&request)?;
+        Ok(Response::new(sum(&self.inner, request.into_inner()).await))
     }
 }

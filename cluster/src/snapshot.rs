@@ -14,6 +14,7 @@ use bytes::Bytes;
 use covey_state::GroupId;
 use covey_storage::{GroupState, SnapshotManifest};
 
+use crate::blocking::detached;
 use crate::codec;
 use crate::consensus::SnapshotMeta;
 use crate::error::Error;
@@ -41,6 +42,16 @@ impl SnapshotData {
     pub(crate) fn path(&self) -> &Path {
         &self.dir.path
     }
+
+    /// Takes note that a file is not what was written: the snapshot must not be sent again.
+    pub(crate) fn spoil(&self) {
+        self.dir.spoiled.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a file was found damaged.
+    pub(crate) fn is_spoiled(&self) -> bool {
+        self.dir.spoiled.load(Ordering::Relaxed)
+    }
 }
 
 /// A directory that goes when it is no longer wanted and nobody reads it.
@@ -48,6 +59,7 @@ impl SnapshotData {
 pub(crate) struct SnapshotDir {
     path: PathBuf,
     unwanted: AtomicBool,
+    spoiled: AtomicBool,
 }
 
 impl SnapshotDir {
@@ -62,16 +74,12 @@ impl Drop for SnapshotDir {
             return;
         }
         let path = std::mem::take(&mut self.path);
-        let remove = move || {
+        // Whoever holds it last may be a task that must not wait for the disk.
+        detached(move || {
             if let Err(error) = fs::remove_dir_all(&path) {
                 tracing::warn!(path = %path.display(), %error, "an old snapshot could not be removed");
             }
-        };
-        // Whoever holds it last may be a task that must not wait for the disk.
-        match tokio::runtime::Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn_blocking(remove)),
-            Err(_) => remove(),
-        }
+        });
     }
 }
 
@@ -154,6 +162,7 @@ impl SnapshotStore {
                     return Ok(SnapshotDir {
                         path,
                         unwanted: AtomicBool::new(true),
+                        spoiled: AtomicBool::new(false),
                     });
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
@@ -257,6 +266,7 @@ fn load(directory: &Path) -> Result<Saved, Error> {
     let dir = SnapshotDir {
         path: directory.to_owned(),
         unwanted: AtomicBool::new(false),
+        spoiled: AtomicBool::new(false),
     };
     Ok(Saved {
         meta,

@@ -8,19 +8,23 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use covey_state::GroupId;
-use covey_storage::{Error as StorageError, GroupState};
+use covey_storage::planted::{Bug, is_planted};
+use covey_storage::{Error as StorageError, GroupState, GroupView};
 use futures::{Stream, StreamExt as _};
 use openraft::storage::{ApplyResponder, EntryResponder, RaftStateMachine, Snapshot};
 use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
+use crate::blocking::blocking;
 use crate::codec;
 use crate::config::HostConfig;
-use crate::consensus::{Entry, LogId, SnapshotMeta, StoredMembership, TypeConfig};
+use crate::consensus::{Entry, LogId, Request, SnapshotMeta, StoredMembership, TypeConfig};
+use crate::damage::Damage;
 use crate::error::Error;
 use crate::flush::StateFlush;
-use crate::log_store::io_error;
 use crate::machine::{LogPosition, StateMachine};
+use crate::marks::Marks;
 use crate::metrics::HostMetrics;
 use crate::snapshot::{Saved, SnapshotData, SnapshotStore};
 
@@ -36,6 +40,8 @@ pub(crate) struct StateStore {
     position: Position,
     /// Tells the index of the last entry applied; 0 before the first, which only ever names the first members.
     applied: watch::Sender<u64>,
+    marks: Arc<Marks>,
+    damage: Damage,
     config: Arc<HostConfig>,
     metrics: HostMetrics,
 }
@@ -53,6 +59,8 @@ pub(crate) struct StateParts {
     pub(crate) machine: Arc<dyn StateMachine>,
     pub(crate) snapshots: Arc<SnapshotStore>,
     pub(crate) flush: StateFlush,
+    pub(crate) marks: Arc<Marks>,
+    pub(crate) damage: Damage,
     pub(crate) config: Arc<HostConfig>,
     pub(crate) metrics: HostMetrics,
 }
@@ -61,7 +69,10 @@ impl StateStore {
     /// Opens the state where it was left.
     pub(crate) fn open(parts: StateParts) -> Result<Self, Error> {
         let group = parts.state.id();
-        let position = read_position(&parts.state)?;
+        let mut position = read_position(&parts.state, &parts.damage)?;
+        if is_planted(Bug::ApplyTwiceAfterRestart) {
+            position.last = position.before();
+        }
         let applied = watch::Sender::new(position.index());
         Ok(Self {
             group,
@@ -71,9 +82,16 @@ impl StateStore {
             flush: parts.flush,
             position,
             applied,
+            marks: parts.marks,
+            damage: parts.damage,
             config: parts.config,
             metrics: parts.metrics,
         })
+    }
+
+    /// How far the state has come.
+    pub(crate) fn last_applied(&self) -> Option<LogId> {
+        self.position.last
     }
 
     /// Follows the index of the last entry applied.
@@ -81,7 +99,7 @@ impl StateStore {
         self.applied.subscribe()
     }
 
-    /// Takes entries out of the stream, up to the limits of a batch.
+    /// Takes entries out of the stream, up to the limits of a batch. A mark ends it: then the state is what the mark names.
     async fn next_batch<S>(&self, entries: &mut S) -> io::Result<Batch>
     where
         S: Stream<Item = io::Result<EntryResponder<TypeConfig>>> + Unpin,
@@ -91,11 +109,15 @@ impl StateStore {
         while batch.entries.len() < self.config.apply_entries_max && bytes < self.config.apply_bytes_max {
             let Some(next) = entries.next().await else { break };
             let (entry, responder) = next?;
+            let marked = matches!(&entry.payload, EntryPayload::Normal(Request::Mark));
             if let EntryPayload::Normal(request) = &entry.payload {
-                bytes += request.0.len();
+                bytes += request.bytes();
             }
             batch.entries.push(entry);
             batch.responders.push(responder);
+            if marked {
+                break;
+            }
         }
         Ok(batch)
     }
@@ -108,8 +130,13 @@ impl StateStore {
             machine: Arc::clone(&self.machine),
             position: self.position.clone(),
         };
-        let applied = blocking(move || work.apply(batch.entries).map_err(io_error)).await?;
+        let damage = self.damage.clone();
+        let applied =
+            on_disk(move || work.apply(batch.entries).map_err(|error| damage.io_error(&error))).await?;
         self.position = applied.position;
+        if let Some((position, view)) = applied.mark {
+            self.marks.hold(position, view, Instant::now());
+        }
         self.metrics.entries_applied.inc_by(count);
         self.metrics.batches_applied.inc();
         self.applied.send_replace(self.position.index());
@@ -140,23 +167,30 @@ struct Work {
 struct Applied {
     position: Position,
     answers: Vec<Bytes>,
+    /// The state at the mark that was the last entry.
+    mark: Option<(LogPosition, GroupView)>,
 }
 
 impl Work {
     fn apply(mut self, entries: Vec<Entry>) -> Result<Applied, StorageError> {
         let mut batch = self.state.batch();
         let mut answers = Vec::with_capacity(entries.len());
+        let mut marked = None;
         for entry in entries {
             let id = entry.log_id;
+            let position = LogPosition {
+                group: self.group,
+                term: id.leader_id.term,
+                index: id.index,
+            };
             let answer = match entry.payload {
                 EntryPayload::Blank => Bytes::new(),
-                EntryPayload::Normal(request) => {
-                    let position = LogPosition {
-                        group: self.group,
-                        term: id.leader_id.term,
-                        index: id.index,
-                    };
-                    self.machine.apply(position, &request.0, &mut batch)?
+                EntryPayload::Normal(Request::Entry(entry)) => {
+                    self.machine.apply(position, &entry, &mut batch)?
+                }
+                EntryPayload::Normal(Request::Mark) => {
+                    marked = Some(position);
+                    Bytes::new()
                 }
                 EntryPayload::Membership(membership) => {
                     self.position.membership = StoredMembership::new(Some(id), membership);
@@ -170,22 +204,31 @@ impl Work {
             self.position.last.as_ref(),
             &self.position.membership,
         ))?;
+        // Nobody else writes to this group, so a view taken now shows it as it is at the last entry.
         Ok(Applied {
             position: self.position,
             answers,
+            mark: marked.map(|position| (position, self.state.read())),
         })
     }
 }
 
 impl Position {
+    /// One entry back; see [`Bug::ApplyTwiceAfterRestart`].
+    fn before(&self) -> Option<LogId> {
+        let last = self.last?;
+        Some(LogId::new(last.leader_id, last.index.checked_sub(1)?))
+    }
+
     fn index(&self) -> u64 {
         self.last.map_or(0, |last| last.index)
     }
 }
 
-fn read_position(state: &GroupState) -> Result<Position, Error> {
+fn read_position(state: &GroupState, damage: &Damage) -> Result<Position, Error> {
     let stored = state
         .applied()
+        .inspect_err(|error| damage.note(error))
         .map_err(Error::storage("read the position", state.id()))?;
     let (last, membership) = codec::load_applied(stored.as_ref())?;
     Ok(Position { last, membership })
@@ -219,6 +262,7 @@ impl RaftStateMachine<TypeConfig> for StateStore {
             state: self.state.clone(),
             snapshots: Arc::clone(&self.snapshots),
             flush: self.flush.clone(),
+            damage: self.damage.clone(),
         }
     }
 
@@ -229,12 +273,13 @@ impl RaftStateMachine<TypeConfig> for StateStore {
             return Err(Error::decode("snapshot", found).into());
         }
         let (state, snapshots, meta) = (self.state.clone(), Arc::clone(&self.snapshots), meta.clone());
-        self.position = blocking(move || {
+        let damage = self.damage.clone();
+        self.position = on_disk(move || {
             state
                 .install(&snapshot.manifest, snapshot.path())
-                .map_err(io_error)?;
+                .map_err(|error| damage.io_error(&error))?;
             snapshots.adopt(meta, &snapshot)?;
-            Ok(read_position(&state)?)
+            Ok(read_position(&state, &damage)?)
         })
         .await?;
         self.applied.send_replace(self.position.index());
@@ -242,7 +287,13 @@ impl RaftStateMachine<TypeConfig> for StateStore {
     }
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<RaftSnapshot>> {
-        Ok(self.snapshots.current().map(into_raft))
+        let current = self.snapshots.current();
+        if !current.as_ref().is_some_and(|saved| saved.data.is_spoiled()) {
+            return Ok(current.map(into_raft));
+        }
+        // It is wanted now, and its files cannot be trusted; the state can, or it says so.
+        let taken = take(&self.state, &self.snapshots, &self.damage).await?;
+        Ok(Some(into_raft(taken)))
     }
 }
 
@@ -251,18 +302,28 @@ pub(crate) struct SnapshotBuilder {
     state: GroupState,
     snapshots: Arc<SnapshotStore>,
     flush: StateFlush,
+    damage: Damage,
 }
 
 impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
     type SnapshotData = SnapshotData;
 
     async fn build_snapshot(&mut self) -> io::Result<RaftSnapshot> {
-        let (state, snapshots) = (self.state.clone(), Arc::clone(&self.snapshots));
-        let saved = blocking(move || Ok(snapshots.take(&state)?)).await?;
+        let saved = take(&self.state, &self.snapshots, &self.damage).await?;
         // Next the log is purged, while the group waits. Then little is left to be flushed.
         self.flush.flush().await?;
         Ok(into_raft(saved))
     }
+}
+
+/// Takes a snapshot of the state as it is now.
+async fn take(state: &GroupState, snapshots: &Arc<SnapshotStore>, damage: &Damage) -> io::Result<Saved> {
+    let (state, snapshots, damage) = (state.clone(), Arc::clone(snapshots), damage.clone());
+    on_disk(move || {
+        let taken = snapshots.take(&state);
+        Ok(taken.inspect_err(|error| damage.note_cause(error))?)
+    })
+    .await
 }
 
 fn into_raft(saved: Saved) -> RaftSnapshot {
@@ -273,8 +334,6 @@ fn into_raft(saved: Saved) -> RaftSnapshot {
 }
 
 /// Runs work on a thread that may block; a panic in it becomes an error, which stops the group.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(io::Error::other)?
+async fn on_disk<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    blocking(work).await.map_err(io::Error::other)?
 }

@@ -59,6 +59,8 @@ pub struct GroupStatus {
     pub snapshot_index: Option<u64>,
     /// Why it stopped.
     pub fault: Option<String>,
+    /// What was found damaged in its store. Such a replica should be rebuilt, whether or not it has stopped yet.
+    pub damaged: Option<String>,
     /// On the leader: the last entry that each other member is known to hold, where anything is known.
     pub replication: Vec<(NodeId, Option<u64>)>,
 }
@@ -81,6 +83,7 @@ impl GroupStatus {
             applied_index: metrics.last_applied.map(|id| id.index),
             snapshot_index: metrics.snapshot.map(|id| id.index),
             fault: metrics.running_state.as_ref().err().map(ToString::to_string),
+            damaged: None,
             replication: replication
                 .map(|(node, id)| (NodeId::new(*node), id.map(|id| id.index)))
                 .collect(),

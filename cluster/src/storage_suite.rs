@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use crate::config::HostConfig;
 use crate::consensus::TypeConfig;
+use crate::damage::Damage;
 use crate::flush::StateFlush;
 use crate::log_store::LogStore;
 use crate::machine::{LogPosition, StateMachine};
@@ -42,10 +43,17 @@ impl StoreBuilder<TypeConfig, LogStore, StateStore, TempDir> for Builder {
             machine: Arc::new(NothingToDo),
             snapshots: Arc::new(SnapshotStore::open(&dir.path().join("snapshots"), group).unwrap()),
             flush: flush.clone(),
+            marks: Arc::default(),
+            damage: Damage::default(),
             config: Arc::clone(&config),
             metrics: HostMetrics::new(None).unwrap(),
         });
-        let log = LogStore::new(raftdb.group(group), flush, config.append_bytes_max);
+        let log = LogStore::new(
+            raftdb.group(group),
+            flush,
+            Damage::default(),
+            config.append_bytes_max,
+        );
         Ok((dir, log, state.unwrap()))
     }
 }

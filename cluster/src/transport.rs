@@ -21,6 +21,7 @@ use tokio::sync::Semaphore;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 
+use crate::carrier::Line;
 use crate::config::HostConfig;
 use crate::error::Error;
 use crate::identity::{Identity, Peer};
@@ -35,7 +36,7 @@ pub(crate) use outbox::{CallError, Priority};
 pub(crate) use passport::Gate;
 
 /// A client of a peer's service that names both sides in every call.
-type PeerClient = PeerServiceClient<InterceptedService<Channel, Stamp>>;
+type PeerClient = PeerServiceClient<InterceptedService<Line, Stamp>>;
 
 /// The address book and the links of a node.
 pub(crate) struct Transport {
@@ -137,7 +138,7 @@ impl Transport {
     /// A client of a peer's service on that connection.
     pub(crate) fn client(&self, node: NodeId) -> Result<PeerClient, Error> {
         let link = self.link(node)?;
-        Ok(self.client_on(link.calls.clone(), node))
+        Ok(self.client_on(self.line(&link.calls, &link.peer), node))
     }
 
     /// Ends every link.
@@ -150,9 +151,17 @@ impl Transport {
         links.get(&node).cloned().ok_or(Error::UnknownNode { node })
     }
 
-    fn client_on(&self, channel: Channel, node: NodeId) -> PeerClient {
+    /// The way for the host's own calls to a peer.
+    fn line(&self, network: &Channel, peer: &Peer) -> Line {
+        match &self.config.carrier {
+            Some(carrier) => Line::Carried(Arc::clone(carrier), peer.clone()),
+            None => Line::Network(network.clone()),
+        }
+    }
+
+    fn client_on(&self, line: Line, node: NodeId) -> PeerClient {
         let bytes_max = self.config.message_bytes_max;
-        PeerServiceClient::with_interceptor(channel, Stamp::new(&self.identity, node))
+        PeerServiceClient::with_interceptor(line, Stamp::new(&self.identity, node))
             .max_decoding_message_size(bytes_max)
             .max_encoding_message_size(bytes_max)
     }
@@ -163,7 +172,7 @@ impl Transport {
         let (outbox, inbox) = outbox::outbox(&self.config, self.gathering.held());
         let task = LinkTask {
             peer: peer.clone(),
-            client: self.client_on(endpoint.connect_lazy(), peer.node),
+            client: self.client_on(self.line(&endpoint.connect_lazy(), &peer), peer.node),
             inbox,
             config: Arc::clone(&self.config),
             metrics: self.metrics.clone(),

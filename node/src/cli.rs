@@ -36,6 +36,7 @@ mod rebalance;
 mod start;
 mod status;
 mod train;
+mod verify;
 mod version;
 
 use std::process::ExitCode;
@@ -86,6 +87,8 @@ enum Verb {
     Group(group::Group),
     /// Plan where the groups should be anew
     Rebalance(rebalance::Rebalance),
+    /// Compare the replicas of the groups and name the first difference
+    Verify(verify::Verify),
     /// Declare what the groups of some entities are to survive, and where they are at home
     #[command(subcommand)]
     Namespace(namespace::Namespace),
@@ -175,6 +178,7 @@ async fn dispatch(cli: Cli) -> Result<(), Trouble> {
         Verb::Node(verb) => verb.run(&access).await,
         Verb::Group(verb) => verb.run(&access).await,
         Verb::Rebalance(verb) => verb.run(&access).await,
+        Verb::Verify(verb) => verb.run(&access).await,
         Verb::Namespace(verb) => verb.run(&access).await,
         Verb::Feature(verb) => verb.run(&access).await,
         Verb::Dataset(verb) => verb.run(&access).await,

@@ -31,6 +31,9 @@ const DEAD_AFTER: Duration = Duration::from_secs(300);
 /// A shorter time would take every restart for a death.
 const DEAD_AFTER_MIN: Duration = Duration::from_secs(10);
 
+/// How often the replicas of a group are compared unless told otherwise.
+const VERIFY_EVERY: Duration = Duration::from_secs(3_600);
+
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -63,6 +66,8 @@ pub struct Config {
     pub snapshot_every: u64,
     /// How long a node may be unheard of before its replicas are rebuilt elsewhere; counts on the leader of control.
     pub dead_after: Duration,
+    /// How often the replicas of each group are compared by its leader; zero for never.
+    pub verify_every: Duration,
     /// Whether listening beyond this machine without TLS is allowed.
     pub insecure: bool,
     /// How log lines look.
@@ -87,6 +92,7 @@ impl Config {
             zone: options.zone.unwrap_or_else(|| "a".to_owned()),
             snapshot_every: options.snapshot_every.unwrap_or(SNAPSHOT_EVERY),
             dead_after: options.dead_after.map_or(DEAD_AFTER, Length::duration),
+            verify_every: options.verify_every.map_or(VERIFY_EVERY, Length::duration),
             insecure: options.insecure,
             log_format: options.log_format.unwrap_or_default(),
             log_filter: options.log_filter.unwrap_or_else(|| "info".to_owned()),
@@ -176,6 +182,7 @@ impl fmt::Display for Config {
         writeln!(f, "zone = {:?}", self.zone)?;
         writeln!(f, "snapshot-every = {}", self.snapshot_every)?;
         writeln!(f, "dead-after = \"{}s\"", self.dead_after.as_secs())?;
+        writeln!(f, "verify-every = \"{}ms\"", self.verify_every.as_millis())?;
         writeln!(f, "insecure = {}", self.insecure)?;
         writeln!(
             f,

@@ -212,10 +212,12 @@ impl From<covey_cluster::Error> for Failure {
     fn from(error: covey_cluster::Error) -> Self {
         use covey_cluster::Error;
         match error {
-            Error::NotHosted { group } | Error::Stopped { group, .. } => Self::Unavailable {
-                what: format!("group {group}"),
-                source: Some(error.into()),
-            },
+            Error::NotHosted { group } | Error::Stopped { group, .. } | Error::Damaged { group, .. } => {
+                Self::Unavailable {
+                    what: format!("group {group}"),
+                    source: Some(error.into()),
+                }
+            }
             Error::Deadline {
                 operation,
                 group,

@@ -22,7 +22,6 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 pub use led::LedGroups;
-pub(crate) use read::not_here;
 pub use read::{collect, same_kind, same_named};
 pub use remote::{PAGE_RECORDS_MAX, consistency_of, decode, encode, wire_consistency};
 

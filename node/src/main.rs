@@ -5,6 +5,10 @@
     reason = "nothing outside links a binary, so `pub` says what other modules may use"
 )]
 
+/// With many small writes a node spent a tenth of its time in the system's allocator.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Ends the process at once, as a power cut would, when a test has switched the point on.
 macro_rules! fault {
     ($point:literal) => {
@@ -31,7 +35,6 @@ mod error;
 mod features;
 mod identity;
 mod ledger;
-mod machine;
 mod membership;
 mod metrics;
 mod node_peer;
@@ -41,6 +44,7 @@ mod registry;
 mod run;
 mod serving;
 mod training;
+mod verify;
 
 use std::process::ExitCode;
 

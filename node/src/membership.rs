@@ -13,6 +13,7 @@ pub mod operate;
 mod plan;
 mod reconcile;
 mod release;
+mod repair;
 pub mod report;
 mod step;
 
@@ -89,6 +90,8 @@ impl Membership {
         root.run("members", move || this.clone().keep_members());
         let this = self.clone();
         root.run("release", move || this.clone().release_strangers());
+        let this = self.clone();
+        root.run("repair", move || this.clone().keep_repaired());
     }
 
     /// This node, if it no longer belongs to the cluster.

@@ -1,8 +1,8 @@
 //! Every metric of this crate: names, units and help. Other crates' metrics are collected by the same registry.
 
 use prometheus::{
-    Encoder, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
-    exponential_buckets,
+    Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry,
+    TextEncoder, exponential_buckets,
 };
 
 use crate::error::Failure;
@@ -17,6 +17,21 @@ pub struct Metrics {
     pub request_seconds: HistogramVec,
     /// What serving and drift monitoring measure.
     pub serving: ServingMetrics,
+    /// What comparing replicas measures.
+    pub verify: VerifyMetrics,
+}
+
+/// What comparing replicas measures, on the node that has them compared.
+#[derive(Debug)]
+pub struct VerifyMetrics {
+    /// When all replicas were last found the same, in seconds since 1970, by group.
+    pub last_equal: IntGaugeVec,
+    /// Replicas found different, disputed or damaged, by group.
+    pub differences: IntCounterVec,
+    /// Replicas by what was found of them.
+    pub replicas: IntCounterVec,
+    /// Bytes of keys and values compared, counted once for all replicas.
+    pub bytes: IntCounter,
 }
 
 /// What serving and drift monitoring measure.
@@ -49,8 +64,10 @@ impl Metrics {
                 "seconds per request by method and code",
             )?,
             serving: ServingMetrics::new()?,
+            verify: VerifyMetrics::new()?,
         };
         metrics.serving.register(&metrics.registry)?;
+        metrics.verify.register(&metrics.registry)?;
         metrics.register(Box::new(metrics.requests.clone()))?;
         metrics.register(Box::new(metrics.request_seconds.clone()))?;
         Ok(metrics)
@@ -73,6 +90,46 @@ impl Metrics {
             .encode(&self.registry.gather(), &mut bytes)
             .map_err(failed)?;
         String::from_utf8(bytes).map_err(|error| Failure::internal("encoding the metrics", error))
+    }
+}
+
+impl VerifyMetrics {
+    fn new() -> Result<Self, Failure> {
+        let counter = |name: &str, help: &str, label: &str| {
+            IntCounterVec::new(Opts::new(name, help), &[label]).map_err(failed)
+        };
+        let last_equal = Opts::new(
+            "covey_verify_last_equal_timestamp_seconds",
+            "when all replicas of a group were last found the same",
+        );
+        Ok(Self {
+            last_equal: IntGaugeVec::new(last_equal, &["group"]).map_err(failed)?,
+            differences: counter(
+                "covey_verify_differences_total",
+                "replicas found different, disputed or damaged",
+                "group",
+            )?,
+            replicas: counter(
+                "covey_verify_replicas_total",
+                "replicas by what was found of them",
+                "verdict",
+            )?,
+            bytes: IntCounter::new(
+                "covey_verify_bytes_total",
+                "bytes compared, once for all replicas",
+            )
+            .map_err(failed)?,
+        })
+    }
+
+    fn register(&self, registry: &Registry) -> Result<(), Failure> {
+        for collector in [&self.differences, &self.replicas] {
+            registry.register(Box::new(collector.clone())).map_err(failed)?;
+        }
+        registry
+            .register(Box::new(self.last_equal.clone()))
+            .map_err(failed)?;
+        registry.register(Box::new(self.bytes.clone())).map_err(failed)
     }
 }
 

@@ -150,4 +150,31 @@ impl NodePeer for NodePeerApi {
         let (known, member) = (part != Part::Unknown, part == Part::Member);
         Ok(Response::new(node_v1::IsMemberReply { known, member }))
     }
+
+    async fn dismiss(
+        &self,
+        request: Request<node_v1::DismissRequest>,
+    ) -> Result<Response<node_v1::DismissReply>, Status> {
+        let caller = Caller::of(&request);
+        let node_v1::DismissRequest { group, node } = request.into_inner();
+        let id = node
+            .parse()
+            .map_err(|_| Failure::invalid("node", format!("`{node}` is no node")))?;
+        self.membership
+            .dismiss(GroupId::new(group), id, caller.deadline)
+            .await?;
+        Ok(Response::new(node_v1::DismissReply {}))
+    }
+
+    async fn condemn(
+        &self,
+        request: Request<node_v1::CondemnRequest>,
+    ) -> Result<Response<node_v1::CondemnReply>, Status> {
+        let node_v1::CondemnRequest { group, reason } = request.into_inner();
+        self.context
+            .ledger
+            .host()
+            .found_damaged(GroupId::new(group), &reason);
+        Ok(Response::new(node_v1::CondemnReply {}))
+    }
 }

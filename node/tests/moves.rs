@@ -82,16 +82,13 @@ async fn show(node: &Node, group: u64) -> Option<v1::GroupDetail> {
         .map(tonic::Response::into_inner)
 }
 
-async fn move_replica(node: &Node, group: u64, from: &str, to: &str) -> Result<(), Status> {
+async fn move_replica(channel: Channel, group: u64, from: &str, to: &str) -> Result<(), Status> {
     let request = v1::MoveReplicaRequest {
         group,
         from: from.to_owned(),
         to: to.to_owned(),
     };
-    ClusterClient::new(node.channel())
-        .move_replica(request)
-        .await
-        .map(drop)
+    ClusterClient::new(channel).move_replica(request).await.map(drop)
 }
 
 /// Voters and leader of a group, once it is as desired.
@@ -124,7 +121,9 @@ async fn a_group_with_replication_factor_one_moves_and_is_led_where_others_find_
     let mut from = voters.first().unwrap().clone();
     for round in 1..=6 {
         let to = if from == "n1" { "n2" } else { "n1" };
-        move_replica(cluster.node(0), 1, &from, to).await.unwrap();
+        move_replica(cluster.node(0).channel(), 1, &from, to)
+            .await
+            .unwrap();
         let (voters, leader) = settled(cluster.node(1), 1).await;
         assert_eq!((voters, leader.as_str()), (names([to]), to));
         for position in 0..2 {
@@ -149,17 +148,17 @@ async fn replicas_and_leaders_go_where_an_operator_wants_them_and_stay_there_unt
         .find(|node| !voters.contains(node))
         .unwrap();
 
-    let refused = move_replica(ask, 1, &outside, &from).await.unwrap_err();
+    let refused = move_replica(ask.channel(), 1, &outside, &from).await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument);
     assert!(
         refused.message().contains("has no replica of g1"),
         "{}",
         refused.message()
     );
-    let refused = move_replica(ask, 9, &from, &outside).await.unwrap_err();
+    let refused = move_replica(ask.channel(), 9, &from, &outside).await.unwrap_err();
     assert_eq!(refused.code(), Code::NotFound);
 
-    move_replica(ask, 1, &from, &outside).await.unwrap();
+    move_replica(ask.channel(), 1, &from, &outside).await.unwrap();
     let (moved, _) = settled(ask, 1).await;
     assert!(moved.contains(&outside) && !moved.contains(&from), "{moved:?}");
     let request = v1::TransferLeaderRequest {
@@ -295,15 +294,15 @@ impl Cause {
         .await
     }
 
-    async fn ask(&self, node: &Node) -> Result<(), Status> {
+    async fn ask(&self, channel: Channel) -> Result<(), Status> {
         if !self.hands_over {
-            return move_replica(node, 1, &self.from, &self.to).await;
+            return move_replica(channel, 1, &self.from, &self.to).await;
         }
         let request = v1::TransferLeaderRequest {
             group: 1,
             to: self.to.clone(),
         };
-        ClusterClient::new(node.channel())
+        ClusterClient::new(channel)
             .transfer_leader(request)
             .await
             .map(drop)
@@ -347,29 +346,29 @@ async fn a_power_cut_at_any_step_of_a_move_loses_nothing_and_the_move_goes_on() 
             node.start(None);
             node.break_at("");
         }
-        until(&format!("what leads to {step} is asked for"), || async {
-            for position in 0..4 {
-                match cause.ask(cluster.node(position)).await {
-                    Ok(()) => return Some(()),
-                    // An earlier try came through, and was cut off before it could say so.
-                    Err(status) if status.code() == Code::InvalidArgument => return Some(()),
-                    Err(_) => {}
+        // Leaders go home after a restart, so a node may be cut off before anything is asked for, and be needed for the asking.
+        let mut cut = 0;
+        until(&format!("what leads to {step} is asked for"), || {
+            cut += cluster.restart_ended();
+            let channels = [0, 1, 2, 3].map(|position| cluster.node(position).channel());
+            let cause = &cause;
+            async move {
+                for channel in channels {
+                    match cause.ask(channel).await {
+                        Ok(()) => return Some(()),
+                        // An earlier try came through, and was cut off before it could say so.
+                        Err(status) if status.code() == Code::InvalidArgument => return Some(()),
+                        Err(_) => {}
+                    }
                 }
+                None
             }
-            None
         })
         .await;
-        let mut cut = 0;
         until(
             &format!("somebody is cut off at {step}, and the move goes on"),
             || {
-                for position in 0..4 {
-                    let node = cluster.node_mut(position);
-                    if !node.runs() {
-                        cut += 1;
-                        node.start(None);
-                    }
-                }
+                cut += cluster.restart_ended();
                 let done = cause.is_done(cluster.node(0).channel());
                 async move { done.await.filter(|()| cut > 0) }
             },

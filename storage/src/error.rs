@@ -103,6 +103,13 @@ pub enum Place {
         /// The directory.
         path: PathBuf,
     },
+    /// A write-ahead log of a database.
+    WriteAheadLog {
+        /// The file.
+        path: PathBuf,
+        /// Where in it the damaged record begins.
+        offset: u64,
+    },
     /// A log entry.
     LogEntry {
         /// The group.
@@ -146,6 +153,9 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Database { path } => write!(f, "database `{}`", path.display()),
+            Self::WriteAheadLog { path, offset } => {
+                write!(f, "write-ahead log `{}` at {offset}", path.display())
+            }
             Self::LogEntry { group, index } => write!(f, "log entry {index} of group {group}"),
             Self::LogMarker { group, kind } => write!(f, "{kind} marker of the log of group {group}"),
             Self::State { group, table, key } => {

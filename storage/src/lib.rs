@@ -19,18 +19,20 @@ macro_rules! fault {
 mod checksum;
 mod error;
 mod files;
+mod wal;
 
 pub mod artifacts;
 pub mod key;
 pub mod metrics;
+pub mod planted;
 pub mod raftdb;
 pub mod record;
 pub mod statedb;
 
 pub use artifacts::ArtifactStore;
 pub use error::{Error, Place};
-pub use raftdb::{Backlog, Done, GroupLog, LogBounds, LogEntry, RaftDb, RaftDbConfig};
+pub use raftdb::{Backlog, Committer, Done, GroupLog, LogBounds, LogEntry, RaftDb, RaftDbConfig, Written};
 pub use statedb::{
-    GroupBatch, GroupState, GroupView, Session, SnapshotFile, SnapshotManifest, StateDb, StateDbConfig,
-    StateSnapshot,
+    GroupBatch, GroupState, GroupView, Position, RangeSum, Session, SnapshotFile, SnapshotManifest, Split,
+    StateDb, StateDbConfig, StateSnapshot, Sums,
 };

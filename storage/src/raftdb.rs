@@ -26,9 +26,11 @@ use rocksdb::{DB, DBCompressionType, DBRecoveryMode, Options};
 use crate::error::{Error, Place};
 use crate::files;
 use crate::metrics::RaftDbMetrics;
+use crate::wal;
 use group::GroupCell;
 use queue::Queue;
 
+pub use committer::{Committer, Written};
 pub use group::GroupLog;
 
 /// Called once, on the committer thread, when a job is durable or has failed. It must not block.
@@ -114,6 +116,29 @@ struct Shared {
 }
 
 impl Shared {
+    fn open(path: &Path, config: RaftDbConfig) -> Result<Arc<Self>, Error> {
+        files::create_dir(path)?;
+        wal::check(path)?;
+        let db = DB::open(&options(&config), path).map_err(|source| {
+            Error::reading(
+                || Place::Database {
+                    path: path.to_owned(),
+                },
+                source,
+            )
+        })?;
+        let groups = recovery::recover(&db, path)?;
+        let queue = Queue::new(config.queue_bytes_max, config.batch_bytes_max);
+        Ok(Arc::new(Self {
+            db,
+            config,
+            queue,
+            metrics: RaftDbMetrics::new(),
+            groups: Mutex::new(groups),
+            committed: Mutex::default(),
+        }))
+    }
+
     /// Bytes of recent entries that each group may keep in memory now.
     fn tail_bytes_max(&self) -> usize {
         let groups = lock(&self.groups).len().max(1);
@@ -133,25 +158,7 @@ impl RaftDb {
     /// Opens or makes the database at `path` and verifies every log in it. A group whose log is damaged answers every
     /// call with that damage, the others work.
     pub fn open(path: &Path, config: RaftDbConfig) -> Result<Self, Error> {
-        files::create_dir(path)?;
-        let db = DB::open(&options(&config), path).map_err(|source| {
-            Error::reading(
-                || Place::Database {
-                    path: path.to_owned(),
-                },
-                source,
-            )
-        })?;
-        let groups = recovery::recover(&db, path)?;
-        let queue = Queue::new(config.queue_bytes_max, config.batch_bytes_max);
-        let shared = Arc::new(Shared {
-            db,
-            config,
-            queue,
-            metrics: RaftDbMetrics::new(),
-            groups: Mutex::new(groups),
-            committed: Mutex::default(),
-        });
+        let shared = Shared::open(path, config)?;
         let theirs = Arc::clone(&shared);
         let committer = thread::Builder::new()
             .name("log-committer".to_owned())
@@ -161,6 +168,18 @@ impl RaftDb {
             shared,
             committer: Some(committer),
         })))
+    }
+
+    /// The same without a thread that commits: whoever holds the committer says when a batch is written and when it is
+    /// synced.
+    pub fn open_by_hand(path: &Path, config: RaftDbConfig) -> Result<(Self, Committer), Error> {
+        let shared = Shared::open(path, config)?;
+        let committer = Committer::new(Arc::clone(&shared));
+        let handle = Handle {
+            shared,
+            committer: None,
+        };
+        Ok((Self(Arc::new(handle)), committer))
     }
 
     /// The log of a group, empty if the group was never written.
@@ -217,7 +236,8 @@ fn options(config: &RaftDbConfig) -> Options {
     // The committer alone decides when the WAL goes to the file and to the disk.
     options.set_manual_wal_flush(true);
     // An unfinished record at the very end is a crash; any other damage refuses to open. Synced entries were
-    // acknowledged, so a node that has lost some of them must not vote.
+    // acknowledged, so a node that has lost some of them must not vote. What RocksDB would take for an unfinished
+    // record and is not, `wal` has found before.
     options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
     options.set_track_and_verify_wals_in_manifest(true);
     options.set_paranoid_checks(true);

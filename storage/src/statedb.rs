@@ -12,12 +12,15 @@ mod group;
 mod install;
 mod layout;
 mod owned_snapshot;
+mod rewrite;
 mod session;
 mod snapshot;
+mod sums;
 mod view;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use covey_state::GroupId;
@@ -28,6 +31,7 @@ use rocksdb::{
 
 use crate::error::{Error, Place};
 use crate::files;
+use crate::wal;
 use layout::{Marker, TABLES, table_name};
 use owned_snapshot::OwnedSnapshot;
 
@@ -36,6 +40,7 @@ pub use export::{SnapshotFile, SnapshotManifest};
 pub use group::GroupState;
 pub use session::Session;
 pub use snapshot::StateSnapshot;
+pub use sums::{Position, RangeSum, Split, Sums};
 pub use view::GroupView;
 
 /// Bits of bloom filter per key: one percent of reads for what is not there touch a block in vain.
@@ -74,27 +79,21 @@ struct Shared {
     /// The groups whose install has begun and not ended. Whoever swaps a group's data holds it for writing, whoever
     /// makes a view holds it for reading, so no view is made in the midst of a swap.
     unfinished: RwLock<BTreeSet<GroupId>>,
+    /// Counts the syncs.
+    syncs: AtomicU64,
+    /// RocksDB has met a damaged block while it compacted, and writes nothing any more.
+    stopped: AtomicBool,
 }
 
 impl StateDb {
     /// Opens or makes the database at `path` and finishes installs that a crash has interrupted.
     pub fn open(path: &Path, config: StateDbConfig) -> Result<Self, Error> {
         let (database, staging) = (path.join("db"), path.join("installing"));
-        files::create_dir(&database)?;
+        rewrite::finish(path, &config)?;
         files::create_dir(&staging)?;
+        let db = open_database(&database, &config)?;
         files::sync_dir(path)?;
-        let tables = table_options(&config);
-        let families = TABLES
-            .iter()
-            .map(|table| ColumnFamilyDescriptor::new(table_name(*table), tables.clone()));
-        let db = DB::open_cf_descriptors(&database_options(&config), &database, families)
-            .map_err(|source| Error::reading(|| Place::Database { path: database }, source))?;
-        let shared = Shared {
-            db: Arc::new(db),
-            config,
-            staging,
-            unfinished: RwLock::default(),
-        };
+        let shared = Shared::new(db, config, staging);
         install::finish_interrupted(&shared)?;
         Ok(Self(Arc::new(shared)))
     }
@@ -116,6 +115,23 @@ impl StateDb {
         Ok(applied.into_iter().map(|(group, _)| group).collect())
     }
 
+    /// How often everything applied was made durable since the database was opened.
+    pub fn syncs(&self) -> u64 {
+        self.0.syncs.load(Ordering::Relaxed)
+    }
+
+    /// Has the database rewritten at the next start. Call it when a damaged group was erased: the damage is out of sight
+    /// then, but still in a file.
+    pub fn rewrite_at_next_start(&self) -> Result<(), Error> {
+        rewrite::request(self.0.directory())
+    }
+
+    /// Whether the database writes nothing any more because of a damaged block. The next start writes it anew, without
+    /// the groups that are damaged.
+    pub fn is_stopped(&self) -> bool {
+        self.0.stopped.load(Ordering::Relaxed)
+    }
+
     /// Makes everything applied so far durable. Call it before a log is purged.
     pub fn flush(&self) -> Result<(), Error> {
         fault!("statedb::before_flush");
@@ -123,12 +139,56 @@ impl StateDb {
             .db
             .flush_wal(true)
             .map_err(Error::database("sync the state"))?;
+        self.0.synced();
         fault!("statedb::after_flush");
         Ok(())
     }
 }
 
 impl Shared {
+    /// An open database in which nothing is unfinished as far as is known.
+    fn new(db: DB, config: StateDbConfig, staging: PathBuf) -> Self {
+        Self {
+            db: Arc::new(db),
+            config,
+            staging,
+            unfinished: RwLock::default(),
+            syncs: AtomicU64::new(0),
+            stopped: AtomicBool::new(false),
+        }
+    }
+
+    /// Everything written so far is durable.
+    fn synced(&self) {
+        self.syncs.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The directory of the state.
+    fn directory(&self) -> &Path {
+        let directory = self.staging.parent();
+        directory.expect("the staging directory is inside the one of the state")
+    }
+
+    /// A failed write. A damaged block that RocksDB met by itself stops the database for all groups, whosesoever it is.
+    fn write_failed(&self, source: rocksdb::Error) -> Error {
+        let action = "write to the state";
+        if source.kind() != rocksdb::ErrorKind::Corruption {
+            return Error::Database { action, source };
+        }
+        let path = self.directory().to_owned();
+        if !self.stopped.swap(true, Ordering::Relaxed) {
+            let (shown, damage) = (path.display(), source.to_string());
+            tracing::error!(path = %shown, damage, "the state is stopped by a damaged block; the next start writes it anew");
+            if let Err(error) = rewrite::request(&path) {
+                tracing::error!(%error, "that could not be written down");
+            }
+        }
+        Error::Corrupt {
+            place: Place::Database { path },
+            reason: source.into_string(),
+        }
+    }
+
     fn read_gate(&self) -> RwLockReadGuard<'_, BTreeSet<GroupId>> {
         self.unfinished.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -166,6 +226,21 @@ impl Shared {
             unfinished.contains(&group),
         )
     }
+}
+
+/// Opens or makes the database with all its tables.
+fn open_database(database: &Path, config: &StateDbConfig) -> Result<DB, Error> {
+    files::create_dir(database)?;
+    wal::check(database)?;
+    let tables = table_options(config);
+    let families = TABLES
+        .iter()
+        .map(|table| ColumnFamilyDescriptor::new(table_name(*table), tables.clone()));
+    let path = || Place::Database {
+        path: database.to_owned(),
+    };
+    DB::open_cf_descriptors(&database_options(config), database, families)
+        .map_err(|source| Error::reading(path, source))
 }
 
 /// The column family of a table.

@@ -14,6 +14,7 @@ use openraft::errors::{InitializeError, RaftError};
 use tokio::sync::oneshot;
 
 use super::Inner;
+use crate::blocking::blocking;
 use crate::consensus::Address;
 use crate::error::{Error, chain};
 use crate::identity::Peer;
@@ -37,6 +38,8 @@ pub(super) enum Slot {
     Running(Arc<Replica>),
     /// It could not be opened.
     Failed(String),
+    /// Its store is damaged, and nothing of it is used any more.
+    Damaged(String),
 }
 
 /// Opens every group that has anything on disk.
@@ -47,7 +50,7 @@ pub(super) async fn reopen(inner: &Arc<Inner>) -> Result<(), Error> {
         .groups()
         .map_err(Error::storage("list the logs", GroupId::CONTROL))?;
     let statedb = inner.stores.statedb.clone();
-    let held = tokio::task::spawn_blocking(move || statedb.groups()).await;
+    let held = blocking(move || statedb.groups()).await;
     let held = held
         .map_err(|panic| Error::Stopped {
             group: GroupId::CONTROL,
@@ -55,7 +58,7 @@ pub(super) async fn reopen(inner: &Arc<Inner>) -> Result<(), Error> {
         })?
         .map_err(Error::storage("list the states", GroupId::CONTROL))?;
     let (directory, known) = (inner.stores.snapshot_dir.clone(), logged.clone());
-    let swept = tokio::task::spawn_blocking(move || sweep_snapshots(&directory, &known)).await;
+    let swept = blocking(move || sweep_snapshots(&directory, &known)).await;
     swept.map_err(|panic| Error::Stopped {
         group: GroupId::CONTROL,
         reason: panic.to_string(),
@@ -106,7 +109,10 @@ fn put(inner: &Inner, group: GroupId, opened: Result<Arc<Replica>, Error>) {
             inner.metrics.faults.inc();
             let reason = chain(&error);
             tracing::error!(%group, fault = reason, "this group cannot be opened on this node");
-            Slot::Failed(reason)
+            match error {
+                Error::Damaged { reason, .. } => Slot::Damaged(reason),
+                _ => Slot::Failed(reason),
+            }
         }
     };
     inner
@@ -172,13 +178,21 @@ pub(super) async fn close(inner: &Arc<Inner>, group: GroupId, wipe: Wipe) -> Res
     match (&slot, wipe) {
         (None, Wipe::Keep) => return Err(Error::NotHosted { group }),
         (Some(Slot::Running(replica)), _) => replica.stop().await,
-        (Some(Slot::Failed(_)), _) | (None, Wipe::Erase) => {}
+        (Some(Slot::Failed(_) | Slot::Damaged(_)), _) | (None, Wipe::Erase) => {}
     }
+    inner.marks.forget(group);
     match wipe {
         Wipe::Keep => Ok(()),
         Wipe::Erase => {
             erase_log(inner, group).await?;
-            erase_state(inner, group).await
+            erase_state(inner, group).await?;
+            if slot.is_some_and(|slot| slot.status(group).damaged.is_some()) {
+                // Until then the damage is in a file that nobody reads, except to compact it.
+                let statedb = &inner.stores.statedb;
+                let asked = statedb.rewrite_at_next_start();
+                asked.map_err(Error::storage("ask for a rewrite of the state", group))?;
+            }
+            Ok(())
         }
     }
 }
@@ -201,7 +215,7 @@ async fn erase_log(inner: &Inner, group: GroupId) -> Result<(), Error> {
 async fn erase_state(inner: &Arc<Inner>, group: GroupId) -> Result<(), Error> {
     let state = inner.stores.statedb.group(group);
     let snapshots = SnapshotStore::directory(&inner.stores.snapshot_dir, group);
-    let erased = tokio::task::spawn_blocking(move || {
+    let erased = blocking(move || {
         state.clear().map_err(Error::storage("erase the state", group))?;
         match fs::remove_dir_all(&snapshots) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -236,7 +250,7 @@ pub(super) async fn shutdown(inner: &Arc<Inner>) {
     let stops = slots.into_values().map(|slot| async move {
         match slot {
             Slot::Running(replica) => replica.stop().await,
-            Slot::Failed(_) => {}
+            Slot::Failed(_) | Slot::Damaged(_) => {}
         }
     });
     futures::future::join_all(stops).await;
@@ -247,20 +261,30 @@ impl Slot {
     fn status(&self, group: GroupId) -> GroupStatus {
         match self {
             Self::Running(replica) => replica.status(),
-            Self::Failed(reason) => GroupStatus {
-                group,
-                role: Role::Stopped,
-                term: 0,
-                leader: None,
-                voters: Vec::new(),
-                learners: Vec::new(),
-                last_log_index: None,
-                committed_index: None,
-                applied_index: None,
-                snapshot_index: None,
-                fault: Some(reason.clone()),
-                replication: Vec::new(),
+            Self::Failed(reason) => stopped(group, reason),
+            Self::Damaged(reason) => GroupStatus {
+                damaged: Some(reason.clone()),
+                ..stopped(group, reason)
             },
         }
+    }
+}
+
+/// A replica that does nothing, and why.
+fn stopped(group: GroupId, reason: &str) -> GroupStatus {
+    GroupStatus {
+        group,
+        role: Role::Stopped,
+        term: 0,
+        leader: None,
+        voters: Vec::new(),
+        learners: Vec::new(),
+        last_log_index: None,
+        committed_index: None,
+        applied_index: None,
+        snapshot_index: None,
+        fault: Some(reason.to_owned()),
+        damaged: None,
+        replication: Vec::new(),
     }
 }

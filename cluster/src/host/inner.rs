@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use covey_state::{GroupId, NodeId};
+use covey_storage::planted::{Bug, is_planted};
 use rand::seq::SliceRandom as _;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
@@ -16,9 +17,13 @@ use crate::error::Error;
 use crate::flush::StateFlush;
 use crate::identity::Identity;
 use crate::machine::StateMachine;
+use crate::marks::Marks;
 use crate::metrics::HostMetrics;
 use crate::replica::Replica;
 use crate::transport::{Gate, Transport};
+
+/// Sums of states that a node takes at one time; each reads as fast as the disk gives.
+const SUMS_MAX: usize = 2;
 
 /// What the parts of a host share.
 pub(crate) struct Inner {
@@ -36,6 +41,10 @@ pub(crate) struct Inner {
     /// When replicas on this node may vote: one lease after the start, unless nothing was here before.
     pub(crate) votes_from: Instant,
     pub(crate) snapshot_receives: Semaphore,
+    /// What the groups were at the marks that they applied last.
+    pub(crate) marks: Arc<Marks>,
+    /// Sums that are taken at one time.
+    pub(crate) sums: Semaphore,
     pub(super) slots: RwLock<BTreeMap<GroupId, Slot>>,
     /// One opening or closing of a group at a time.
     pub(super) turn: tokio::sync::Mutex<()>,
@@ -70,12 +79,14 @@ impl Inner {
             metrics,
             admission: Admission::new(&config),
             flush,
-            votes_from: if has_past {
+            votes_from: if has_past && !is_planted(Bug::LeaseAfterRestart) {
                 Instant::now() + config.election_max
             } else {
                 Instant::now()
             },
             snapshot_receives: Semaphore::new(config.snapshot_receives_max),
+            marks: Arc::default(),
+            sums: Semaphore::new(SUMS_MAX),
             slots: RwLock::default(),
             turn: tokio::sync::Mutex::default(),
             leaders: Mutex::default(),
@@ -93,7 +104,7 @@ impl Inner {
             .get(&group)
         {
             Some(Slot::Running(replica)) => Some(Arc::clone(replica)),
-            Some(Slot::Failed(_)) | None => None,
+            Some(Slot::Failed(_) | Slot::Damaged(_)) | None => None,
         }
     }
 
@@ -102,7 +113,7 @@ impl Inner {
         let slots = self.slots.read().unwrap_or_else(PoisonError::into_inner);
         let running = |slot: &Slot| match slot {
             Slot::Running(replica) => Some(Arc::clone(replica)),
-            Slot::Failed(_) => None,
+            Slot::Failed(_) | Slot::Damaged(_) => None,
         };
         slots.values().filter_map(running).collect()
     }
@@ -117,6 +128,10 @@ impl Inner {
         {
             Some(Slot::Running(replica)) => replica.fault().map_or_else(|| Ok(Arc::clone(replica)), Err),
             Some(Slot::Failed(reason)) => Err(Error::Stopped {
+                group,
+                reason: reason.clone(),
+            }),
+            Some(Slot::Damaged(reason)) => Err(Error::Damaged {
                 group,
                 reason: reason.clone(),
             }),
@@ -179,6 +194,6 @@ impl Inner {
 }
 
 fn shuffled(mut nodes: Vec<NodeId>) -> Vec<NodeId> {
-    nodes.shuffle(&mut rand::thread_rng());
+    nodes.shuffle(&mut rand::rng());
     nodes
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 
 use super::Inner;
 use crate::error::chain;
@@ -30,8 +30,9 @@ async fn run(inner: Weak<Inner>, period: Duration, mut closing: watch::Receiver<
     beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            _ = beats.tick() => {}
+            biased;
             _ = closing.wait_for(|closing| *closing) => return,
+            _ = beats.tick() => {}
         }
         let Some(inner) = inner.upgrade() else { return };
         beat(&inner, period / GATHER_PART).await;
@@ -39,6 +40,7 @@ async fn run(inner: Weak<Inner>, period: Duration, mut closing: watch::Receiver<
 }
 
 async fn beat(inner: &Inner, patience: Duration) {
+    inner.marks.sweep(Instant::now());
     let replicas = inner.replicas();
     for replica in &replicas {
         replica.allow_campaign();

@@ -94,9 +94,10 @@ async fn serve(door: Door, mut incoming: Streaming<Frame>) {
     let mut closing = door.inner.closing();
     loop {
         let frame = tokio::select! {
-            frame = incoming.message() => frame,
-            () = door.answers.closed() => return,
+            biased;
             _ = closing.wait_for(|closing| *closing) => return,
+            () = door.answers.closed() => return,
+            frame = incoming.message() => frame,
         };
         match frame {
             Ok(Some(frame)) => {

@@ -132,6 +132,7 @@ impl LinkTask {
     async fn refuse_until(&mut self, until: Instant, reason: &str) {
         loop {
             tokio::select! {
+                biased;
                 // sleep: this is the pause between two tries to connect.
                 () = tokio::time::sleep_until(until) => return,
                 calls = self.inbox.next() => match calls {

@@ -246,6 +246,7 @@ impl RaftNetworkV2<TypeConfig> for Network {
             .transport()
             .send_snapshot(self.target, self.factory.group, vote, snapshot);
         tokio::select! {
+            biased;
             sent = sending => match sent {
                 Ok(vote) => Ok(SnapshotResponse::new(vote)),
                 Err(error) => Err(StreamingError::Unreachable(Unreachable::from_string(chain(&error)))),

@@ -1,27 +1,28 @@
 //! Sends a snapshot: the record first, then what the receiver lacks of the files in checksummed chunks, at a bounded rate.
 
 use std::collections::BTreeSet;
-use std::io::SeekFrom;
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::Path;
-use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::Bytes;
 use covey_proto::peer::v1 as wire;
 use covey_proto::peer::v1::snapshot_part::Part;
 use covey_proto::peer::v1::snapshot_reply::Reply;
-use covey_state::{GroupId, NodeId};
+use covey_state::{Digest, GroupId, NodeId};
 use covey_storage::SnapshotFile;
 use openraft::type_config::alias::SnapshotOf;
-use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
+use sha2::Digest as _;
 use tokio::sync::mpsc;
-use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
 use super::Transport;
+use crate::blocking::blocking;
 use crate::codec;
 use crate::consensus::{TypeConfig, Vote};
 use crate::error::Error;
+use crate::pace::Pace;
 use crate::snapshot::{SnapshotData, encode_manifest};
 
 /// Chunks between the disk and the connection.
@@ -99,6 +100,7 @@ impl Transport {
             let ending = reply(&mut replies);
             tokio::pin!(reading, ending);
             tokio::select! {
+                biased;
                 read = &mut reading => {
                     read?;
                     ending.await
@@ -128,21 +130,22 @@ impl Transport {
         let mut pace = Pace::new(self.config.snapshot_bytes_per_second);
         for file in first.into_iter().chain(rest) {
             let path = data.path().join(&file.name);
-            let mut source = tokio::fs::File::open(&path)
-                .await
-                .map_err(Error::file("open", &path))?;
             let mut offset = if begun(&file) { progress.offset } else { 0 };
-            source
-                .seek(SeekFrom::Start(offset))
-                .await
-                .map_err(Error::file("seek in", &path))?;
-            while let Some(bytes) = self.read_chunk(&path, &mut source).await? {
+            // What was sent earlier cannot be summed here; the receiver sums it, and begins anew if it must.
+            let mut sum = (offset == 0).then(sha2::Sha256::new);
+            while let Some(bytes) = self.read_chunk(&path, offset).await? {
                 let length = bytes.len() as u64;
+                if let Some(sum) = &mut sum {
+                    sum.update(&bytes);
+                }
+                if offset + length >= file.bytes {
+                    check(file, &path, sum.take()).inspect_err(|_| data.spoil())?;
+                }
                 let chunk = wire::SnapshotChunk {
                     file: file.name.clone(),
                     offset,
                     crc32c: crc32c::crc32c(&bytes),
-                    data: bytes.freeze(),
+                    data: bytes,
                 };
                 offset += length;
                 pace.spend(length).await;
@@ -158,45 +161,41 @@ impl Transport {
         Ok(())
     }
 
-    async fn read_chunk(&self, path: &Path, source: &mut tokio::fs::File) -> Result<Option<BytesMut>, Error> {
-        let mut chunk = BytesMut::with_capacity(self.config.snapshot_chunk_bytes);
-        while chunk.len() < self.config.snapshot_chunk_bytes {
-            let count = source
-                .read_buf(&mut chunk)
-                .await
-                .map_err(Error::file("read", path))?;
-            if count == 0 {
-                break;
-            }
-        }
-        Ok((!chunk.is_empty()).then_some(chunk))
+    /// A chunk of a file; `None` at its end.
+    async fn read_chunk(&self, path: &Path, offset: u64) -> Result<Option<Bytes>, Error> {
+        let (bytes_max, source) = (self.config.snapshot_chunk_bytes as u64, path.to_owned());
+        let read = blocking(move || {
+            let mut file = File::open(source)?;
+            file.seek(SeekFrom::Start(offset))?;
+            let mut chunk = Vec::new();
+            file.take(bytes_max).read_to_end(&mut chunk)?;
+            Ok((!chunk.is_empty()).then(|| Bytes::from(chunk)))
+        });
+        let read = read.await.map_err(io::Error::other);
+        read.flatten().map_err(Error::file("read", path))
     }
+}
+
+/// Checks a file that was read as a whole, so that damage does not travel.
+fn check(file: &SnapshotFile, path: &Path, sum: Option<sha2::Sha256>) -> Result<(), Error> {
+    let Some(sum) = sum else { return Ok(()) };
+    let found = Digest::new(sum.finalize().into());
+    if found == file.sha256 {
+        return Ok(());
+    }
+    let reason = format!(
+        "`{}` hashes to {found}, its record says {}",
+        path.display(),
+        file.sha256
+    );
+    tracing::error!(
+        damage = reason,
+        "a snapshot is damaged on this node and is taken anew"
+    );
+    Err(Error::decode("snapshot file", reason))
 }
 
 /// The receiver's next reply.
 async fn reply(replies: &mut Streaming<wire::SnapshotReply>) -> Result<Option<Reply>, Status> {
     Ok(replies.message().await?.and_then(|reply| reply.reply))
-}
-
-/// Keeps a transfer at a rate.
-struct Pace {
-    bytes_per_second: u64,
-    due: Instant,
-}
-
-impl Pace {
-    fn new(bytes_per_second: u64) -> Self {
-        Self {
-            bytes_per_second,
-            due: Instant::now(),
-        }
-    }
-
-    /// Waits until `bytes` may be sent.
-    async fn spend(&mut self, bytes: u64) {
-        // sleep: snapshots are sent at a bounded rate.
-        tokio::time::sleep_until(self.due).await;
-        let cost = Duration::from_secs_f64(bytes as f64 / self.bytes_per_second as f64);
-        self.due = self.due.max(Instant::now()) + cost;
-    }
 }

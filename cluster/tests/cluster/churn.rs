@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use covey_cluster::Host;
 use rand::rngs::StdRng;
-use rand::{Rng as _, SeedableRng as _};
+use rand::{RngExt as _, SeedableRng as _};
 use tokio::time::Instant;
 
 use crate::harness::{Cluster, GROUP, config, deadline, eventually};
@@ -36,7 +36,7 @@ async fn no_acknowledged_write_is_lost_while_nodes_come_and_go() {
 
     let mut random = StdRng::seed_from_u64(SEED);
     for step in 0..STEPS {
-        let place = random.gen_range(0..3);
+        let place = random.random_range(0..3);
         match step % 3 {
             0 => restart(&mut cluster, &hosts, place).await,
             1 => {

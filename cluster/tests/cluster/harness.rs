@@ -138,6 +138,35 @@ impl TestNode {
         }
     }
 
+    /// Changes this node's state behind the back of its group, which must be at rest.
+    pub(crate) fn tamper(&self, change: Change) {
+        let group = self.running.as_ref().unwrap().statedb.group(GROUP);
+        let applied = group.applied().unwrap().unwrap();
+        let mut batch = group.batch();
+        batch.stage(change);
+        batch.commit(applied).unwrap();
+    }
+
+    /// Where the files of its state are.
+    pub(crate) fn state_dir(&self) -> PathBuf {
+        self.dir.join("state").join("db")
+    }
+
+    /// Opens the state of a node that does not run, and closes it again.
+    pub(crate) async fn open_and_close_state(&self) {
+        drop(self.open_state().await);
+    }
+
+    /// Empties the state of a node that does not run, as if its files had not been written.
+    pub(crate) async fn lose_state(&self) {
+        self.open_state().await.group(GROUP).clear().unwrap();
+    }
+
+    /// Where its snapshots are.
+    pub(crate) fn snapshot_dir(&self) -> PathBuf {
+        self.dir.join("snapshots")
+    }
+
     pub(crate) async fn put(&self, name: &str, number: u64) -> Committed {
         let entry = Bytes::from(format!("{name}={number}"));
         self.host().propose(GROUP, entry, deadline()).await.unwrap()

@@ -17,4 +17,5 @@ mod readmission;
 mod reads;
 mod slow_link;
 mod snapshots;
+mod verify;
 mod writes;

@@ -3,11 +3,18 @@
 use covey_proto::v1;
 use covey_proto::v1::admin_server::{Admin, AdminServer};
 use covey_proto::v1::cluster_server::{Cluster, ClusterServer};
+use futures::stream::BoxStream;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
+use tracing::Instrument as _;
 
 use super::Caller;
 use crate::context::Context;
 use crate::membership::{groups, namespaces, operate, report};
+use crate::verify;
+
+/// Reports of progress that wait for the caller.
+const PROGRESS_MAX: usize = 16;
 
 /// Both services.
 #[derive(Clone)]
@@ -103,6 +110,27 @@ impl Cluster for ClusterApi {
         let caller = Caller::of(&request);
         let reply = groups::rebalance(&self.context, &caller, request.into_inner().dry_run).await?;
         Ok(Response::new(reply))
+    }
+
+    type VerifyGroupStream = BoxStream<'static, Result<v1::VerifyGroupReply, Status>>;
+
+    async fn verify_group(
+        &self,
+        request: Request<v1::VerifyGroupRequest>,
+    ) -> Result<Response<Self::VerifyGroupStream>, Status> {
+        let (caller, context) = (Caller::of(&request), self.context.clone());
+        let (replies, receiver) = tokio::sync::mpsc::channel(PROGRESS_MAX);
+        let verifying = async move {
+            let last = tokio::select! {
+                last = verify::verify(&context, &caller, request.into_inner(), &replies) => last,
+                // Nobody waits for the answer.
+                () = replies.closed() => return,
+            };
+            // A caller that has gone away needs no answer.
+            let _ = replies.send(last.map_err(Status::from)).await;
+        };
+        tokio::spawn(verifying.in_current_span());
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
 
     async fn list_namespaces(

@@ -108,7 +108,7 @@ impl Group {
 }
 
 /// A group's number, with or without its prefix.
-fn group_number(text: &str) -> Result<u64, String> {
+pub(super) fn group_number(text: &str) -> Result<u64, String> {
     let number = text.strip_prefix('g').unwrap_or(text);
     number
         .parse()

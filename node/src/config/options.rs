@@ -40,6 +40,9 @@ pub struct Options {
     /// How long a node may be unheard of before its replicas are rebuilt elsewhere; the same on every node [default: 5m]
     #[arg(long, env = "COVEY_DEAD_AFTER", value_name = "LENGTH")]
     pub dead_after: Option<Length>,
+    /// How often the leader of a group compares its replicas, at a low rate; 0s for never [default: 1h]
+    #[arg(long, env = "COVEY_VERIFY_EVERY", value_name = "LENGTH")]
+    pub verify_every: Option<Length>,
     /// Allow listening beyond this machine without TLS and without authentication
     #[arg(long, env = "COVEY_INSECURE")]
     pub insecure: bool,
@@ -76,6 +79,7 @@ impl Options {
             zone: self.zone.or(file.zone),
             snapshot_every: self.snapshot_every.or(file.snapshot_every),
             dead_after: self.dead_after.or(file.dead_after),
+            verify_every: self.verify_every.or(file.verify_every),
             insecure: self.insecure || file.insecure,
             log_format: self.log_format.or(file.log_format),
             log_filter: self.log_filter.or(file.log_filter),

@@ -123,7 +123,7 @@ pub(crate) async fn ask_each(
         let query = Arc::new(query);
         if let Some((view, point)) = views.get(&group) {
             match read(ctx, view.clone(), bounds.through, Arc::clone(&query)).await {
-                Err(Failure::Storage(error)) => ledger::not_here(group, &error),
+                Err(Failure::Storage(error)) => ctx.ledger.not_here(group, &error),
                 answer => return answer.map(|reply| (reply, *point)),
             }
         }

@@ -63,7 +63,7 @@ impl Ledger {
             let (here, wanted) = (self.view(group, consistency, caller.deadline), keys.clone());
             let read = async { blocking(move |view| view.get_many(&wanted), here.await?.0).await };
             match read.await {
-                Err(Failure::Storage(error)) => not_here(group, &error),
+                Err(Failure::Storage(error)) => self.not_here(group, &error),
                 answer => return answer,
             }
         }
@@ -89,7 +89,7 @@ impl Ledger {
             let read =
                 async { blocking(move |view| collect(view, &start, same, limit), here.await?.0).await };
             match read.await {
-                Err(Failure::Storage(error)) => not_here(group, &error),
+                Err(Failure::Storage(error)) => self.not_here(group, &error),
                 answer => return answer,
             }
         }
@@ -169,9 +169,15 @@ pub fn collect(view: &dyn View, from: &Key, same: Same, limit: usize) -> Result<
     Ok(found)
 }
 
-/// The store of this node cannot give what is asked of it; another member's may.
-pub(crate) fn not_here(group: GroupId, error: &covey_storage::Error) {
-    tracing::error!(%group, error = chain(error), "group cannot be read on this node; another member is asked");
+impl Ledger {
+    /// The store of this node cannot give what is asked of it; another member's may. A damaged one is rebuilt.
+    pub(crate) fn not_here(&self, group: GroupId, error: &covey_storage::Error) {
+        let reason = chain(error);
+        tracing::error!(%group, error = reason, "group cannot be read on this node; another member is asked");
+        if error.is_corruption() {
+            self.parts.host.found_damaged(group, &reason);
+        }
+    }
 }
 
 /// Runs a read of RocksDB off the runtime's workers.

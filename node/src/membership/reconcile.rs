@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use covey_cluster::{GroupStatus, Probation, Role};
 use covey_proto::node::v1 as node_v1;
+use covey_proto::v1::list_groups_reply::Replica;
 use covey_state::topology::Placement;
 use covey_state::{GroupId, NodeId};
 use tokio::sync::Semaphore;
@@ -36,9 +37,9 @@ struct Slots {
 }
 
 /// A group that is being changed; ends when dropped.
-struct Change {
-    membership: Membership,
-    group: GroupId,
+pub(super) struct Change {
+    pub(super) membership: Membership,
+    pub(super) group: GroupId,
 }
 
 impl Drop for Change {
@@ -88,17 +89,8 @@ impl Membership {
         let Ok(slot) = Arc::clone(slots).try_acquire_owned() else {
             return;
         };
-        if !self
-            .changing
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(group)
-        {
+        let Some(change) = self.begin_change(group) else {
             return;
-        }
-        let change = Change {
-            membership: self.clone(),
-            group,
         };
         tokio::spawn(async move {
             for step in steps {
@@ -154,7 +146,11 @@ impl Membership {
             }
             Step::HandOver(node) => {
                 // A leader that hands over to a dead node takes no entries until somebody else is elected.
-                let alive = self.holdings_of(*node).await.is_some();
+                // And one whose replica is damaged hands it back at once, for ever.
+                let replicas = self.replicas_of(*node).await.unwrap_or_default();
+                let sound = |replica: &Replica| replica.damaged.is_empty() && replica.fault.is_empty();
+                let fit = |replica: &Replica| replica.group == group.get() && sound(replica);
+                let alive = replicas.iter().any(fit);
                 alive
                     .then_some(())
                     .ok_or_else(|| Failure::unavailable(format!("node {node}")))?;
@@ -181,18 +177,22 @@ impl Membership {
 
     /// The groups that a node has replicas of, if it answers.
     async fn holdings_of(&self, node: NodeId) -> Option<Vec<GroupId>> {
-        let caller = Caller::internal("placement").by_deadline(Instant::now() + REPORT_LIMIT);
-        let request = caller.request(node_v1::ReportRequest {});
-        let mut peer = self.context.peers.node_peer(node).ok()?;
-        let reply = timeout(REPORT_LIMIT, peer.report(request)).await.ok()?.ok()?;
+        let replicas = self.replicas_of(node).await?;
         Some(
-            reply
-                .into_inner()
-                .groups
+            replicas
                 .iter()
                 .map(|replica| GroupId::new(replica.group))
                 .collect(),
         )
+    }
+
+    /// What a node says of its replicas, if it answers.
+    async fn replicas_of(&self, node: NodeId) -> Option<Vec<Replica>> {
+        let caller = Caller::internal("placement").by_deadline(Instant::now() + REPORT_LIMIT);
+        let request = caller.request(node_v1::ReportRequest {});
+        let mut peer = self.context.peers.node_peer(node).ok()?;
+        let reply = timeout(REPORT_LIMIT, peer.report(request)).await.ok()?.ok()?;
+        Some(reply.into_inner().groups)
     }
 
     /// The replica must run before the leader sends it anything. Gives what it has to hear of before it may vote.

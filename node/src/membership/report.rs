@@ -195,6 +195,7 @@ fn replica(node: NodeId, status: &GroupStatus) -> Replica {
         applied_index: status.applied_index.unwrap_or(0),
         snapshot_index: status.snapshot_index.unwrap_or(0),
         fault: status.fault.clone().unwrap_or_default(),
+        damaged: status.damaged.clone().unwrap_or_default(),
         bytes: 0,
         reads: 0,
         caught_up: match status.role {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
-use covey_cluster::{Host, HostConfig, Role, Stores};
+use covey_cluster::{Host, HostConfig, PlanMachine, Role, Stores};
 use covey_state::{GroupId, NodeId};
 use covey_storage::{ArtifactStore, RaftDb, RaftDbConfig, StateDb, StateDbConfig};
 use futures::future::join_all;
@@ -25,7 +25,7 @@ use crate::drift;
 use crate::features::service_plan::Plans;
 use crate::identity::{DataDir, Identity};
 use crate::ledger::{Ledger, Parts};
-use crate::machine::Machine;
+
 use crate::membership::report::Reports;
 use crate::membership::{Census, Membership};
 use crate::metrics::Metrics;
@@ -37,6 +37,9 @@ const HAND_OVER_LIMIT: Duration = Duration::from_secs(1);
 const REPORT_LIMIT: Duration = Duration::from_millis(300);
 /// How long requests that were begun get to finish when the node stops.
 const DRAIN_LIMIT: Duration = Duration::from_secs(2);
+
+/// How often it is looked whether the state has been stopped.
+const STATE_LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// The parts of a node that is up.
 pub(super) struct RunningNode {
@@ -83,9 +86,10 @@ impl RunningNode {
         let (copies, catalog) = CatalogWatch::channel();
         let context = assemble(config, metrics, &identity, (host, stores, catalog))?;
         let root = RootSupervisor::start(context.ledger.node()).await?;
-        keep_catalog(&context, &root, copies)?;
+        keep_catalog(&context, &root, copies);
 
         let (failed, failures) = mpsc::channel(4);
+        watch_state(&context, &root, failed.clone());
         let listening = Listening::new(failed);
         let membership = Membership::new(context.clone());
         let gate = Gate {
@@ -202,7 +206,7 @@ async fn start_host(
         statedb: stores.statedb.clone(),
         snapshot_dir: config.store_path("snapshots"),
     };
-    let host = Host::start(settings, own, stores, Arc::new(Machine))
+    let host = Host::start(settings, own, stores, Arc::new(PlanMachine))
         .await
         .context("cannot start consensus")?;
     for seed in &identity.seeds {
@@ -244,20 +248,29 @@ fn assemble(
     })
 }
 
-fn keep_catalog(
-    context: &Context,
-    root: &RootSupervisor,
-    copies: watch::Sender<Arc<CatalogCopy>>,
-) -> anyhow::Result<()> {
-    let applied = context
-        .ledger
-        .applied(GroupId::CONTROL)
-        .context("the control group has no replica here")?;
-    let statedb = context.ledger.statedb().clone();
+fn keep_catalog(context: &Context, root: &RootSupervisor, copies: watch::Sender<Arc<CatalogCopy>>) {
+    let (host, statedb) = (context.ledger.host().clone(), context.ledger.statedb().clone());
     root.run("catalog", move || {
-        feed(statedb.clone(), applied.clone(), copies.clone())
+        feed(host.clone(), statedb.clone(), copies.clone())
     });
-    Ok(())
+}
+
+/// A state that a damaged block has stopped is of no use until the next start writes it anew.
+fn watch_state(context: &Context, root: &RootSupervisor, failed: mpsc::Sender<anyhow::Error>) {
+    let statedb = context.ledger.statedb().clone();
+    root.run("state watch", move || {
+        let (statedb, failed) = (statedb.clone(), failed.clone());
+        async move {
+            while !statedb.is_stopped() {
+                // sleep: the store tells nobody.
+                tokio::time::sleep(STATE_LOOK_EVERY).await;
+            }
+            let reason =
+                "the state is stopped by a damaged block; start the node again, and it is written anew";
+            // The channel holds a failure of each part; more cannot come.
+            drop(failed.try_send(anyhow!(reason)));
+        }
+    });
 }
 
 impl Listening {

@@ -19,7 +19,7 @@ use crate::error::Failure;
 use crate::membership::Membership;
 use crate::node_peer::NodePeerApi;
 use crate::peers::MESSAGE_BYTES_MAX;
-use crate::{artifacts, drift, features, pipelines, serving, training};
+use crate::{artifacts, drift, features, pipelines, serving, training, verify};
 
 /// A service that takes and gives messages up to the common limit; the generated types share no trait for it.
 macro_rules! sized {
@@ -40,6 +40,8 @@ pub(super) async fn spawn(context: &Context, root: &RootSupervisor) -> Result<()
     root.run("artifact repair", move || {
         artifacts::keep_repaired(ctx.clone(), stop.clone())
     });
+    let (ctx, stop) = (context.clone(), root.stopping());
+    root.run("verify", move || verify::keep_verified(ctx.clone(), stop.clone()));
     training::spawn(context).await?;
     serving::spawn(context).await?;
     drift::spawn(context).await?;

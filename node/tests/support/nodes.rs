@@ -221,8 +221,9 @@ impl Drop for Node {
 
 /// A cluster of processes in a directory that goes with it.
 pub(crate) struct Nodes {
-    root: TempDir,
+    // Dropped in this order: a node prints its log from the directory when a test has failed.
     nodes: Vec<Node>,
+    root: TempDir,
 }
 
 impl Nodes {
@@ -239,8 +240,8 @@ impl Nodes {
         first.settle_on(options);
         first.start(None);
         let mut cluster = Self {
-            root,
             nodes: vec![first],
+            root,
         };
         for _ in 1..count {
             cluster.join();
@@ -252,8 +253,8 @@ impl Nodes {
     /// A directory for a cluster that is made node by node.
     pub(crate) fn empty() -> Self {
         Self {
-            root: tempfile::tempdir().unwrap(),
             nodes: Vec::new(),
+            root: tempfile::tempdir().unwrap(),
         }
     }
 
@@ -296,6 +297,18 @@ impl Nodes {
     /// The same, to start or stop it.
     pub(crate) fn node_mut(&mut self, position: usize) -> &mut Node {
         &mut self.nodes[position]
+    }
+
+    /// Starts again every node whose process has ended by itself; gives how many those were.
+    pub(crate) fn restart_ended(&mut self) -> usize {
+        let mut restarted = 0;
+        for node in &mut self.nodes {
+            if node.child.is_some() && !node.runs() {
+                node.start(None);
+                restarted += 1;
+            }
+        }
+        restarted
     }
 
     /// Waits until `count` nodes take part, all of them can be reached, every group has a leader and none is moving.

@@ -19,8 +19,8 @@ const CONFINED: [(&str, &[&str]); 6] = [
     ("rocksdb", &["storage"]),
     ("ractor", &["node"]),
     ("axum", &["node"]),
-    ("tonic", &["proto", "cluster", "node", "jepsen"]),
-    ("tokio", &["storage", "cluster", "node", "jepsen"]),
+    ("tonic", &["proto", "cluster", "node", "sim", "jepsen"]),
+    ("tokio", &["storage", "cluster", "node", "sim", "jepsen"]),
 ];
 
 /// For each crate: the line of ARCHITECTURE.md that draws it, and the crates its arrows reach.

@@ -15,6 +15,7 @@ use super::layout::{self, Kind};
 use super::memory::LogMemory;
 use super::{Backlog, Done, Handle, LogBounds, LogEntry, lock, recovery};
 use crate::error::{Error, Place};
+use crate::planted::{Bug, is_planted};
 
 /// What is shared of one group between its handles and the committer.
 #[derive(Debug)]
@@ -223,7 +224,11 @@ impl GroupLog {
     pub fn save_vote(&self, vote: Bytes, done: Done) -> Result<(), Error> {
         let mut memory = self.cell.sound()?;
         let key = layout::marker_key(self.cell.group, Kind::Vote);
-        self.submit(&mut memory, vec![Operation::Put(key, vote.clone())], done)?;
+        let mut operations = vec![Operation::Put(key, vote.clone())];
+        if is_planted(Bug::ForgetVote) {
+            operations.clear();
+        }
+        self.submit(&mut memory, operations, done)?;
         memory.vote = Some(vote);
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::job::Job;
 use super::{Backlog, lock};
@@ -73,10 +73,19 @@ impl Queue {
     /// Waits for jobs and takes as many as fit into one batch; `None` once the queue is closed and empty.
     pub(super) fn next_batch(&self) -> Option<Vec<Job>> {
         let waiting = lock(&self.waiting);
-        let mut waiting = self
+        let waiting = self
             .changed
             .wait_while(waiting, |waiting| waiting.jobs.is_empty() && !waiting.closed)
             .unwrap_or_else(PoisonError::into_inner);
+        self.take_batch(waiting)
+    }
+
+    /// The same of what waits now; `None` if nothing does.
+    pub(super) fn waiting_batch(&self) -> Option<Vec<Job>> {
+        self.take_batch(lock(&self.waiting))
+    }
+
+    fn take_batch(&self, mut waiting: MutexGuard<'_, Waiting>) -> Option<Vec<Job>> {
         let mut batch = vec![waiting.jobs.pop_front()?];
         let mut bytes = batch[0].size;
         while let Some(job) = waiting.jobs.front()

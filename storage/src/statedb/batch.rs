@@ -15,6 +15,7 @@ use super::layout::{self, Marker};
 use super::view::GroupView;
 use super::{Shared, family};
 use crate::error::Error;
+use crate::planted::{Bug, is_planted};
 use crate::record;
 
 /// Changes of one group on their way to the disk. Dropping it drops them.
@@ -93,9 +94,12 @@ impl GroupBatch {
                 None => batch.delete_cf(family, &staged.stored_key),
             }
         }
-        layout::put_marker(self.group, Marker::Applied, &applied, &mut batch);
+        if !is_planted(Bug::DropAppliedIndex) {
+            layout::put_marker(self.group, Marker::Applied, &applied, &mut batch);
+        }
         fault!("statedb::before_commit");
-        db.write(batch).map_err(Error::database("write to the state"))?;
+        db.write(batch)
+            .map_err(|source| self.shared.write_failed(source))?;
         fault!("statedb::after_commit");
         Ok(())
     }

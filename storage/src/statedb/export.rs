@@ -5,7 +5,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use covey_state::key::Table;
-use covey_state::{Digest, GroupId};
+use covey_state::{Digest, GroupId, Key};
 use rocksdb::{Options, SstFileWriter};
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +14,7 @@ use super::view::GroupView;
 use super::{Shared, table_options};
 use crate::error::Error;
 use crate::files;
+use crate::planted::{Bug, is_planted};
 
 /// What a snapshot of a group consists of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,6 +99,14 @@ impl TableOutput<'_> {
         let start = layout::group_bounds(group).0;
         view.scan_stored(self.table, &start, |key, value| {
             view.verify(self.table, key, value)?;
+            if is_planted(Bug::SnapshotWithoutDedup)
+                && matches!(
+                    layout::parse_key(group, self.table, key)?,
+                    Key::Request(_) | Key::RequestAge(..)
+                )
+            {
+                return Ok(ControlFlow::Continue(()));
+            }
             self.put(key, value, finished)?;
             Ok(ControlFlow::Continue(()))
         })?;

@@ -14,7 +14,7 @@ use std::fs;
 use std::path::Path;
 
 use covey_state::GroupId;
-use rocksdb::{DB, IngestExternalFileOptions, WriteBatch, WriteOptions};
+use rocksdb::{IngestExternalFileOptions, WriteBatch, WriteOptions};
 use serde::{Deserialize, Serialize};
 
 use super::export::{SnapshotFile, SnapshotManifest};
@@ -124,14 +124,16 @@ fn mark(shared: &Shared, installing: &Installing) -> Result<(), Error> {
         &payload,
         &mut batch,
     );
-    write_synced(&shared.db, batch)
+    write_synced(shared, batch)
 }
 
-fn write_synced(db: &DB, batch: WriteBatch) -> Result<(), Error> {
+fn write_synced(shared: &Shared, batch: WriteBatch) -> Result<(), Error> {
     let mut options = WriteOptions::default();
     options.set_sync(true);
-    db.write_opt(batch, &options)
-        .map_err(Error::database("write to the state"))
+    let written = shared.db.write_opt(batch, &options);
+    written.map_err(Error::database("write to the state"))?;
+    shared.synced();
+    Ok(())
 }
 
 /// Steps 3 to 6. No view is made meanwhile; if a step fails, the group answers nothing until it is repeated.
@@ -155,7 +157,7 @@ fn swap(shared: &Shared, installing: &Installing) -> Result<(), Error> {
         None => layout::remove_marker(group, Marker::Applied, &mut last),
     }
     layout::remove_marker(group, Marker::Installing, &mut last);
-    write_synced(&shared.db, last)?;
+    write_synced(shared, last)?;
     unfinished.remove(&group);
     drop(unfinished);
     fault!("install::finished");
@@ -220,7 +222,7 @@ pub(super) fn clear(shared: &Shared, group: GroupId) -> Result<(), Error> {
     layout::remove_tables(&shared.db, group, &mut batch);
     layout::remove_marker(group, Marker::Applied, &mut batch);
     layout::remove_marker(group, Marker::Installing, &mut batch);
-    write_synced(&shared.db, batch)?;
+    write_synced(shared, batch)?;
     unfinished.remove(&group);
     Ok(())
 }

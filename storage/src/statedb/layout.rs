@@ -18,7 +18,7 @@ pub(super) const TABLES: [Table; 4] = [Table::Records, Table::Latest, Table::His
 const KEYS_END: u8 = 0xff;
 
 /// The length of a group's prefix.
-const PREFIX_BYTES: usize = 8;
+pub(super) const PREFIX_BYTES: usize = 8;
 
 /// What is known of a group beside its keys. The numbers are on disk and never change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

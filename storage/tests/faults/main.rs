@@ -7,6 +7,7 @@
 mod commit;
 mod install;
 mod kill;
+mod rewrite;
 #[path = "../storage/sample.rs"]
 #[allow(dead_code)] // The other test program uses the rest.
 mod sample;

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use covey_state::{Change, GroupId, Key, Record, Row, Value, View};
-use covey_storage::{ArtifactStore, Error, LogEntry, RaftDb, RaftDbConfig, StateDb, StateDbConfig};
+use covey_storage::{
+    ArtifactStore, Error, LogEntry, Position, RaftDb, RaftDbConfig, Split, StateDb, StateDbConfig,
+};
 use rocksdb::{DB, Options};
 use tempfile::TempDir;
 
@@ -222,6 +224,14 @@ fn assert_row_3_is_refused(directory: &TempDir) {
     assert_eq!(view.get(&large_key(2)).unwrap(), Some(Record::Row(large_row(2))));
     let files = TempDir::new().unwrap();
     assert!(group.export(files.path()).unwrap_err().is_corruption());
+    let whole = Split::At(vec![Position::end()]);
+    let error = view.sums(&Position::default(), &whole).unwrap_err();
+    assert!(error.is_corruption(), "{error}");
+    let said = error.to_string();
+    assert!(
+        said.contains("table latest, key Latest(") && said.contains(".sst"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -256,6 +266,70 @@ fn a_record_that_was_damaged_before_it_was_stored_is_found_by_its_own_checksum()
     );
     drop(raw);
     assert_row_3_is_refused(&directory);
+}
+
+#[test]
+fn a_damaged_block_of_an_erased_group_is_gone_after_a_rewrite_and_everything_else_is_there() {
+    let directory = TempDir::new().unwrap();
+    write_large_rows(&directory);
+    {
+        let db = open_state(&directory);
+        apply(&db.group(NEIGHBOUR), crate::sample::puts(1, 9), "neighbour");
+    }
+    drop(open_state(&directory));
+    let Value::String(text) = &large_row(3).values[0] else {
+        unreachable!("the row holds a text")
+    };
+    let tables = || files_ending(&directory.path().join("db"), ".sst");
+    flip_where(&tables(), &text.as_bytes()[100..140]);
+    let db = open_state(&directory);
+    let expected = contents(&db.group(NEIGHBOUR).read()).unwrap();
+    db.group(ID).clear().unwrap();
+    db.rewrite_at_next_start().unwrap();
+    drop(db);
+    let db = open_state(&directory);
+    assert_eq!(contents(&db.group(NEIGHBOUR).read()).unwrap(), expected);
+    assert_eq!(
+        db.group(NEIGHBOUR).applied().unwrap(),
+        Some(Bytes::from_static(b"neighbour"))
+    );
+    assert_eq!(db.groups().unwrap(), [NEIGHBOUR]);
+    drop(db);
+    let damaged = tables()
+        .iter()
+        .filter(|path| {
+            let bytes = fs::read(path).unwrap();
+            bytes
+                .windows(40)
+                .any(|window| *window == text.as_bytes()[200..240])
+        })
+        .count();
+    assert_eq!(damaged, 0, "the damaged block is in no file any more");
+    assert!(
+        !directory.path().join("rewrite").exists(),
+        "it is not rewritten again"
+    );
+}
+
+#[test]
+fn a_group_that_is_damaged_when_the_database_is_rewritten_is_left_out_and_the_others_are_kept() {
+    let directory = TempDir::new().unwrap();
+    write_large_rows(&directory);
+    apply(
+        &open_state(&directory).group(NEIGHBOUR),
+        crate::sample::puts(1, 9),
+        "neighbour",
+    );
+    drop(open_state(&directory));
+    let Value::String(text) = &large_row(3).values[0] else {
+        unreachable!("the row holds a text")
+    };
+    flip_where(
+        &files_ending(&directory.path().join("db"), ".sst"),
+        &text.as_bytes()[100..140],
+    );
+    open_state(&directory).rewrite_at_next_start().unwrap();
+    assert_eq!(open_state(&directory).groups().unwrap(), [NEIGHBOUR]);
 }
 
 #[test]

@@ -5,10 +5,12 @@
 
 mod artifacts;
 mod corruption;
+mod flipped_tail;
 mod install;
 mod keys;
 mod log_crash;
 mod raftdb;
 mod sample;
 mod statedb;
+mod sums;
 mod torn_tail;

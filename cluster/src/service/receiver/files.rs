@@ -1,15 +1,17 @@
 //! The files of a snapshot on their way in: every chunk is checked, and every file once it is whole.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use covey_proto::peer::v1 as wire;
 use covey_state::Digest;
 use covey_storage::{SnapshotFile, SnapshotManifest};
 use sha2::Digest as _;
-use tokio::fs::File;
-use tokio::io::AsyncWriteExt as _;
 
+use crate::blocking::blocking;
 use crate::error::Error;
 use crate::snapshot::SnapshotDir;
 
@@ -29,7 +31,7 @@ pub(crate) struct Files {
 struct Writing {
     promised: SnapshotFile,
     path: PathBuf,
-    file: File,
+    file: Arc<File>,
     received: u64,
     hasher: sha2::Sha256,
 }
@@ -103,10 +105,8 @@ impl Files {
                 chunk.offset, chunk.file
             ));
         }
-        open.file
-            .write_all(&chunk.data)
-            .await
-            .map_err(Error::file("write", &open.path))?;
+        let (file, data) = (Arc::clone(&open.file), chunk.data.clone());
+        on_disk("write", &open.path, move || (&*file).write_all(&data)).await?;
         open.hasher.update(&chunk.data);
         open.received += chunk.data.len() as u64;
         Ok(())
@@ -120,13 +120,12 @@ impl Files {
             )
         })?;
         let path = self.directory.join(name);
-        let file = File::create_new(&path)
-            .await
-            .map_err(Error::file("create", &path))?;
+        let created = path.clone();
+        let file = on_disk("create", &path, move || File::create_new(created)).await?;
         Ok(Writing {
             promised,
             path,
-            file,
+            file: Arc::new(file),
             received: 0,
             hasher: sha2::Sha256::new(),
         })
@@ -145,10 +144,7 @@ impl Files {
             );
             return Err(Error::decode("snapshot file", reason));
         }
-        open.file
-            .sync_all()
-            .await
-            .map_err(Error::file("sync", &open.path))?;
+        on_disk("sync", &open.path, move || open.file.sync_all()).await?;
         fail::fail_point!("snapshot::received_one_file");
         self.held_bytes += open.received;
         self.held.push(open.promised.name);
@@ -176,4 +172,14 @@ impl Files {
             None => Ok(()),
         }
     }
+}
+
+/// A step on the file at `path`.
+async fn on_disk<T: Send + 'static>(
+    action: &'static str,
+    path: &Path,
+    step: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, Error> {
+    let done = blocking(step).await.map_err(io::Error::other);
+    done.flatten().map_err(Error::file(action, path))
 }

@@ -1,17 +1,18 @@
-//! The state machine that the Raft host drives: decodes an entry, lets `covey-state` decide it, stages the changes.
+//! The state machine of Covey's groups: decodes an entry, lets `covey-state` decide it, stages the changes.
 //!
 //! Invariant: whatever is staged follows from the entry and the group's own state, so every replica stages the same.
 
 use bytes::Bytes;
-use covey_cluster::{LogPosition, StateMachine};
 use covey_state::{Fault, Position, Request};
 use covey_storage::{Error, GroupBatch, Place};
 
+use crate::machine::{LogPosition, StateMachine};
+
 /// The state machine of every group. It has no state of its own.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Machine;
+pub struct PlanMachine;
 
-impl StateMachine for Machine {
+impl StateMachine for PlanMachine {
     fn apply(&self, position: LogPosition, entry: &[u8], batch: &mut GroupBatch) -> Result<Bytes, Error> {
         // An entry that a newer binary wrote must stop the group here: guessing would make the replicas differ.
         let request = Request::decode(entry).map_err(|error| unreadable(position, &error))?;
@@ -101,14 +102,14 @@ mod tests {
             .unwrap()
             .group(GroupId::CONTROL);
         let mut batch = state.batch();
-        let answer = Machine
+        let answer = PlanMachine
             .apply(position(1), &founding().encode(), &mut batch)
             .unwrap();
         let outcome: Result<Answer, Rejection> = postcard::from_bytes(&answer).unwrap();
         assert_eq!(outcome, Ok(Answer::Node(NodeId::new(1))));
         assert!(batch.get(&Key::Cluster).unwrap().is_some());
         assert_eq!(
-            Machine
+            PlanMachine
                 .apply(position(2), &founding().encode(), &mut batch)
                 .unwrap(),
             answer
@@ -124,7 +125,7 @@ mod tests {
         let mut batch = state.batch();
         let mut entry = founding().encode();
         entry[0] = u8::MAX;
-        let fault = Machine.apply(position(1), &entry, &mut batch).unwrap_err();
+        let fault = PlanMachine.apply(position(1), &entry, &mut batch).unwrap_err();
         assert!(fault.is_corruption(), "{fault}");
         assert!(batch.is_empty());
     }

@@ -1,0 +1,164 @@
+//! Proposals of one group on their way into its log, many at a time.
+//!
+//! A round through the log costs nearly the same for one entry as for a hundred: messages, wake-ups, a sync on every
+//! node. So a proposal that finds a round under way waits for those that come after it, and all of them go in the next
+//! one, which begins when the earlier one is done, or a few milliseconds after it began: a quorum far away must not
+//! keep them waiting. A proposal that finds nothing under way goes at once.
+//!
+//! Invariant: proposals enter the log in the order in which they came.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use covey_state::GroupId;
+use futures::StreamExt as _;
+use openraft::errors::RaftError;
+use tokio::sync::oneshot;
+
+use crate::consensus::{Raft, Request};
+use crate::forward::Outcome;
+use crate::machine::{Committed, LogPosition};
+
+/// How long a round may keep the next one waiting.
+const PACE: Duration = Duration::from_millis(5);
+
+/// The limits of one round.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RoundLimits {
+    /// Entries in it.
+    pub(crate) entries: usize,
+    /// Bytes in it, unless a single entry is larger.
+    pub(crate) bytes: usize,
+}
+
+/// The proposals of one group.
+pub(crate) struct Proposals {
+    group: GroupId,
+    raft: Raft,
+    limits: RoundLimits,
+    queue: Mutex<Queue>,
+}
+
+#[derive(Default)]
+struct Queue {
+    running: bool,
+    waiting: VecDeque<Proposal>,
+}
+
+struct Proposal {
+    request: Request,
+    answer: oneshot::Sender<Outcome<Committed>>,
+}
+
+impl Proposals {
+    pub(crate) fn new(group: GroupId, raft: Raft, limits: RoundLimits) -> Arc<Self> {
+        Arc::new(Self {
+            group,
+            raft,
+            limits,
+            queue: Mutex::default(),
+        })
+    }
+
+    /// Has a request committed and applied, if this replica leads.
+    pub(crate) async fn propose(self: &Arc<Self>, request: Request) -> Outcome<Committed> {
+        let (answer, answered) = oneshot::channel();
+        let first = {
+            let mut queue = self.lock();
+            queue.waiting.push_back(Proposal { request, answer });
+            !std::mem::replace(&mut queue.running, true)
+        };
+        if first {
+            // In a task of its own: the caller may give up while others still wait.
+            tokio::spawn(Running(Arc::clone(self)).run());
+        }
+        answered
+            .await
+            .unwrap_or_else(|_| Outcome::Unavailable("the round of the proposal broke off".to_owned()))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What goes into the next round; empty when nobody waits, and then the rounds have ended.
+    fn next_round(&self) -> Vec<Proposal> {
+        let mut queue = self.lock();
+        let (mut round, mut bytes) = (Vec::new(), 0);
+        while let Some(proposal) = queue.waiting.front()
+            && round.len() < self.limits.entries
+            && (round.is_empty() || bytes + proposal.request.bytes() <= self.limits.bytes)
+        {
+            bytes += proposal.request.bytes();
+            round.extend(queue.waiting.pop_front());
+        }
+        queue.running = !round.is_empty();
+        round
+    }
+
+    /// Carries one round through the log and answers everybody in it.
+    async fn round(self: Arc<Self>, round: Vec<Proposal>) {
+        let (requests, callers): (Vec<_>, Vec<_>) = round
+            .into_iter()
+            .map(|proposal| (proposal.request, proposal.answer))
+            .unzip();
+        let mut results = match self.raft.client_write_many(requests).await {
+            Ok(results) => results,
+            Err(fatal) => {
+                let fatal = Outcome::of_failure(RaftError::Fatal(fatal));
+                return callers
+                    .into_iter()
+                    .for_each(|caller| answer(caller, fatal.clone()));
+            }
+        };
+        for caller in callers {
+            let outcome = match results.next().await {
+                Some(Ok(Ok(written))) => Outcome::Done(Committed {
+                    position: LogPosition {
+                        group: self.group,
+                        term: written.log_id.leader_id.term,
+                        index: written.log_id.index,
+                    },
+                    answer: written.response,
+                }),
+                Some(Ok(Err(refused))) => Outcome::of_failure(RaftError::APIError(refused)),
+                Some(Err(fatal)) => Outcome::of_failure(RaftError::Fatal(fatal)),
+                None => Outcome::Unavailable("the replica has stopped".to_owned()),
+            };
+            answer(caller, outcome);
+        }
+    }
+}
+
+fn answer(caller: oneshot::Sender<Outcome<Committed>>, outcome: Outcome<Committed>) {
+    // It may have given up.
+    let _ = caller.send(outcome);
+}
+
+/// The task that runs the rounds. When it panics, those who wait learn it and the next proposal starts anew.
+struct Running(Arc<Proposals>);
+
+impl Running {
+    async fn run(self) {
+        loop {
+            let round = self.0.next_round();
+            if round.is_empty() {
+                return;
+            }
+            let under_way = tokio::spawn(Arc::clone(&self.0).round(round));
+            // Done or not: it goes on by itself.
+            let _ = tokio::time::timeout(PACE, under_way).await;
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let mut queue = self.0.lock();
+            queue.running = false;
+            queue.waiting.clear();
+        }
+    }
+}
