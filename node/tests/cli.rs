@@ -184,7 +184,7 @@ fn an_impossible_cluster_is_refused_before_anything_is_written() {
 
 #[test]
 fn the_definitions_of_the_demo_are_checked_without_a_cluster() {
-    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/flights");
+    let examples = Path::new("../examples/flights");
     let output = covey(&[
         "apply",
         "--dry-run",
@@ -243,7 +243,7 @@ fn a_wrong_number_or_pair_is_wrong_usage() {
 fn an_ordinary_user_without_tools_is_told_which_packages_to_install_and_nothing_changes() {
     use std::os::unix::fs::{PermissionsExt, symlink};
 
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/prerequisites.sh");
+    let script = Path::new("../deploy/prerequisites.sh");
     let folder = tempfile::tempdir().unwrap();
     // What every Debian has, an `id` that is nobody's root, and none of the tools that Covey needs.
     let tools = folder.path().join("bin");

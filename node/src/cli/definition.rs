@@ -261,8 +261,7 @@ mod tests {
 
     #[test]
     fn the_definitions_of_the_demo_are_complete() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/flights");
-        let objects = load(&folder).unwrap();
+        let objects = load(Path::new("../examples/flights")).unwrap();
         let named = |kind: Kind| objects.iter().filter(|object| object.kind() == kind).count();
         assert!(
             named(Kind::Entity) >= 4 && named(Kind::FeatureView) >= 6 && named(Kind::FeatureService) >= 2

@@ -45,13 +45,11 @@ pub(crate) struct Tree {
 }
 
 impl Tree {
-    /// Reads the tree this test was built from.
+    /// Reads the tree this test runs in: where it was built from may be another one, because clones share a target folder.
     pub(crate) fn read() -> Self {
-        let package = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let root = package
-            .parent()
-            .expect("the node package lies one level below the top")
-            .to_owned();
+        let root = Path::new("..")
+            .canonicalize()
+            .expect("the node package lies one level below the top");
         let paths = tracked_by_git(&root).unwrap_or_else(|| walk(&root));
         let files = paths
             .into_iter()

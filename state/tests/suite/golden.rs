@@ -59,9 +59,7 @@ impl Story {
     /// Compares the trace with the file of this name.
     #[track_caller]
     fn ends_as(self, name: &str) {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("tests/golden")
-            .join(format!("{name}.txt"));
+        let path = Path::new("tests/golden").join(format!("{name}.txt"));
         // A test may look at the disk and at how it was started; the state machine under test does not.
         #[allow(clippy::disallowed_methods)]
         if std::env::var("UPDATE_GOLDEN").is_ok() {
