@@ -19,7 +19,7 @@ help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
 
 .PHONY: demo
-demo: build ## build Covey and run the flights example on a cluster of one machine
+demo: build ## build Covey and run the flights example on three nodes of this machine
 	@$(COVEY) demo
 
 .PHONY: test
@@ -58,7 +58,7 @@ jepsen: build ## break a real cluster in every way for ten minutes, and check wh
 	@$(JEPSEN) run --seconds 600 --disk $(JEPSEN_DISK) --output $(JEPSEN_OUTPUT) --results jepsen-tests/results.json
 
 .PHONY: jepsen-long
-jepsen-long: build ## the same with ever other seeds, for HOURS=1 or more
+jepsen-long: build ## the same in runs of five minutes, each with a new seed, for HOURS=1 or more
 	@deploy/prerequisites.sh --jepsen
 	@$(JEPSEN) soak --hours $(or $(HOURS),1) --seconds 300 --disk $(JEPSEN_DISK) --output $(JEPSEN_OUTPUT) \
 		--results jepsen-tests/results.json
@@ -77,7 +77,7 @@ containers: ## build the image and try three nodes, where docker or podman is th
 	@deploy/try-containers.sh
 
 .PHONY: build
-build: prerequisites ## build the binary
+build: prerequisites ## build covey, covey-jepsen and covey-sim
 	@$(CARGO) build $(WORKSPACE)
 
 .PHONY: prerequisites

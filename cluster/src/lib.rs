@@ -2,8 +2,7 @@
 //!
 //! A [`Host`] keeps this node's replicas of any number of groups. Entries and answers are opaque bytes: the
 //! application gives a [`StateMachine`] that decides each committed entry and stages its effect: [`PlanMachine`], in
-//! Covey. The consensus library
-//! (openraft) is bound to `covey-storage` in here and appears in no public signature, nor on any disk or wire.
+//! Covey. The consensus library (openraft) is in no public signature, nor on any disk or wire.
 //!
 //! Invariants: an acknowledged entry is synced on a quorum; state and the position it was applied to reach disk in
 //! one batch; a log is purged only below what is durable in the state; a storage fault stops one group on this node

@@ -1,7 +1,7 @@
 //! Changes of who takes part in a group and who leads it.
 //!
-//! Invariants: a node becomes a voter only when it has nearly caught up; a leader gives up leading before its vote; every change is one committed entry or one
-//! joint change, and a second one waits for the first.
+//! Invariants: a node becomes a voter only when it has nearly caught up and has heard of its admission; a leader gives up
+//! leading before its vote; every change is one committed entry or one joint change, and a second one waits for the first.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -210,6 +210,11 @@ fn first_behind(
         .map(|(node, id)| (*node, id.map(|id| id.index)))
         .collect();
     let end = metrics.last_log_index.map_or(0, |last| last + 1);
+    let admitted = metrics
+        .membership_config
+        .log_id()
+        .as_ref()
+        .map_or(0, |id| id.index);
     for node in voters.iter().filter(|node| !present.contains(&node.get())) {
         if membership.get_node(&node.get()).is_none() {
             return Err(Outcome::Rejected(format!(
@@ -222,8 +227,9 @@ fn first_behind(
             .flatten()
             .map_or(0, |index| index + 1);
         let missing = end.saturating_sub(held);
-        // An untouched replica may be empty even where the log is short.
-        if held == 0 || missing > lag_max {
+        // An untouched replica may be empty even where the log is short. And one that has not heard of its admission
+        // votes for nobody: if the leader went, it could never hear of it.
+        if held == 0 || held <= admitted || missing > lag_max {
             return Ok(Some((*node, missing)));
         }
     }
@@ -234,6 +240,10 @@ fn first_behind(
 async fn transfer(replica: &Replica, to: NodeId, until: Instant) -> Outcome<()> {
     if !replica.status().voters.contains(&to) {
         return Outcome::Rejected(format!("{to} is no voter, it cannot lead"));
+    }
+    // A leader that hands over to itself takes no entries until somebody else is elected.
+    if replica.status().leader == Some(to) {
+        return Outcome::Done(());
     }
     if replica.raft.trigger().transfer_leader(to.get()).await.is_err() {
         return Outcome::NotHosted;

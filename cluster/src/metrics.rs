@@ -272,6 +272,8 @@ mod tests {
             term: 3,
             leader: None,
             voters: Vec::new(),
+            joint: false,
+            members_index: None,
             learners: Vec::new(),
             last_log_index: Some(9),
             committed_index: Some(9),

@@ -47,6 +47,10 @@ pub struct GroupStatus {
     pub leader: Option<NodeId>,
     /// Who votes, in ascending order; during a change, the voters before and after it.
     pub voters: Vec<NodeId>,
+    /// Whether a change of voters is half done: a majority of those before it and of those after it is needed.
+    pub joint: bool,
+    /// The entry that says who takes part.
+    pub members_index: Option<u64>,
     /// Who follows without a vote, in ascending order.
     pub learners: Vec<NodeId>,
     /// The last entry in its log.
@@ -77,6 +81,8 @@ impl GroupStatus {
             term: metrics.current_term,
             leader: metrics.current_leader.map(NodeId::new),
             voters: sorted(voters),
+            joint: membership.get_joint_config().len() > 1,
+            members_index: metrics.membership_config.log_id().as_ref().map(|id| id.index),
             learners: sorted(learners),
             last_log_index: metrics.last_log_index,
             committed_index: metrics.local_committed.map(|id| id.index),

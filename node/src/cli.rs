@@ -17,6 +17,7 @@ pub(crate) mod waiting;
 mod artifact;
 mod bench;
 mod completion;
+mod consistency;
 mod dataset;
 mod demo;
 mod deploy;
@@ -60,7 +61,7 @@ const WORKERS_MIN: usize = 2;
         covey demo                                       see everything at work on this machine\n  \
         covey init --data-dir n1                         make a cluster\n  \
         covey start --data-dir n1                        run its first node\n  \
-        covey apply -f examples/flights                  declare features, deployments and monitors\n  \
+        covey apply -f entities.yaml -f views.yaml       declare what features are about, and the features\n  \
         covey status                                     see how it is\n\n\
         Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 not available now"
 )]
@@ -80,44 +81,97 @@ enum Verb {
     /// Show the cluster at a glance
     Status(status::Status),
     /// List, add, drain and remove nodes
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  \
+            covey node list\n  \
+            covey node add --data-dir n4\n  \
+            covey node drain n2"
+    )]
     Node(node::Node),
-    /// Show where the groups are and how far; move their replicas and leaders
-    #[command(subcommand)]
+    /// Show where the groups are and how far their logs are; move their replicas and leaders
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  \
+            covey group list --all-nodes\n  \
+            covey group show g3\n  \
+            covey group move g3 --from n1 --to n4"
+    )]
     Group(group::Group),
-    /// Plan where the groups should be anew
+    /// Plan anew where the groups should be
     Rebalance(rebalance::Rebalance),
     /// Compare the replicas of the groups and name the first difference
     Verify(verify::Verify),
     /// Declare what the groups of some entities are to survive, and where they are at home
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  \
+            covey namespace list\n  \
+            covey namespace create payments --home eu --survive region --groups 8"
+    )]
     Namespace(namespace::Namespace),
     /// Look at, write and read features
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  \
+            covey feature push weather --file today.csv\n  \
+            covey feature get flight_delay --file flights.csv"
+    )]
     Feature(feature::Feature),
     /// Build and look at point-in-time training sets
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  \
+            covey dataset list\n  \
+            covey dataset show flight_delay@3\n  \
+            covey dataset verify flight_delay@3"
+    )]
     Dataset(dataset::Dataset),
     /// Submit a training job
     Train(train::Train),
     /// Follow training jobs
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  \
+            covey job list\n  \
+            covey job watch 0198c1d2\n  \
+            covey job cancel 0198c1d2"
+    )]
     Job(job::Job),
     /// Look at models, their versions and aliases
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  \
+            covey model versions flight_delay\n  \
+            covey model alias set flight_delay champion 2"
+    )]
     Model(model::Model),
     /// Serve a model, and look at what is served
     Deploy(deploy::Deploy),
     /// Ask a deployment for predictions
     Predict(predict::Predict),
     /// Send labels that have become known
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  covey label push flight-delay --file outcomes.csv"
+    )]
     Label(label::Label),
     /// Look at drift, alerts and live performance
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  \
+            covey drift list flight-delay\n  \
+            covey drift alerts flight-delay\n  \
+            covey drift performance flight-delay"
+    )]
     Drift(drift::Drift),
     /// Look at and start retraining pipelines
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  \
+            covey pipeline runs\n  \
+            covey pipeline start flight_delay_retrain --reason 'new carrier'"
+    )]
     Pipeline(pipeline::Pipeline),
     /// Declare what YAML files define
     Apply(apply::Apply),

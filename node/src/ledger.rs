@@ -147,7 +147,24 @@ impl Ledger {
         let point = self.parts.host.read(group, consistency, deadline).await?;
         self.count_read(group);
         let view = self.parts.statedb.group(group).read();
+        self.check_still_here(&point)?;
         Ok((view, point))
+    }
+
+    /// A replica may have been erased since it was asked how far it is: then a view shows it empty.
+    fn check_still_here(&self, point: &ReadPoint) -> Result<(), Failure> {
+        let applied = self
+            .parts
+            .host
+            .applied(point.group)
+            .map(|applied| *applied.borrow());
+        match applied.is_some_and(|applied| applied >= point.index) {
+            true => Ok(()),
+            false => Err(Failure::unavailable(format!(
+                "the replica of group {}",
+                point.group
+            ))),
+        }
     }
 
     /// The same of several groups, all of one moment: that in which the last of them was as fresh as asked.
@@ -163,6 +180,9 @@ impl Ledger {
         });
         let points = try_join_all(waits).await?;
         let moment = self.parts.statedb.snapshot();
+        for (_, point) in &points {
+            self.check_still_here(point)?;
+        }
         let view = |(group, point)| (group, (moment.group(group), point));
         Ok(points.into_iter().map(view).collect())
     }

@@ -48,7 +48,14 @@ async fn acknowledged(nodes: &[&Node], request: v1::PushRequest) {
         turn += 1;
         let mut features = FeaturesClient::new(nodes[turn % nodes.len()].channel());
         let request = request.clone();
-        async move { features.push(request).await.ok() }
+        // Only seen when the test fails.
+        async move {
+            features
+                .push(request)
+                .await
+                .inspect_err(|status| println!("{status}"))
+                .ok()
+        }
     })
     .await;
     assert_eq!(reply.into_inner().accepted, AIRPORTS as u64);

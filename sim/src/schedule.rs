@@ -65,6 +65,8 @@ pub struct Schedule {
     pub skew: f64,
     /// How long, at least, a follower waits for others before it asks for votes, in milliseconds.
     pub election_min_ms: u64,
+    /// How long it waits at most, which is a leader's lease.
+    pub election_max_ms: u64,
     /// Whether leaders answer reads by their lease.
     pub lease_reads: bool,
     /// How long things go wrong.
@@ -77,7 +79,7 @@ pub struct Schedule {
 const CALM_MS: u64 = 3_000;
 
 /// How long a cluster that has lost its leader needs to have one again.
-const ORPHANED_MS: u64 = 2_000;
+const ORPHANED_MS: u64 = 4_000;
 
 impl Schedule {
     /// The schedule of a seed.
@@ -110,6 +112,8 @@ impl Schedule {
             } else {
                 300
             },
+            // Where only leases matter they are long: who forgets one has time to do harm.
+            election_max_ms: if only_leases { 1_500 } else { 600 },
             lease_reads,
             turmoil_ms,
             faults,

@@ -302,7 +302,7 @@ fn config(schedule: &Schedule) -> HostConfig {
     HostConfig {
         heartbeat: Duration::from_millis(100),
         election_min: Duration::from_millis(schedule.election_min_ms),
-        election_max: Duration::from_millis(600),
+        election_max: Duration::from_millis(schedule.election_max_ms),
         snapshot_every: 40,
         logs_kept: 10,
         purge_batch: 1,

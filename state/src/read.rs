@@ -65,7 +65,7 @@ pub fn latest_row(
         newest,
         through.unwrap_or(u64::MAX),
         &mut |row| {
-            found = Some(row);
+            found = Some(row.clone());
             ControlFlow::Break(())
         },
     )?;
@@ -86,7 +86,7 @@ pub(crate) fn rebuilt_tile(
         if row.event_time < start {
             return ControlFlow::Break(());
         }
-        tile.observe(&row, positions);
+        tile.observe(row, positions);
         ControlFlow::Continue(())
     })?;
     Ok(tile)
@@ -98,19 +98,19 @@ fn history(
     (entity, view_id): (&EntityKey, ViewId),
     newest: Timestamp,
     through: u64,
-    visit: &mut dyn FnMut(Row) -> ControlFlow<()>,
+    visit: &mut dyn FnMut(&Row) -> ControlFlow<()>,
 ) -> Result<(), Fault> {
     let from = Key::history_from(entity.clone(), view_id, newest);
     let mut wrong = None;
-    view.scan(&from, &mut |key, record| {
-        if !matches!(&key, Key::History(of, in_view, _) if of == entity && *in_view == view_id) {
+    view.glance(&from, &mut |key, record| {
+        if !matches!(key, Key::History(of, in_view, _) if of == entity && *in_view == view_id) {
             return ControlFlow::Break(());
         }
-        match row_of(record) {
-            Ok(row) if row.log_index <= through => visit(row),
-            Ok(_) => ControlFlow::Continue(()),
-            Err(fault) => {
-                wrong = Some(fault);
+        match record {
+            Record::Row(row) if row.log_index <= through => visit(row),
+            Record::Row(_) => ControlFlow::Continue(()),
+            other => {
+                wrong = row_of(other.clone()).err();
                 ControlFlow::Break(())
             }
         }

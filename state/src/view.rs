@@ -24,6 +24,15 @@ pub trait View {
 
     /// Visits the records of `from`'s table from `from` on, in key order, until the visitor breaks or the table ends.
     fn scan(&self, from: &Key, visit: &mut dyn FnMut(Key, Record) -> ControlFlow<()>) -> Result<(), Fault>;
+
+    /// The same for a visitor that keeps nothing: a view that has the records in memory need not copy them.
+    fn glance(
+        &self,
+        from: &Key,
+        visit: &mut dyn FnMut(&Key, &Record) -> ControlFlow<()>,
+    ) -> Result<(), Fault> {
+        self.scan(from, &mut |key, record| visit(&key, &record))
+    }
 }
 
 /// A map in memory: the model that the laws are tested on.
@@ -61,9 +70,17 @@ impl View for MemoryView {
     }
 
     fn scan(&self, from: &Key, visit: &mut dyn FnMut(Key, Record) -> ControlFlow<()>) -> Result<(), Fault> {
+        self.glance(from, &mut |key, record| visit(key.clone(), record.clone()))
+    }
+
+    fn glance(
+        &self,
+        from: &Key,
+        visit: &mut dyn FnMut(&Key, &Record) -> ControlFlow<()>,
+    ) -> Result<(), Fault> {
         let table = from.table();
         for (key, record) in self.0.range(from..).filter(|(key, _)| key.table() == table) {
-            if visit(key.clone(), record.clone()).is_break() {
+            if visit(key, record).is_break() {
                 break;
             }
         }

@@ -69,6 +69,12 @@ pub enum Error {
         /// The group.
         group: GroupId,
     },
+    /// The group was erased while the batch was made.
+    #[error("state of group {group} was erased before the changes were written")]
+    Erased {
+        /// The group.
+        group: GroupId,
+    },
     /// A snapshot belongs to another group.
     #[error("snapshot of group {found} offered to group {expected}")]
     WrongGroup {
@@ -209,6 +215,7 @@ impl Error {
             | Self::Busy { .. }
             | Self::Gap { .. }
             | Self::InstallUnfinished { .. }
+            | Self::Erased { .. }
             | Self::WrongGroup { .. }
             | Self::ArtifactMissing { .. }
             | Self::Metrics { .. }

@@ -2,6 +2,9 @@
 //!
 //! Only a build with the feature `planted-bugs` has them; in every other one [`is_planted`] is false and compiled away.
 
+#[cfg(all(feature = "planted-bugs", not(debug_assertions)))]
+compile_error!("`planted-bugs` is for tests: a release must not have it");
+
 use std::fmt;
 use std::str::FromStr;
 #[cfg(feature = "planted-bugs")]

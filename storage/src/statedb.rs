@@ -18,7 +18,7 @@ mod snapshot;
 mod sums;
 mod view;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -76,9 +76,7 @@ struct Shared {
     config: StateDbConfig,
     /// Where files of a snapshot wait while they are installed.
     staging: PathBuf,
-    /// The groups whose install has begun and not ended. Whoever swaps a group's data holds it for writing, whoever
-    /// makes a view holds it for reading, so no view is made in the midst of a swap.
-    unfinished: RwLock<BTreeSet<GroupId>>,
+    gate: RwLock<Gate>,
     /// Counts the syncs.
     syncs: AtomicU64,
     /// RocksDB has met a damaged block while it compacted, and writes nothing any more.
@@ -105,8 +103,8 @@ impl StateDb {
 
     /// One consistent view over all groups.
     pub fn snapshot(&self) -> StateSnapshot {
-        let unfinished = self.0.read_gate();
-        StateSnapshot::new(Arc::new(OwnedSnapshot::take(&self.0.db)), unfinished.clone())
+        let gate = self.0.read_gate();
+        StateSnapshot::new(Arc::new(OwnedSnapshot::take(&self.0.db)), gate.unfinished.clone())
     }
 
     /// The groups that have applied anything, in ascending order.
@@ -152,7 +150,7 @@ impl Shared {
             db: Arc::new(db),
             config,
             staging,
-            unfinished: RwLock::default(),
+            gate: RwLock::default(),
             syncs: AtomicU64::new(0),
             stopped: AtomicBool::new(false),
         }
@@ -189,21 +187,12 @@ impl Shared {
         }
     }
 
-    fn read_gate(&self) -> RwLockReadGuard<'_, BTreeSet<GroupId>> {
-        self.unfinished.read().unwrap_or_else(PoisonError::into_inner)
+    fn read_gate(&self) -> RwLockReadGuard<'_, Gate> {
+        self.gate.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write_gate(&self) -> RwLockWriteGuard<'_, BTreeSet<GroupId>> {
-        self.unfinished.write().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Refuses a group whose install has not ended.
-    fn check_finished(&self, group: GroupId) -> Result<(), Error> {
-        if self.read_gate().contains(&group) {
-            Err(Error::InstallUnfinished { group })
-        } else {
-            Ok(())
-        }
+    fn write_gate(&self) -> RwLockWriteGuard<'_, Gate> {
+        self.gate.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// See [`GroupState::bytes_in_files`].
@@ -219,12 +208,40 @@ impl Shared {
 
     /// One group as it is now.
     fn view(&self, group: GroupId) -> GroupView {
-        let unfinished = self.read_gate();
+        let gate = self.read_gate();
         GroupView::new(
             Arc::new(OwnedSnapshot::take(&self.db)),
             group,
-            unfinished.contains(&group),
+            gate.unfinished.contains(&group),
         )
+    }
+
+    /// How often a group was erased so far.
+    fn erasures(&self, group: GroupId) -> u64 {
+        self.read_gate().erasures.get(&group).copied().unwrap_or(0)
+    }
+}
+
+/// Whoever swaps or erases a group's data holds it for writing; whoever makes a view or writes a batch holds it for
+/// reading, so that none of these happens in the midst of a swap.
+#[derive(Default)]
+struct Gate {
+    /// The groups whose install has begun and not ended.
+    unfinished: BTreeSet<GroupId>,
+    /// How often groups were erased: a batch that was begun before must not be written after.
+    erasures: BTreeMap<GroupId, u64>,
+}
+
+impl Gate {
+    /// Refuses a group whose install has not ended, or that was erased since its erasures were counted.
+    fn check(&self, group: GroupId, erasures: u64) -> Result<(), Error> {
+        if self.unfinished.contains(&group) {
+            Err(Error::InstallUnfinished { group })
+        } else if self.erasures.get(&group).copied().unwrap_or(0) != erasures {
+            Err(Error::Erased { group })
+        } else {
+            Ok(())
+        }
     }
 }
 

@@ -278,6 +278,8 @@ fn stopped(group: GroupId, reason: &str) -> GroupStatus {
         term: 0,
         leader: None,
         voters: Vec::new(),
+        joint: false,
+        members_index: None,
         learners: Vec::new(),
         last_log_index: None,
         committed_index: None,

@@ -292,8 +292,10 @@ async fn answer(replica: &Replica, body: Body, sent_after: Option<Instant>) -> R
     match body {
         Body::Append(request) => append(replica, request, sent_after).await,
         Body::Vote(request) => {
-            if !request.leadership_transfer {
-                may_vote(replica)?;
+            // Whoever hands over relies on no lease any more, but a replica on probation does not know whom it votes for.
+            match request.leadership_transfer {
+                true => knows_its_admission(replica)?,
+                false => may_vote(replica)?,
             }
             let request = codec::vote_request_from(request).map_err(malformed)?;
             let reply = replica.raft.vote(request).await.map_err(|error| chain(&error))?;
@@ -310,9 +312,7 @@ async fn answer(replica: &Replica, body: Body, sent_after: Option<Instant>) -> R
             Ok(Body::VoteReply(codec::vote_reply(&reply)))
         }
         Body::Transfer(request) => {
-            if replica.on_probation() {
-                return Err("this replica has not heard of its admission yet".to_owned());
-            }
+            knows_its_admission(replica)?;
             let request = codec::transfer_from(request).map_err(malformed)?;
             let reply = replica
                 .raft
@@ -341,6 +341,13 @@ fn may_vote(replica: &Replica) -> Result<(), String> {
         "this node has just started, or the replica has just been admitted, and withholds its votes"
             .to_owned(),
     )
+}
+
+fn knows_its_admission(replica: &Replica) -> Result<(), String> {
+    match replica.on_probation() {
+        true => Err("this replica has not heard of its admission yet".to_owned()),
+        false => Ok(()),
+    }
 }
 
 async fn append(

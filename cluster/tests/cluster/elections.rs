@@ -21,6 +21,20 @@ async fn leadership_is_handed_over_from_any_node() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_is_to_hand_over_to_itself_leads_on() {
+    let cluster = Cluster::voting(3, config()).await;
+    let leader = &cluster.nodes[cluster.leader().await];
+    let (own, term) = (leader.peer.node, leader.status().term);
+    leader
+        .host()
+        .transfer_leader(GROUP, own, deadline())
+        .await
+        .unwrap();
+    leader.put("a", 1).await;
+    assert_eq!((leader.status().leader, leader.status().term), (Some(own), term));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn writes_go_on_through_the_loss_of_a_leader() {
     let mut cluster = Cluster::voting(3, config()).await;
     for number in 0..3 {

@@ -16,10 +16,11 @@ pub(crate) use carry_out::carry_out;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     covey apply -f examples/flights --dry-run\n  \
-    covey apply -f examples/flights\n  \
-    covey apply -f entities.yaml -f views.yaml\n\n\
+    covey apply -f examples/flights/entities.yaml -f examples/flights/views.yaml\n  \
+    covey apply -f definitions\n\n\
     Kinds, in the order in which they are applied: Namespace, Entity, FeatureView, FeatureService, Dataset, Training,\n\
-    Pipeline, Deployment, Monitor. Applying the same definitions again changes nothing.")]
+    Pipeline, Deployment, Monitor. Applying the same definitions again changes nothing.\n\
+    A Training needs the rows of its Dataset, a Deployment the version it serves: apply them once those are there.")]
 pub(crate) struct Apply {
     /// A YAML file, or a folder of them
     #[arg(short, long, value_name = "FILE_OR_DIR", required = true)]

@@ -94,10 +94,10 @@ pub(super) struct Build {
     /// The feature service whose features are joined
     #[arg(long)]
     service: String,
-    /// The view whose rows are the examples
+    /// The view whose rows are the examples; needs --from and --until
     #[arg(long, value_name = "VIEW", required_unless_present = "spine_file", requires_all = ["from", "until"])]
     spine_view: Option<String>,
-    /// A Parquet file whose rows are the examples
+    /// A Parquet file whose rows are the examples; needs --timestamp
     #[arg(
         long,
         value_name = "FILE",

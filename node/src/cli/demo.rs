@@ -12,7 +12,7 @@ pub(super) struct Demo {
     /// Leave the cluster running at the end, to look around
     #[arg(long)]
     keep: bool,
-    /// Where the cluster keeps its data
+    /// Where the nodes keep their data and the report is written; an earlier demo there is removed
     #[arg(long, default_value = "covey-demo")]
     dir: PathBuf,
     /// The definitions, with the data beneath them in `data`

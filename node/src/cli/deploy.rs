@@ -31,7 +31,7 @@ pub(super) struct Deploy {
     /// The model
     #[arg(long, required = true)]
     model: Option<String>,
-    /// Serve whatever this alias points to
+    /// Serve whatever this alias points to; either this or --version is needed
     #[arg(long, required_unless_present = "version")]
     alias: Option<String>,
     /// Serve this version for ever
@@ -53,7 +53,7 @@ pub(super) struct Deploy {
 
 #[derive(Debug, clap::Subcommand)]
 enum DeployVerb {
-    /// Declare the deployments of YAML files; the same as `covey apply -f`
+    /// Declare everything that a YAML file or a folder of them defines; the same as `covey apply -f`
     #[command(after_help = "Examples:\n  covey deploy apply -f examples/flights/serving.yaml")]
     Apply {
         /// A YAML file, or a folder of them

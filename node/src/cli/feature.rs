@@ -13,6 +13,7 @@ use serde_json::Value as Json;
 
 use super::cell;
 use super::client::{Access, Client};
+use super::consistency::consistency;
 use super::output::{Listing, moment};
 use super::trouble::Trouble;
 
@@ -51,7 +52,12 @@ pub(super) enum Feature {
         limit: u32,
     },
     /// Look at feature services
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  \
+            covey feature service list\n  \
+            covey feature service show flight_delay"
+    )]
     Service(Service),
 }
 
@@ -87,6 +93,9 @@ pub(super) struct Rows {
     /// Read as of this moment instead of now
     #[arg(long, value_name = "TIME", value_parser = cell::moment_option)]
     pub(super) as_of: Option<Timestamp>,
+    /// How fresh the features must be: linearizable, local, bounded=LENGTH or at-least=GROUP:INDEX,… [default: local]
+    #[arg(long, value_name = "HOW", value_parser = consistency)]
+    pub(super) consistency: Option<v1::Consistency>,
 }
 
 impl Feature {

@@ -12,7 +12,7 @@ use super::waiting::{Look, wait_for};
 /// Verbs of `covey group`.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Group {
-    /// List the replicas of every group
+    /// List the replicas on the answering node, or with --all-nodes on every node
     #[command(after_help = "Examples:\n  covey group list\n  covey group list --all-nodes --output json")]
     List {
         /// Ask every node, not only the answering one
@@ -198,7 +198,7 @@ fn print(detail: &v1::GroupDetail, output: Output) {
 fn listing(replicas: &[Replica]) -> Listing {
     let mut listing = Listing::new(&[
         "group", "node", "role", "term", "leader", "voters", "learners", "log", "applied", "snapshot",
-        "bytes", "reads", "fault",
+        "bytes", "reads", "fault", "damaged",
     ]);
     for replica in replicas {
         listing.row([
@@ -215,6 +215,7 @@ fn listing(replicas: &[Replica]) -> Listing {
             replica.bytes.into(),
             replica.reads.into(),
             replica.fault.clone().into(),
+            replica.damaged.clone().into(),
         ]);
     }
     listing

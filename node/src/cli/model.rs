@@ -30,7 +30,12 @@ pub(super) enum Model {
         model: String,
     },
     /// Move aliases and see how they moved
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  \
+            covey model alias set flight_delay champion 2\n  \
+            covey model alias history flight_delay champion"
+    )]
     Alias(Alias),
     /// Fetch the files of a version
     #[command(after_help = "Examples:\n  covey model download flight_delay@2 --to model-files")]

@@ -13,9 +13,9 @@ use super::waiting::{Look, wait_for};
 /// What a namespace is to survive, as it is typed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Survive {
-    /// The loss of a zone of the home region: three voters at home, a learner in every other region
+    /// The loss of a zone of the home region: at least three voters at home, a learner in every other region
     Zone,
-    /// The loss of a region: five voters, two at home and at most two in any region
+    /// The loss of a region: at least five voters, two at home and at most two in any region
     Region,
 }
 

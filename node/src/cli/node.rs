@@ -31,7 +31,7 @@ pub(super) enum Node {
         /// The new node's data directory
         #[arg(long, default_value = "covey-data", value_name = "DIR")]
         data_dir: String,
-        /// The address of the new node's machine
+        /// The IP address of the new node's machine
         #[arg(long, default_value = "127.0.0.1", value_name = "HOST")]
         host: String,
         /// The new node's port for clients; peers use the next one [default: the first that no node on that host uses]

@@ -36,7 +36,7 @@ pub(super) struct Predict {
     /// Also print the features as they were scored
     #[arg(long)]
     features: bool,
-    /// The column with the ids under which labels may come later; without it nothing is kept
+    /// The column with the ids under which labels may come later, if the deployment keeps predictions
     #[arg(long, value_name = "COLUMN")]
     id_column: Option<String>,
 }
@@ -100,7 +100,7 @@ impl Predict {
             raw: self.raw,
             as_of_micros: self.rows.as_of.map(Timestamp::micros).into_iter().collect(),
             ids,
-            consistency: None,
+            consistency: self.rows.consistency.clone(),
             return_features: self.features,
         };
         let reply = client

@@ -13,7 +13,7 @@ use super::trouble::Trouble;
 #[command(after_help = "Examples:\n  \
     covey rebalance --dry-run      say what would move and why\n  \
     covey rebalance                move it\n\n\
-    The cluster keeps itself even without this. A rebalance forgets what `covey group move` and `transfer-leader` have\n\
+    The cluster stays balanced without it. A rebalance forgets what `covey group move` and `transfer-leader` have\n\
     pinned, and takes the load and the bytes of now, even where they have changed by little.")]
 pub(super) struct Rebalance {
     /// Only say what would move

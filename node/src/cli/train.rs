@@ -14,7 +14,13 @@ use super::trouble::Trouble;
 #[command(after_help = "Examples:\n  \
     covey train --dataset flight_delay --algorithm logistic_regression --model flight_delay --alias champion --wait\n  \
     covey train --dataset flight_delay@2 --algorithm random_forest --model flight_delay --set trees=100 --set depth_max=10\n\n\
-    Algorithms: logistic_regression, linear_regression, decision_tree, random_forest, naive_bayes, k_means.\n\
+    Algorithms, with their hyper-parameters and what these are by default:\n  \
+    logistic_regression   c=1 iterations_max=100\n  \
+    linear_regression     l2=0\n  \
+    decision_tree         depth_max=6 leaf_rows_min=20\n  \
+    random_forest         trees=50 depth_max=8 row_share=0.7 column_share=0.5\n  \
+    naive_bayes           variance_smoothing=1e-9\n  \
+    k_means               clusters=8 iterations_max=100\n\
     The same dataset version, settings and seed give the same model on any number of nodes.")]
 pub(super) struct Train {
     /// The training set, NAME or NAME@VERSION; without a version the newest
@@ -26,7 +32,7 @@ pub(super) struct Train {
     /// The model that the result becomes a version of; registered if it is new
     #[arg(long)]
     model: String,
-    /// Hyper-parameters
+    /// A hyper-parameter; may be given several times
     #[arg(long = "set", value_name = "NAME=NUMBER", value_parser = cell::number_pair)]
     parameters: Vec<(String, f64)>,
     /// Features to leave out

@@ -193,7 +193,7 @@ fn conclude(verdicts: &[v1::GroupVerdict]) -> Result<(), Trouble> {
     if !wrong.is_empty() {
         return Err(Trouble::refused(
             wrong,
-            "a damaged replica is rebuilt by itself, see `covey group list --all-nodes`; have one that differs rebuilt \
+            "a damaged replica is rebuilt by itself, so repeat the command in a while; have one that differs rebuilt \
              with --repair; one that is disputed needs you to say which is right, by `covey group move`",
         ));
     }

@@ -9,7 +9,7 @@ use super::LogFormat;
 use crate::cli::length::Length;
 use crate::error::Failure;
 
-/// What the operator may choose for a node; every option may also stand in the file that `--config` names.
+/// What the operator may choose for a node; every other option may also stand in the file that `--config` names.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, clap::Args)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Options {
@@ -52,7 +52,7 @@ pub struct Options {
     /// Which log lines are written, for instance `info,covey_cluster=debug` [default: info]
     #[arg(long, env = "COVEY_LOG", value_name = "FILTER")]
     pub log_filter: Option<String>,
-    /// YAML file with any of these options, named as here without the dashes in front
+    /// YAML file with any of the options above, named as here without the dashes in front
     #[arg(long, env = "COVEY_CONFIG", value_name = "FILE")]
     #[serde(skip)]
     pub config: Option<PathBuf>,

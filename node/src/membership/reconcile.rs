@@ -229,15 +229,18 @@ fn members_of(leader: NodeId, status: &GroupStatus) -> Members {
     Members {
         leader: Some(leader),
         voters: status.voters.iter().copied().collect(),
+        joint: status.joint,
         learners: status.learners.iter().copied().collect(),
         caught_up: caught_up(leader, status),
     }
 }
 
-/// The members that have nearly all of the log, as their leader knows.
+/// The members that have nearly all of the log and know who takes part, as their leader knows.
 pub(super) fn caught_up(leader: NodeId, status: &GroupStatus) -> BTreeSet<NodeId> {
     let last = status.last_log_index.unwrap_or(0);
-    let near = |held: &Option<u64>| held.is_some_and(|index| last.saturating_sub(index) <= LAG_MAX);
+    let near = |held: &Option<u64>| {
+        held.is_some_and(|index| last.saturating_sub(index) <= LAG_MAX && Some(index) >= status.members_index)
+    };
     let followers = status
         .replication
         .iter()

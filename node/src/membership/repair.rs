@@ -132,6 +132,10 @@ impl Membership {
         host.read(group, Consistency::Linearizable, deadline).await?;
         let _change = self.begin_change(group).ok_or_else(nobody)?;
         let status = host.group(group).ok_or_else(nobody)?;
+        // An entry that is not committed may be lost with its leader, and with it what was promised.
+        if status.joint || status.members_index > status.committed_index {
+            return Err(nobody());
+        }
         if !has_member(&status, node) {
             return Ok(());
         }

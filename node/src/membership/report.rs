@@ -148,7 +148,7 @@ pub fn is_settled(leader: &Replica, placement: &Placement) -> bool {
     let same = |found: &[String], desired: &BTreeSet<NodeId>| {
         found.iter().cloned().collect::<BTreeSet<_>>() == desired.iter().map(NodeId::to_string).collect()
     };
-    same(&leader.voters, &placement.voters) && same(&leader.learners, &placement.learners)
+    same(&leader.voters, &placement.voters) && same(&leader.learners, &placement.learners) && !leader.joint
 }
 
 /// The replicas on this node.
@@ -196,6 +196,7 @@ fn replica(node: NodeId, status: &GroupStatus) -> Replica {
         snapshot_index: status.snapshot_index.unwrap_or(0),
         fault: status.fault.clone().unwrap_or_default(),
         damaged: status.damaged.clone().unwrap_or_default(),
+        joint: status.joint,
         bytes: 0,
         reads: 0,
         caught_up: match status.role {

@@ -29,6 +29,8 @@ pub struct Members {
     pub leader: Option<NodeId>,
     /// Who votes; during a change, before and after it.
     pub voters: BTreeSet<NodeId>,
+    /// Whether a change of voters is half done, so that those before it still count.
+    pub joint: bool,
     /// Who only follows.
     pub learners: BTreeSet<NodeId>,
     /// Who has nearly all of the leader's log.
@@ -43,7 +45,7 @@ pub fn next_steps(members: &Members, desired: &Placement) -> Vec<Step> {
         return Vec::new();
     }
     let mut steps: Vec<Step> = wanted.difference(&present).copied().map(Step::Admit).collect();
-    if members.voters != desired.voters {
+    if members.voters != desired.voters || members.joint {
         let newcomers = desired.voters.difference(&members.voters);
         if newcomers.clone().all(|node| members.caught_up.contains(node)) {
             steps.push(Step::Vote(next_voters(members, desired)));
@@ -83,6 +85,7 @@ mod tests {
         Members {
             leader: Some(NodeId::new(1)),
             voters: nodes(voters),
+            joint: false,
             learners: nodes(learners),
             caught_up: nodes(caught_up),
         }
@@ -108,6 +111,16 @@ mod tests {
             ),
             []
         );
+    }
+
+    #[test]
+    fn a_change_of_voters_that_was_cut_off_half_way_is_ended() {
+        let half_done = Members {
+            joint: true,
+            ..members(&[1, 2, 3], &[], &[1, 2, 3])
+        };
+        let wanted = desired(&[1, 2, 3], &[], 2);
+        assert_eq!(next_steps(&half_done, &wanted), [Step::Vote(nodes(&[1, 2, 3]))]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
-use covey_cluster::{Host, HostConfig, PlanMachine, Role, Stores};
+use covey_cluster::{Host, HostConfig, PlanMachine, Probation, Role, Stores};
 use covey_state::{GroupId, NodeId};
 use covey_storage::{ArtifactStore, RaftDb, RaftDbConfig, StateDb, StateDbConfig};
 use futures::future::join_all;
@@ -81,7 +81,13 @@ impl RunningNode {
         if identity.founding.is_some() {
             founding::bootstrap(&host, &config, &identity).await?;
         } else if host.group(GroupId::CONTROL).is_none() {
-            host.open_group(GroupId::CONTROL).await?;
+            // It may have been erased here to be rebuilt, and the node have died before it was admitted anew. Whoever
+            // admits it says what it has to hear of.
+            let until_admitted = Probation {
+                term: 0,
+                index: u64::MAX,
+            };
+            host.admit_group(GroupId::CONTROL, until_admitted).await?;
         }
         let (copies, catalog) = CatalogWatch::channel();
         let context = assemble(config, metrics, &identity, (host, stores, catalog))?;

@@ -40,7 +40,7 @@ pub(crate) fn check(tree: &Tree, metadata: &Metadata) -> Vec<Violation> {
         }
         _ => {
             let advice =
-                "draw the crates: a heading \"Arrows\", then a code block with lines like `storage -> state`";
+                "draw the crates: a code block that opens with ```arrows, with lines like `storage -> state`";
             violations.push(Violation::new(DRAWING, 1, "arrows", advice));
         }
     }

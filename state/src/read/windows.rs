@@ -1,8 +1,8 @@
 //! Aggregates over windows, put together from tiles and single rows.
 //!
-//! All windows of a read end at the same moment, so the windows of one hop are nested: their tiles are read once, merged
-//! from the newest to the oldest, and each window's value is taken as soon as its tail is reached. The rows after the
-//! last whole tile are read once for all hops.
+//! All windows of a read end at the same moment, so the windows of one hop are nested: the tiles of the longest are read
+//! once, and each goes into every window that reaches back to it. The rows after the last whole tile are read once for all
+//! hops.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -12,6 +12,7 @@ use crate::entity::EntityKey;
 use crate::id::{Timestamp, ViewId};
 use crate::key::Key;
 use crate::read::{history, rebuilt_tile};
+use crate::record::Record;
 use crate::tile::Tile;
 use crate::value::Value;
 use crate::view::{Fault, View};
@@ -57,13 +58,16 @@ pub fn aggregates(
         }
     }
     let mut heads = read.heads(at, windows.keys().copied())?;
-    for (hop, mut windows) in windows {
-        // The shortest window first: its tail is the first to be reached.
-        windows.sort_by_key(|window| std::cmp::Reverse(window.span.tail));
-        let merged = heads
+    for (hop, windows) in windows {
+        let head = heads
             .remove(&hop)
             .unwrap_or_else(|| Tile::empty(read.positions.len()));
-        read.windows_of_a_hop(hop, &windows, merged, &mut values)?;
+        let merged = read.merged(hop, &windows, &head)?;
+        for window in &windows {
+            if let Some(tile) = merged.get(&window.span.tail) {
+                values[window.slot] = read.value(window, tile);
+            }
+        }
     }
     Ok(values)
 }
@@ -100,7 +104,7 @@ impl Read<'_> {
             let mut is_needed = false;
             for (hop, tile) in &mut heads {
                 if row.event_time >= at.floor_to(hop.micros()) {
-                    tile.observe(&row, &self.positions);
+                    tile.observe(row, &self.positions);
                     is_needed = true;
                 }
             }
@@ -113,64 +117,57 @@ impl Read<'_> {
         Ok(heads)
     }
 
-    /// Merges tiles newest first into `merged`, and takes each window's value when its tail is reached.
-    fn windows_of_a_hop(
-        &self,
-        hop: Hop,
-        windows: &[Window],
-        mut merged: Tile,
-        values: &mut [Value],
-    ) -> Result<(), Fault> {
-        let Some(longest) = windows.last() else {
-            return Ok(());
+    /// For each tail of the windows of one hop everything from there on: the stored tiles, and `head` after the last one.
+    fn merged(&self, hop: Hop, windows: &[Window], head: &Tile) -> Result<BTreeMap<Timestamp, Tile>, Fault> {
+        let tails = windows.iter().map(|window| (window.span.tail, head.clone()));
+        let mut merged: BTreeMap<Timestamp, Tile> = tails.collect();
+        let (Some((&oldest, _)), Some(window)) = (merged.first_key_value(), windows.first()) else {
+            return Ok(merged);
         };
-        let tiles = self.tiles(hop, longest.span)?;
-        let mut open = windows.iter().peekable();
-        for (start, tile) in tiles.into_iter().rev() {
-            while let Some(window) = open.next_if(|window| window.span.tail > start) {
-                values[window.slot] = self.value(window, &merged);
+        let mut newer = Vec::new();
+        self.tiles((hop, oldest, window.span.head), &mut |start, tile| {
+            if tile.through <= self.through && tile.columns.len() >= self.positions.len() {
+                add(&mut merged, start, tile);
+            } else {
+                newer.push(start);
             }
-            merged.merge(&self.as_of(hop, start, tile)?);
+        })?;
+        // A tile that is newer than the read, or older than a column, is counted from its rows.
+        for start in newer {
+            let tile = rebuilt_tile(self.view, self.of, (hop, start), &self.positions, self.through)?;
+            add(&mut merged, start, &tile);
         }
-        for window in open {
-            values[window.slot] = self.value(window, &merged);
-        }
-        Ok(())
+        Ok(merged)
     }
 
-    /// The stored tiles of a span, oldest first.
-    fn tiles(&self, hop: Hop, span: Span) -> Result<Vec<(Timestamp, Tile)>, Fault> {
+    /// Visits the stored tiles of one hop that begin from `tail` on and before `head`.
+    fn tiles(
+        &self,
+        (hop, tail, head): (Hop, Timestamp, Timestamp),
+        visit: &mut dyn FnMut(Timestamp, &Tile),
+    ) -> Result<(), Fault> {
         let (entity, view_id) = self.of;
-        let mut tiles = Vec::new();
         let mut wrong = None;
-        let from = Key::Tile(entity.clone(), view_id, hop, span.tail);
-        self.view.scan(&from, &mut |key, record| {
+        let from = Key::Tile(entity.clone(), view_id, hop, tail);
+        self.view.glance(&from, &mut |key, record| {
             let Key::Tile(of, in_view, width, start) = key else {
                 return ControlFlow::Break(());
             };
-            if of != *entity || in_view != view_id || width != hop || start >= span.head {
+            if of != entity || *in_view != view_id || *width != hop || *start >= head {
                 return ControlFlow::Break(());
             }
-            match Tile::try_from(record) {
-                Ok(tile) => {
-                    tiles.push((start, tile));
+            match record {
+                Record::Tile(tile) => {
+                    visit(*start, tile);
                     ControlFlow::Continue(())
                 }
-                Err(error) => {
-                    wrong = Some(Fault(Box::new(error)));
+                other => {
+                    wrong = Tile::try_from(other.clone()).err();
                     ControlFlow::Break(())
                 }
             }
         })?;
-        wrong.map_or(Ok(tiles), Err)
-    }
-
-    /// The tile as it stood at the read's log index, over all of today's aggregated columns.
-    fn as_of(&self, hop: Hop, start: Timestamp, tile: Tile) -> Result<Tile, Fault> {
-        if tile.through <= self.through && tile.columns.len() >= self.positions.len() {
-            return Ok(tile);
-        }
-        rebuilt_tile(self.view, self.of, (hop, start), &self.positions, self.through)
+        wrong.map_or(Ok(()), |wrong| Err(Fault(Box::new(wrong))))
     }
 
     fn value(&self, window: &Window, merged: &Tile) -> Value {
@@ -179,5 +176,12 @@ impl Read<'_> {
             Some(position) => aggregate.value(merged, position),
             None => Value::Null,
         }
+    }
+}
+
+/// Counts the tile of a hop that begins at `start` in every window that reaches back to it.
+fn add(merged: &mut BTreeMap<Timestamp, Tile>, start: Timestamp, tile: &Tile) {
+    for window in merged.range_mut(..=start) {
+        window.1.merge(tile);
     }
 }

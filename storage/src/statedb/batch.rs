@@ -1,7 +1,8 @@
 //! A batch of changes to one group, readable before it is written.
 //!
-//! Invariant: reads through a batch see the group as it was when the batch began plus everything staged since. One
-//! batch per group at a time: whoever applies the group's log is the only writer.
+//! Invariants: reads through a batch see the group as it was when the batch began plus everything staged since. One
+//! batch per group at a time: whoever applies the group's log is the only writer. What was begun before the group was
+//! erased is not written after.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -23,6 +24,8 @@ pub struct GroupBatch {
     shared: Arc<Shared>,
     group: GroupId,
     base: GroupView,
+    /// How often the group had been erased when the batch was begun.
+    erasures: u64,
     staged: BTreeMap<Key, Staged>,
     bytes: usize,
 }
@@ -35,11 +38,13 @@ struct Staged {
 }
 
 impl GroupBatch {
-    pub(super) fn new(shared: Arc<Shared>, group: GroupId, base: GroupView) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, group: GroupId) -> Self {
+        let erasures = shared.erasures(group);
         Self {
+            base: shared.view(group),
             shared,
             group,
-            base,
+            erasures,
             staged: BTreeMap::new(),
             bytes: 0,
         }
@@ -82,9 +87,10 @@ impl GroupBatch {
     }
 
     /// Writes everything staged, and `applied` as the group's marker, at once. It survives the process, but is synced
-    /// only by [`super::StateDb::flush`].
+    /// only by [`super::StateDb::flush`]. What was begun before the group was erased is refused.
     pub fn commit(self, applied: Bytes) -> Result<(), Error> {
-        self.shared.check_finished(self.group)?;
+        let gate = self.shared.read_gate();
+        gate.check(self.group, self.erasures)?;
         let db = &self.shared.db;
         let mut batch = WriteBatch::with_capacity_bytes(self.bytes + applied.len());
         for (key, staged) in &self.staged {

@@ -46,7 +46,7 @@ impl GroupState {
 
     /// A new batch of changes on top of what is there now.
     pub fn batch(&self) -> GroupBatch {
-        GroupBatch::new(Arc::clone(&self.shared), self.group, self.read())
+        GroupBatch::new(Arc::clone(&self.shared), self.group)
     }
 
     /// What is there now. Waits for an install in its last step, which takes milliseconds.

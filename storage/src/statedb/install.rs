@@ -140,8 +140,8 @@ fn write_synced(shared: &Shared, batch: WriteBatch) -> Result<(), Error> {
 fn swap(shared: &Shared, installing: &Installing) -> Result<(), Error> {
     let group = installing.manifest.group;
     let directory = shared.staging.join(&installing.directory);
-    let mut unfinished = shared.write_gate();
-    unfinished.insert(group);
+    let mut gate = shared.write_gate();
+    gate.unfinished.insert(group);
     let mut removal = WriteBatch::default();
     layout::remove_tables(&shared.db, group, &mut removal);
     shared
@@ -158,8 +158,8 @@ fn swap(shared: &Shared, installing: &Installing) -> Result<(), Error> {
     }
     layout::remove_marker(group, Marker::Installing, &mut last);
     write_synced(shared, last)?;
-    unfinished.remove(&group);
-    drop(unfinished);
+    gate.unfinished.remove(&group);
+    drop(gate);
     fault!("install::finished");
     files::remove_dir(&directory)
 }
@@ -189,6 +189,14 @@ fn ingest(shared: &Shared, manifest: &SnapshotManifest, directory: &Path) -> Res
     Ok(())
 }
 
+fn staged_is_whole(shared: &Shared, installing: &Installing) -> Result<(), Error> {
+    let directory = shared.staging.join(&installing.directory);
+    installing.manifest.files.iter().try_for_each(|file| {
+        let path = directory.join(&file.name);
+        check(&installing.manifest, file, &path, files::digest_file(&path)?)
+    })
+}
+
 /// Repeats the installs that a crash has interrupted, and sweeps what is left of others.
 pub(super) fn finish_interrupted(shared: &Shared) -> Result<(), Error> {
     for (group, payload) in layout::markers(&shared.db, Marker::Installing)? {
@@ -200,12 +208,17 @@ pub(super) fn finish_interrupted(shared: &Shared) -> Result<(), Error> {
             },
             reason: error.to_string(),
         })?;
-        for file in &installing.manifest.files {
-            let path = shared.staging.join(&installing.directory).join(&file.name);
-            check(&installing.manifest, file, &path, files::digest_file(&path)?)?;
+        match staged_is_whole(shared, &installing) {
+            Ok(()) => {
+                tracing::warn!(%group, "finishing an interrupted snapshot install");
+                swap(shared, &installing)?;
+            }
+            // The old state is gone in part. The group has to be filled anew; the others are not concerned.
+            Err(error) => {
+                tracing::error!(%group, %error, "a snapshot that was being installed is damaged: the state is erased");
+                clear(shared, group)?;
+            }
         }
-        tracing::warn!(group = %group, "finishing an interrupted snapshot install");
-        swap(shared, &installing)?;
     }
     let left = fs::read_dir(&shared.staging).map_err(Error::file("list directory", &shared.staging))?;
     for entry in left {
@@ -217,12 +230,14 @@ pub(super) fn finish_interrupted(shared: &Shared) -> Result<(), Error> {
 
 /// See [`super::GroupState::clear`].
 pub(super) fn clear(shared: &Shared, group: GroupId) -> Result<(), Error> {
-    let mut unfinished = shared.write_gate();
+    let mut gate = shared.write_gate();
+    // First: what is still on its way to the disk must not come after.
+    *gate.erasures.entry(group).or_default() += 1;
     let mut batch = WriteBatch::default();
     layout::remove_tables(&shared.db, group, &mut batch);
     layout::remove_marker(group, Marker::Applied, &mut batch);
     layout::remove_marker(group, Marker::Installing, &mut batch);
     write_synced(shared, batch)?;
-    unfinished.remove(&group);
+    gate.unfinished.remove(&group);
     Ok(())
 }

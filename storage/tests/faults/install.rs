@@ -121,6 +121,31 @@ fn finishing_an_install_may_be_interrupted_too() {
 }
 
 #[test]
+fn a_damaged_file_of_an_interrupted_install_costs_its_group_and_not_the_node() {
+    let scenario = FailScenario::setup();
+    let (directory, files) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let manifest = exported(&files);
+    let db = with_old_data(&directory);
+    fail::cfg("install::removed", "1*return").unwrap();
+    assert!(db.group(ID).install(&manifest, files.path()).is_err());
+    drop(db);
+    let staging = std::fs::read_dir(directory.path().join("installing")).unwrap();
+    let staged = staging.map(|entry| entry.unwrap().path()).next().unwrap();
+    let file = staged.join(&manifest.files[0].name);
+    let mut bytes = std::fs::read(&file).unwrap();
+    bytes[0] ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    let db = open(&directory);
+    assert_eq!(db.group(ID).applied().unwrap(), None, "it has to be filled anew");
+    assert!(contents(&db.group(ID).read()).unwrap().is_empty());
+    assert_eq!(
+        contents(&db.group(NEIGHBOUR).read()).unwrap().len(),
+        puts(3, 5).len()
+    );
+    scenario.teardown();
+}
+
+#[test]
 fn a_group_in_the_midst_of_a_failed_install_answers_nothing_until_it_is_whole() {
     let scenario = FailScenario::setup();
     let (directory, files) = (TempDir::new().unwrap(), TempDir::new().unwrap());

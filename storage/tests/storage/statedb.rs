@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use bytes::Bytes;
 use covey_state::entity::EntityKey;
 use covey_state::{Change, GroupId, Key, MemoryView, Record, Timestamp, View, ViewId};
-use covey_storage::{GroupView, StateDb, StateDbConfig, StateSnapshot};
+use covey_storage::{Error, GroupView, StateDb, StateDbConfig, StateSnapshot};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -113,6 +113,22 @@ fn a_snapshot_shows_one_moment_of_all_groups() {
         })
         .collect();
     assert_eq!(seen, expected);
+}
+
+#[test]
+fn a_batch_that_was_begun_before_its_group_was_erased_is_not_written_after() {
+    let directory = TempDir::new().unwrap();
+    let group = open(&directory).group(GroupId::new(1));
+    apply(&group, puts(1, 2), "first");
+    let mut late = group.batch();
+    late.stage(Change::Put(model(7), Record::Marker));
+    group.clear().unwrap();
+    let refused = late.commit(Bytes::from_static(b"late"));
+    assert!(matches!(refused, Err(Error::Erased { .. })), "{refused:?}");
+    assert_eq!(group.applied().unwrap(), None);
+    assert!(contents(&group.read()).unwrap().is_empty());
+    apply(&group, puts(2, 2), "anew");
+    assert_eq!(group.applied().unwrap().unwrap(), "anew");
 }
 
 #[test]

@@ -21,9 +21,6 @@ pub(in crate::cli) struct Get {
     service: String,
     #[command(flatten)]
     rows: Rows,
-    /// See every write acknowledged before now
-    #[arg(long)]
-    linearizable: bool,
 }
 
 impl Get {
@@ -39,7 +36,7 @@ impl Get {
                 .map(covey_state::Timestamp::micros)
                 .into_iter()
                 .collect(),
-            consistency: self.linearizable.then(linearizable),
+            consistency: self.rows.consistency,
         };
         let reply = client
             .features()
@@ -52,14 +49,6 @@ impl Get {
             remark(&format!("staleness: {} ms", point.staleness_micros / 1_000));
         }
         Ok(())
-    }
-}
-
-/// A read that sees everything acknowledged before it.
-pub(in crate::cli) fn linearizable() -> v1::Consistency {
-    use v1::consistency::{Kind, Linearizable};
-    v1::Consistency {
-        kind: Some(Kind::Linearizable(Linearizable {})),
     }
 }
 

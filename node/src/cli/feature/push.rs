@@ -12,6 +12,7 @@ use tokio::time::{Duration, Instant, sleep};
 
 use crate::cli::cell;
 use crate::cli::client::Client;
+use crate::cli::consistency::places;
 use crate::cli::output::{Card, Listing, Output, remark, say};
 use crate::cli::progress;
 use crate::cli::sheet::{Sheet, Types};
@@ -60,6 +61,8 @@ struct Tally {
     refused: u64,
     /// Per reason: how many rows, and the first of them.
     reasons: BTreeMap<String, (u64, u64)>,
+    /// Per group the last place in its log that a row has.
+    positions: BTreeMap<u64, u64>,
 }
 
 impl Push {
@@ -186,6 +189,10 @@ async fn send(
 impl Tally {
     fn add(&mut self, (reply, first_row, rows): (v1::PushReply, u64, u64), bar: &ProgressBar) {
         self.accepted += reply.accepted;
+        for v1::LogPosition { group, index } in reply.positions {
+            let last = self.positions.entry(group).or_insert(index);
+            *last = index.max(*last);
+        }
         for refused in reply.refused {
             self.refused += 1;
             let row = first_row + refused.row;
@@ -203,7 +210,8 @@ impl Tally {
         }
         let card = Card::default()
             .with("accepted", self.accepted)
-            .with("refused", self.refused);
+            .with("refused", self.refused)
+            .with("positions", places(&self.positions));
         match output {
             Output::Json => card.with("reasons", reasons.json()).print(output),
             Output::Table => {

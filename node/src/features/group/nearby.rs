@@ -8,7 +8,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::ops::{Bound, ControlFlow};
+use std::ops::ControlFlow;
 
 use covey_state::window::Hop;
 use covey_state::{Fault, Key, Record, View};
@@ -45,6 +45,14 @@ impl View for Nearby<'_> {
     }
 
     fn scan(&self, from: &Key, visit: &mut dyn FnMut(Key, Record) -> ControlFlow<()>) -> Result<(), Fault> {
+        self.glance(from, &mut |key, record| visit(key.clone(), record.clone()))
+    }
+
+    fn glance(
+        &self,
+        from: &Key,
+        visit: &mut dyn FnMut(&Key, &Record) -> ControlFlow<()>,
+    ) -> Result<(), Fault> {
         let (shelf, start) = match from {
             Key::History(..) => (None, from.clone()),
             Key::Tile(entity, view, hop, start) => {
@@ -53,78 +61,76 @@ impl View for Nearby<'_> {
                 let start = start.plus_micros(-chunk * hop.micros());
                 (Some(*hop), Key::Tile(entity.clone(), *view, *hop, start))
             }
-            _ => return self.beneath.scan(from, visit),
+            _ => return self.beneath.glance(from, visit),
         };
         let mut kept = self.kept.borrow_mut();
         let kept = kept.entry(shelf).or_default();
         if !kept.covers(from) || kept.records.len() > KEPT_RECORDS_MAX {
             *kept = Kept::from(start);
         }
-        kept.scan(self.beneath, from, visit)
+        kept.glance(self.beneath, from, visit)
     }
 }
 
 /// All records of a range of keys.
 #[derive(Default)]
 struct Kept {
-    /// The range's first key, and the last one that has been read, if any has.
-    range: Option<(Key, Option<Key>)>,
-    /// Whether there is nothing after the last key.
+    /// The range's first key; its last one is that of the last record.
+    first: Option<Key>,
+    /// Whether there is nothing after the last record.
     is_complete: bool,
-    records: BTreeMap<Key, Record>,
+    /// In key order.
+    records: Vec<(Key, Record)>,
 }
 
 impl Kept {
     fn from(start: Key) -> Self {
         Self {
-            range: Some((start, None)),
+            first: Some(start),
             ..Self::default()
         }
     }
 
     fn covers(&self, key: &Key) -> bool {
-        match &self.range {
-            Some((first, Some(last))) => first <= key && key <= last,
-            Some((_, None)) | None => false,
-        }
+        let last = self.records.last().map(|(last, _)| last);
+        self.first.as_ref().is_some_and(|first| first <= key) && last.is_some_and(|last| key <= last)
     }
 
-    fn scan(
+    fn glance(
         &mut self,
         beneath: &dyn View,
         from: &Key,
-        visit: &mut dyn FnMut(Key, Record) -> ControlFlow<()>,
+        visit: &mut dyn FnMut(&Key, &Record) -> ControlFlow<()>,
     ) -> Result<(), Fault> {
-        let mut next = Bound::Included(from.clone());
+        let mut next = self.records.partition_point(|(key, _)| key < from);
         loop {
-            for (key, record) in self.records.range((next.clone(), Bound::Unbounded)) {
-                if visit(key.clone(), record.clone()).is_break() {
+            for (key, record) in &self.records[next..] {
+                // What was read ahead of the scan's beginning is not part of it.
+                if key >= from && visit(key, record).is_break() {
                     return Ok(());
                 }
-                next = Bound::Excluded(key.clone());
             }
             if self.is_complete {
                 return Ok(());
             }
+            next = self.records.len();
             self.read_on(beneath)?;
         }
     }
 
     /// Reads the next records beneath, in one go.
     fn read_on(&mut self, beneath: &dyn View) -> Result<(), Fault> {
-        let Some((first, last)) = &mut self.range else {
+        let known = self.records.last().map(|(last, _)| last.clone());
+        let Some(start) = known.as_ref().or(self.first.as_ref()).cloned() else {
             return Ok(());
         };
-        let start = last.clone().unwrap_or_else(|| first.clone());
-        let known = last.clone();
         let records = &mut self.records;
         let mut found = 0;
         beneath.scan(&start, &mut |key, record| {
             if known.as_ref() == Some(&key) {
                 return ControlFlow::Continue(());
             }
-            *last = Some(key.clone());
-            records.insert(key, record);
+            records.push((key, record));
             found += 1;
             if found < CHUNK_RECORDS {
                 ControlFlow::Continue(())
