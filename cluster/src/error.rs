@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use covey_state::{GroupId, NodeId};
 
+use crate::machine::Ahead;
+
 /// Why the host did not do what it was asked.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
@@ -66,6 +68,22 @@ pub enum Error {
         group: GroupId,
         /// Why.
         reason: String,
+    },
+    /// The time that an entry carries, which is this node's, is too far ahead of that of the group's leader. One of the two
+    /// clocks is wrong; the leader cannot tell which, and does not take the entry.
+    #[error(
+        "to node {leader}, which leads group {group}, the clock of node {node} is {ahead}: check the time \
+         synchronisation (NTP) of both"
+    )]
+    ClockAhead {
+        /// The group.
+        group: GroupId,
+        /// This node.
+        node: NodeId,
+        /// The leader.
+        leader: NodeId,
+        /// How far.
+        ahead: Ahead,
     },
     /// No address is known for the node.
     #[error("node {node} is not known here")]

@@ -20,6 +20,7 @@ use crate::consensus::TypeConfig;
 use crate::error::Error;
 use crate::host::Inner;
 use crate::identity::Peer;
+use crate::machine::Ahead;
 use crate::replica::Replica;
 use crate::transport::{CallError, Transport};
 
@@ -39,6 +40,8 @@ pub(crate) enum Outcome<T> {
     Unavailable(String),
     /// A queue of that node, or on the way to it, is full.
     Busy(Busy),
+    /// Its time is ahead of the leader's.
+    Ahead(Ahead),
     /// Never as it stands.
     Rejected(String),
 }
@@ -142,6 +145,15 @@ pub(crate) async fn lead<C: LeaderCall>(
                 return Ok(answer);
             }
             Outcome::Rejected(reason) => return Err(Error::Refused { group, reason }),
+            Outcome::Ahead(ahead) => {
+                let (node, leader) = (inner.identity.node, target);
+                return Err(Error::ClockAhead {
+                    group,
+                    node,
+                    leader,
+                    ahead,
+                });
+            }
             // Asking again at once would only make it worse; the caller knows best whether to wait.
             Outcome::Busy(busy) => return Err(busy.into()),
             Outcome::Unavailable(reason) => search.failed(reason),

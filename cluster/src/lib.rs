@@ -51,7 +51,7 @@ pub use config::HostConfig;
 pub use error::Error;
 pub use host::{Host, PeerServer, Stores, Wipe};
 pub use identity::{Identity, Peer};
-pub use machine::{Committed, LogPosition, StateMachine};
+pub use machine::{Ahead, Committed, LogPosition, StateMachine};
 pub use plan_machine::PlanMachine;
 pub use probation::Probation;
 pub use read::{Consistency, ReadPoint};

@@ -1,6 +1,7 @@
 //! The seam between this crate and what it replicates.
 
 use std::fmt;
+use std::time::Duration;
 
 use bytes::Bytes;
 use covey_state::GroupId;
@@ -22,6 +23,31 @@ pub trait StateMachine: Send + Sync + 'static {
         entry: &[u8],
         batch: &mut storage::GroupBatch,
     ) -> Result<Bytes, storage::Error>;
+
+    /// Whether the leader takes the entry into the log. It is asked once, on the leader alone, before anything is
+    /// replicated, so it may look at a clock, which [`Self::apply`] must not.
+    ///
+    /// # Errors
+    /// When the time that the entry carries is too far ahead of the leader's.
+    fn admit(&self, _entry: &[u8]) -> Result<(), Ahead> {
+        Ok(())
+    }
+}
+
+/// The time that an entry carries is ahead of the leader's by more than may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ahead {
+    /// By how much.
+    pub by: Duration,
+    /// How much may be.
+    pub limit: Duration,
+}
+
+impl fmt::Display for Ahead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (by, limit) = (self.by.as_secs_f64(), self.limit.as_secs_f64());
+        write!(f, "{by:.1} s ahead, and the limit is {limit:.1} s")
+    }
 }
 
 /// Where an entry stands.

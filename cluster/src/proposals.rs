@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 
 use crate::consensus::{Raft, Request};
 use crate::forward::Outcome;
-use crate::machine::{Committed, LogPosition};
+use crate::machine::{Committed, LogPosition, StateMachine};
 
 /// How long a round may keep the next one waiting.
 const PACE: Duration = Duration::from_millis(5);
@@ -36,6 +36,7 @@ pub(crate) struct RoundLimits {
 pub(crate) struct Proposals {
     group: GroupId,
     raft: Raft,
+    machine: Arc<dyn StateMachine>,
     limits: RoundLimits,
     queue: Mutex<Queue>,
 }
@@ -52,10 +53,16 @@ struct Proposal {
 }
 
 impl Proposals {
-    pub(crate) fn new(group: GroupId, raft: Raft, limits: RoundLimits) -> Arc<Self> {
+    pub(crate) fn new(
+        group: GroupId,
+        raft: Raft,
+        machine: Arc<dyn StateMachine>,
+        limits: RoundLimits,
+    ) -> Arc<Self> {
         Arc::new(Self {
             group,
             raft,
+            machine,
             limits,
             queue: Mutex::default(),
         })
@@ -63,6 +70,13 @@ impl Proposals {
 
     /// Has a request committed and applied, if this replica leads.
     pub(crate) async fn propose(self: &Arc<Self>, request: Request) -> Outcome<Committed> {
+        if let Request::Entry(entry) = &request
+            && let Err(ahead) = self.machine.admit(entry)
+        {
+            // Only a leader judges.
+            let leads = self.raft.as_leader().map(drop);
+            return leads.map_or_else(Outcome::elsewhere, |()| Outcome::Ahead(ahead));
+        }
         let (answer, answered) = oneshot::channel();
         let first = {
             let mut queue = self.lock();

@@ -127,7 +127,7 @@ impl Replica {
         };
         Ok(Arc::new(Self {
             group,
-            rounds: Proposals::new(group, raft.clone(), limits),
+            rounds: Proposals::new(group, raft.clone(), Arc::clone(&inner.machine), limits),
             raft,
             snapshots,
             freshness,

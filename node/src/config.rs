@@ -31,6 +31,11 @@ const DEAD_AFTER: Duration = Duration::from_secs(300);
 /// A shorter time would take every restart for a death.
 const DEAD_AFTER_MIN: Duration = Duration::from_secs(10);
 
+/// How far clocks may differ unless told otherwise. Requests are told apart for a day, windows are at least a minute long:
+/// a clock that is kept is far within it, and one that is beyond it is not kept.
+const MAX_CLOCK_SKEW: Duration = Duration::from_secs(10);
+/// Clocks of machines that are kept by NTP differ by less; a slow disk or processor looks like more.
+const MAX_CLOCK_SKEW_MIN: Duration = Duration::from_secs(1);
 /// How often the replicas of a group are compared unless told otherwise.
 const VERIFY_EVERY: Duration = Duration::from_secs(3_600);
 
@@ -66,6 +71,8 @@ pub struct Config {
     pub snapshot_every: u64,
     /// How long a node may be unheard of before its replicas are rebuilt elsewhere; counts on the leader of control.
     pub dead_after: Duration,
+    /// How far this node's clock may differ from the others' before it takes no writes.
+    pub max_clock_skew: Duration,
     /// How often the replicas of each group are compared by its leader; zero for never.
     pub verify_every: Duration,
     /// Whether listening beyond this machine without TLS is allowed.
@@ -92,6 +99,7 @@ impl Config {
             zone: options.zone.unwrap_or_else(|| "a".to_owned()),
             snapshot_every: options.snapshot_every.unwrap_or(SNAPSHOT_EVERY),
             dead_after: options.dead_after.map_or(DEAD_AFTER, Length::duration),
+            max_clock_skew: options.max_clock_skew.map_or(MAX_CLOCK_SKEW, Length::duration),
             verify_every: options.verify_every.map_or(VERIFY_EVERY, Length::duration),
             insecure: options.insecure,
             log_format: options.log_format.unwrap_or_default(),
@@ -121,6 +129,12 @@ impl Config {
             let reason =
                 format!("{given} s is shorter than an election and a restart may take; at least {least} s");
             return Err(Failure::invalid("dead-after", reason));
+        }
+        if self.max_clock_skew < MAX_CLOCK_SKEW_MIN {
+            let (given, least) = (self.max_clock_skew.as_millis(), MAX_CLOCK_SKEW_MIN.as_millis());
+            let reason =
+                format!("{given} ms is less than clocks may differ that are kept; at least {least} ms");
+            return Err(Failure::invalid("max-clock-skew", reason));
         }
         if self.api_listen == self.peer_listen {
             let reason = format!("`{}` is the peers' address already", self.api_listen);
@@ -182,6 +196,7 @@ impl fmt::Display for Config {
         writeln!(f, "zone = {:?}", self.zone)?;
         writeln!(f, "snapshot-every = {}", self.snapshot_every)?;
         writeln!(f, "dead-after = \"{}s\"", self.dead_after.as_secs())?;
+        writeln!(f, "max-clock-skew = \"{}ms\"", self.max_clock_skew.as_millis())?;
         writeln!(f, "verify-every = \"{}ms\"", self.verify_every.as_millis())?;
         writeln!(f, "insecure = {}", self.insecure)?;
         writeln!(

@@ -1,15 +1,14 @@
 //! What every service of a node is given: the way to the groups, to other nodes, to artifacts, time and processors.
 
-mod clock;
 mod compute;
 
 use std::sync::Arc;
 
-pub use clock::Clock;
 pub use compute::ComputePool;
 
 use crate::artifacts::Artifacts;
 use crate::catalog::CatalogWatch;
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::features::service_plan::Plans;
 use crate::ledger::Ledger;
@@ -36,7 +35,7 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// Where CPU-heavy work runs.
     pub compute: ComputePool,
-    /// The time.
+    /// The time, and whether it can be believed.
     pub clock: Clock,
     /// What the operator chose.
     pub config: Arc<Config>,

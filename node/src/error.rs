@@ -8,6 +8,8 @@ use covey_proto::convert::InvalidField;
 use covey_state::{Fault, NodeId, Rejection};
 use tonic::{Code, Status};
 
+use crate::clock::Skew;
+
 /// When to try again after a queue of the consensus layer was full.
 const OVERLOAD_PAUSE: Duration = Duration::from_millis(100);
 
@@ -50,6 +52,9 @@ pub enum Failure {
         #[source]
         source: Option<BoxError>,
     },
+    /// This node's clock is doubted, or a leader does not take its time. Other nodes may write.
+    #[error(transparent)]
+    Clock(#[from] Skew),
     /// A queue is full.
     #[error("{what} is busy; try again in {} ms", retry_after.as_millis())]
     Busy {
@@ -150,6 +155,7 @@ impl Failure {
     pub fn may_pass(&self) -> bool {
         match self {
             Self::Unavailable { .. }
+            | Self::Clock(_)
             | Self::Busy { .. }
             | Self::DeadlineExceeded { .. }
             | Self::Storage(_)
@@ -178,6 +184,7 @@ impl Failure {
             Self::Invalid { .. } => (Code::InvalidArgument, "invalid"),
             Self::NotFound { .. } => (Code::NotFound, "not_found"),
             Self::Unavailable { .. } => (Code::Unavailable, "unavailable"),
+            Self::Clock(_) => (Code::Unavailable, "clock_skew"),
             Self::Busy { .. } => (Code::ResourceExhausted, "busy"),
             Self::DeadlineExceeded { .. } => (Code::DeadlineExceeded, "deadline_exceeded"),
             Self::Storage(_) => (Code::DataLoss, "storage"),
@@ -239,6 +246,7 @@ impl From<covey_cluster::Error> for Failure {
                 what: format!("node {node}"),
                 source: Some(error.into()),
             },
+            Error::ClockAhead { .. } => Self::Clock(Skew::Refused(error)),
             Error::Storage { source, .. } => Self::Storage(source),
             Error::Config { .. } | Error::File { .. } | Error::Decode { .. } | Error::Metrics { .. } => {
                 Self::Cluster(error)

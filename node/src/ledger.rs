@@ -27,7 +27,7 @@ pub use remote::{PAGE_RECORDS_MAX, consistency_of, decode, encode, wire_consiste
 
 use crate::api::Caller;
 use crate::catalog::CatalogWatch;
-use crate::context::Clock;
+use crate::clock::Clock;
 use crate::error::Failure;
 use crate::peers::Peers;
 
@@ -103,7 +103,8 @@ impl Ledger {
 
     /// Asks a group to carry out a command and waits for the answer; a refusal is [`Failure::Rejected`].
     ///
-    /// The host finds the leader and tries again, with the same id, until the caller's deadline.
+    /// The host finds the leader and tries again, with the same id, until the caller's deadline. A node whose clock is
+    /// doubted asks nothing: [`Failure::Clock`].
     pub async fn ask(
         &self,
         caller: &Caller,
@@ -113,7 +114,7 @@ impl Ledger {
     ) -> Result<Answered, Failure> {
         let request = Request {
             id,
-            at: self.parts.clock.now(),
+            at: self.parts.clock.stamp().await?,
             by: caller.by.clone(),
             command,
         };

@@ -27,6 +27,7 @@ mod artifacts;
 mod bench;
 mod catalog;
 mod cli;
+mod clock;
 mod config;
 mod context;
 mod demo;

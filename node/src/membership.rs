@@ -5,8 +5,10 @@
 //! after any crash, and a step that was carried out twice does no harm.
 
 mod census;
+mod clocks;
 mod found;
 pub mod groups;
+mod hand_over;
 mod join;
 pub mod namespaces;
 pub mod operate;
@@ -28,6 +30,7 @@ use covey_state::{GroupId, NodeId};
 use tokio::time::Instant;
 
 pub use census::Census;
+pub use hand_over::hand_over;
 pub use join::{join, spec_of};
 
 use crate::context::Context;
@@ -80,6 +83,8 @@ impl Membership {
         root.run("addresses", move || this.clone().keep_addresses());
         let this = self.clone();
         root.run("announce", move || this.clone().announce());
+        let this = self.clone();
+        root.run("clocks", move || this.clone().keep_clocks_compared());
         let this = self.clone();
         root.run("census", move || this.clone().keep_census());
         let this = self.clone();

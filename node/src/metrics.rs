@@ -1,10 +1,14 @@
 //! Every metric of this crate: names, units and help. Other crates' metrics are collected by the same registry.
 
+use std::collections::BTreeMap;
+
+use covey_state::NodeId;
 use prometheus::{
-    Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry,
-    TextEncoder, exponential_buckets,
+    Encoder, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder, exponential_buckets,
 };
 
+use crate::clock::Offset;
 use crate::error::Failure;
 
 /// What a node measures.
@@ -19,6 +23,17 @@ pub struct Metrics {
     pub serving: ServingMetrics,
     /// What comparing replicas measures.
     pub verify: VerifyMetrics,
+    /// What comparing clocks measures.
+    pub clocks: ClockMetrics,
+}
+
+/// What comparing clocks measures.
+#[derive(Debug)]
+pub struct ClockMetrics {
+    /// How far this node's clock is ahead of each other one's, in seconds, by node.
+    ahead: GaugeVec,
+    /// 1 while this node's clock is doubted, else 0.
+    doubted: IntGauge,
 }
 
 /// What comparing replicas measures, on the node that has them compared.
@@ -65,9 +80,12 @@ impl Metrics {
             )?,
             serving: ServingMetrics::new()?,
             verify: VerifyMetrics::new()?,
+            clocks: ClockMetrics::new()?,
         };
         metrics.serving.register(&metrics.registry)?;
         metrics.verify.register(&metrics.registry)?;
+        metrics.register(Box::new(metrics.clocks.ahead.clone()))?;
+        metrics.register(Box::new(metrics.clocks.doubted.clone()))?;
         metrics.register(Box::new(metrics.requests.clone()))?;
         metrics.register(Box::new(metrics.request_seconds.clone()))?;
         Ok(metrics)
@@ -90,6 +108,33 @@ impl Metrics {
             .encode(&self.registry.gather(), &mut bytes)
             .map_err(failed)?;
         String::from_utf8(bytes).map_err(|error| Failure::internal("encoding the metrics", error))
+    }
+}
+
+impl ClockMetrics {
+    fn new() -> Result<Self, Failure> {
+        let ahead = Opts::new(
+            "covey_clock_ahead_seconds",
+            "how far this node's clock is ahead of that of another node",
+        );
+        Ok(Self {
+            ahead: GaugeVec::new(ahead, &["peer"]).map_err(failed)?,
+            doubted: IntGauge::new(
+                "covey_clock_doubted",
+                "1 while this node takes no writes because other clocks differ",
+            )
+            .map_err(failed)?,
+        })
+    }
+
+    /// Shows what was found out; nodes that are not heard of are not shown.
+    pub fn show(&self, offsets: &BTreeMap<NodeId, Offset>, doubted: bool) {
+        self.ahead.reset();
+        for (node, offset) in offsets {
+            let seconds = offset.ahead_micros as f64 / 1e6;
+            self.ahead.with_label_values(&[&node.to_string()]).set(seconds);
+        }
+        self.doubted.set(i64::from(doubted));
     }
 }
 

@@ -104,6 +104,14 @@ impl NodePeer for NodePeerApi {
         Ok(Response::new(reply))
     }
 
+    async fn tell_time(
+        &self,
+        _: Request<node_v1::TellTimeRequest>,
+    ) -> Result<Response<node_v1::TellTimeReply>, Status> {
+        let micros = self.context.clock.now().micros();
+        Ok(Response::new(node_v1::TellTimeReply { micros }))
+    }
+
     async fn report(
         &self,
         _: Request<node_v1::ReportRequest>,
@@ -111,7 +119,10 @@ impl NodePeer for NodePeerApi {
         let groups = report::replicas_here(&self.context);
         let deployments = serving::report(&self.context).await.unwrap_or_default();
         let census = self.context.census.observed();
+        let clock = self.context.clock.judgement();
         Ok(Response::new(node_v1::ReportReply {
+            clock_ahead_ms: clock.ahead_micros / 1_000,
+            clock_doubted: clock.is_doubted(),
             deployments,
             groups,
             census: census.map(|observed| observed.to_wire()),

@@ -84,10 +84,21 @@ impl Request {
 
     /// Reads the bytes of a log entry.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        match bytes.split_first() {
-            None => Err(DecodeError::Empty),
-            Some((&ENTRY_VERSION, body)) => postcard::from_bytes(body).map_err(DecodeError::Damaged),
-            Some((&version, _)) => Err(DecodeError::Version(version)),
-        }
+        postcard::from_bytes(body(bytes)?).map_err(DecodeError::Damaged)
+    }
+
+    /// Reads only [`Request::at`]: identity and time come first in an entry.
+    pub fn time_of(bytes: &[u8]) -> Result<Timestamp, DecodeError> {
+        let first = postcard::take_from_bytes::<(RequestId, Timestamp)>(body(bytes)?);
+        first.map(|((_, at), _)| at).map_err(DecodeError::Damaged)
+    }
+}
+
+/// An entry without its version byte.
+fn body(bytes: &[u8]) -> Result<&[u8], DecodeError> {
+    match bytes.split_first() {
+        None => Err(DecodeError::Empty),
+        Some((&ENTRY_VERSION, body)) => Ok(body),
+        Some((&version, _)) => Err(DecodeError::Version(version)),
     }
 }

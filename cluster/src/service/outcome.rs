@@ -9,7 +9,7 @@ use crate::admission::Busy;
 use crate::codec;
 use crate::forward::Outcome;
 use crate::identity::Peer;
-use crate::machine::{Committed, LogPosition};
+use crate::machine::{Ahead, Committed, LogPosition};
 
 /// A call that came back without an outcome: the node cannot be reached, or it is not the one meant.
 pub(crate) fn failed<T>(status: &tonic::Status) -> Outcome<T> {
@@ -28,8 +28,12 @@ fn busy_into(busy: Busy) -> wire::Busy {
     wire::Busy {
         queue: busy.queue.into_owned(),
         limit: busy.limit as u64,
-        retry_after_ms: u64::try_from(busy.retry_after.as_millis()).unwrap_or(u64::MAX),
+        retry_after_ms: millis(busy.retry_after),
     }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn busy_from(busy: wire::Busy) -> Busy {
@@ -62,6 +66,10 @@ pub(super) fn propose_reply(outcome: Outcome<Committed>) -> wire::ProposeReply {
         Outcome::NotHosted => Reply::NotHosted(wire::NotHosted {}),
         Outcome::Unavailable(reason) | Outcome::Rejected(reason) => Reply::Unavailable(unavailable(reason)),
         Outcome::Busy(busy) => Reply::Busy(busy_into(busy)),
+        Outcome::Ahead(Ahead { by, limit }) => Reply::Ahead(wire::Ahead {
+            by_ms: millis(by),
+            limit_ms: millis(limit),
+        }),
     };
     wire::ProposeReply {
         outcome: Some(outcome),
@@ -80,6 +88,10 @@ pub(crate) fn propose_outcome(group: GroupId, reply: wire::ProposeReply) -> Outc
         Some(Reply::NotHosted(wire::NotHosted {})) => Outcome::NotHosted,
         Some(Reply::Unavailable(unavailable)) => Outcome::Unavailable(unavailable.reason),
         Some(Reply::Busy(busy)) => Outcome::Busy(busy_from(busy)),
+        Some(Reply::Ahead(wire::Ahead { by_ms, limit_ms })) => Outcome::Ahead(Ahead {
+            by: Duration::from_millis(by_ms),
+            limit: Duration::from_millis(limit_ms),
+        }),
         None => missing(),
     }
 }
@@ -91,6 +103,7 @@ pub(super) fn read_index_reply(outcome: Outcome<u64>) -> wire::ReadIndexReply {
         Outcome::NotLeader(leader) => Reply::NotLeader(not_leader(leader)),
         Outcome::NotHosted => Reply::NotHosted(wire::NotHosted {}),
         Outcome::Unavailable(reason) | Outcome::Rejected(reason) => Reply::Unavailable(unavailable(reason)),
+        Outcome::Ahead(ahead) => Reply::Unavailable(unavailable(ahead.to_string())),
         Outcome::Busy(busy) => Reply::Busy(busy_into(busy)),
     };
     wire::ReadIndexReply {
@@ -118,6 +131,7 @@ pub(super) fn change_members_reply(outcome: Outcome<()>) -> wire::ChangeMembersR
         Outcome::NotLeader(leader) => Reply::NotLeader(not_leader(leader)),
         Outcome::NotHosted => Reply::NotHosted(wire::NotHosted {}),
         Outcome::Unavailable(reason) => Reply::Unavailable(unavailable(reason)),
+        Outcome::Ahead(ahead) => Reply::Unavailable(unavailable(ahead.to_string())),
         Outcome::Busy(busy) => Reply::Busy(busy_into(busy)),
         Outcome::Rejected(reason) => Reply::Rejected(wire::Rejected { reason }),
     };

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use covey_cluster::{
-    Committed, Consistency, GroupStatus, Host, HostConfig, Identity, LogPosition, Peer, Role, StateMachine,
-    Stores,
+    Ahead, Committed, Consistency, GroupStatus, Host, HostConfig, Identity, LogPosition, Peer, Role,
+    StateMachine, Stores,
 };
 use covey_state::{Change, GroupId, Key, NodeId, Record, View as _};
 use covey_storage as storage;
@@ -68,6 +68,9 @@ pub(crate) fn config() -> HostConfig {
     }
 }
 
+/// How far ahead of every clock entries named `tomorrow` are.
+pub(crate) const TOMORROW: Duration = Duration::from_secs(86_400);
+
 /// Entries are `name=number`; the state is a map from names to numbers, and the answer is the old number.
 struct Numbers {
     node: NodeId,
@@ -87,6 +90,14 @@ impl StateMachine for Numbers {
         };
         batch.stage(Change::Put(key, Record::Number(number.parse().unwrap())));
         Ok(Bytes::from(before))
+    }
+
+    fn admit(&self, entry: &[u8]) -> Result<(), Ahead> {
+        let (by, limit) = (TOMORROW, Duration::from_secs(10));
+        match entry.starts_with(b"tomorrow=") {
+            true => Err(Ahead { by, limit }),
+            false => Ok(()),
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use covey_cluster::{Error, SlotMap, slot_of};
 use covey_state::GroupId;
 use tokio::time::Instant;
 
-use crate::harness::{Cluster, GROUP, config, deadline, eventually};
+use crate::harness::{Cluster, GROUP, TOMORROW, config, deadline, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_from_any_node_is_applied_on_every_node_in_one_order() {
@@ -127,4 +127,28 @@ async fn an_entry_that_no_message_could_carry_is_refused() {
         .await
         .unwrap_err();
     assert!(matches!(error, Error::Refused { .. }), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_refuses_an_entry_of_tomorrow_wherever_it_comes_from_and_goes_on() {
+    let cluster = Cluster::voting(3, config()).await;
+    let leader = cluster.leader().await;
+    for node in &cluster.nodes {
+        let entry = Bytes::from_static(b"tomorrow=1");
+        let error = node.host().propose(GROUP, entry, deadline()).await.unwrap_err();
+        let Error::ClockAhead {
+            node: from,
+            leader: to,
+            ahead,
+            ..
+        } = &error
+        else {
+            panic!("{error}");
+        };
+        assert_eq!((from, to), (&node.peer.node, &cluster.nodes[leader].peer.node));
+        assert_eq!(ahead.by, TOMORROW);
+        assert!(error.to_string().contains("86400.0 s ahead"), "{error}");
+        node.put("today", 2).await;
+    }
+    assert_eq!(cluster.nodes[leader].read("tomorrow").await, None);
 }

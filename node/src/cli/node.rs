@@ -126,6 +126,7 @@ pub(super) fn node_listing(nodes: &[v1::Node]) -> Listing {
         "state",
         "health",
         "reachable",
+        "clock",
         "api",
         "peer",
         "region",
@@ -141,6 +142,7 @@ pub(super) fn node_listing(nodes: &[v1::Node]) -> Listing {
             state_text(node.state),
             health(node).into(),
             node.reachable.into(),
+            clock(node).into(),
             node.api_addr.clone().into(),
             node.peer_addr.clone().into(),
             node.region.clone().into(),
@@ -163,6 +165,16 @@ fn health(node: &v1::Node) -> String {
         (_, false, 0) => "live".to_owned(),
         (_, false, _) => format!("silent, {unheard}s"),
     }
+}
+
+/// How far a node's clock is ahead of the others', in words.
+fn clock(node: &v1::Node) -> String {
+    if !node.reachable {
+        return String::new();
+    }
+    let seconds = node.clock_ahead_ms as f64 / 1_000.0;
+    let doubted = if node.clock_doubted { ", doubted" } else { "" };
+    format!("{seconds:+.3}s{doubted}")
 }
 
 async fn status(client: &Client) -> Result<v1::ClusterStatus, Trouble> {

@@ -60,6 +60,12 @@ fn advise(status: &v1::ClusterStatus) {
             node.id, node.id
         ));
     }
+    for node in status.nodes.iter().filter(|node| node.clock_doubted) {
+        remark(&format!(
+            "node {} takes no writes: its clock differs from the others'; check its time synchronisation (NTP)",
+            node.id
+        ));
+    }
     let active = status
         .nodes
         .iter()

@@ -40,6 +40,9 @@ pub struct Options {
     /// How long a node may be unheard of before its replicas are rebuilt elsewhere; the same on every node [default: 5m]
     #[arg(long, env = "COVEY_DEAD_AFTER", value_name = "LENGTH")]
     pub dead_after: Option<Length>,
+    /// How far this node's clock may differ from most others' before it takes no writes; the same on every node [default: 10s]
+    #[arg(long, env = "COVEY_MAX_CLOCK_SKEW", value_name = "LENGTH")]
+    pub max_clock_skew: Option<Length>,
     /// How often the leader of a group compares its replicas, at a low rate; 0s for never [default: 1h]
     #[arg(long, env = "COVEY_VERIFY_EVERY", value_name = "LENGTH")]
     pub verify_every: Option<Length>,
@@ -79,6 +82,7 @@ impl Options {
             zone: self.zone.or(file.zone),
             snapshot_every: self.snapshot_every.or(file.snapshot_every),
             dead_after: self.dead_after.or(file.dead_after),
+            max_clock_skew: self.max_clock_skew.or(file.max_clock_skew),
             verify_every: self.verify_every.or(file.verify_every),
             insecure: self.insecure || file.insecure,
             log_format: self.log_format.or(file.log_format),

@@ -32,7 +32,7 @@ const FADE: Duration = Duration::from_secs(60);
 pub struct Observed {
     /// How long each node has not been heard of.
     pub unheard: BTreeMap<NodeId, Duration>,
-    /// Nodes that should not lead.
+    /// Nodes that should not lead: not heard of for a while, or their clocks are doubted.
     pub silent: BTreeSet<NodeId>,
     /// Nodes whose replicas are to be rebuilt elsewhere.
     pub dead: BTreeSet<NodeId>,
@@ -53,6 +53,8 @@ struct Tally {
     begun: Instant,
     sampled: Instant,
     heard: BTreeMap<NodeId, Instant>,
+    /// Nodes whose clocks are doubted.
+    doubted: BTreeSet<NodeId>,
     groups: BTreeMap<GroupId, Watched>,
     /// Reads that each replica has counted.
     reads: BTreeMap<(NodeId, GroupId), u64>,
@@ -102,6 +104,7 @@ impl Tally {
             begun: now,
             sampled: now,
             heard: BTreeMap::new(),
+            doubted: BTreeSet::new(),
             groups: BTreeMap::new(),
             reads: BTreeMap::new(),
         }
@@ -116,6 +119,7 @@ impl Tally {
             }
         }
         self.heard.retain(|node, _| present.contains(node));
+        self.doubted = reports.doubted().collect();
         let elapsed = now.saturating_duration_since(self.sampled).as_secs_f64();
         self.sampled = now;
         let age = now.saturating_duration_since(self.begun);
@@ -152,7 +156,7 @@ impl Tally {
             .iter()
             .map(|(node, heard)| (*node, now.saturating_duration_since(*heard)))
             .collect();
-        let longer = |limit: Duration| {
+        let longer = |limit: Duration| -> BTreeSet<NodeId> {
             let nodes = unheard.iter().filter(|(_, unheard)| **unheard >= limit);
             nodes.map(|(node, _)| *node).collect()
         };
@@ -168,7 +172,7 @@ impl Tally {
             )
         };
         Observed {
-            silent: longer(SILENT_AFTER.min(dead_after)),
+            silent: &longer(SILENT_AFTER.min(dead_after)) | &self.doubted,
             dead: longer(dead_after),
             weights: self.groups.iter().filter(|_| warm).map(weight).collect(),
             unheard,

@@ -147,11 +147,12 @@ impl Membership {
             Step::HandOver(node) => {
                 // A leader that hands over to a dead node takes no entries until somebody else is elected.
                 // And one whose replica is damaged hands it back at once, for ever.
-                let replicas = self.replicas_of(*node).await.unwrap_or_default();
+                // One whose clock is doubted takes no writes, and hands it back likewise.
+                let report = self.report_of(*node).await.unwrap_or_default();
                 let sound = |replica: &Replica| replica.damaged.is_empty() && replica.fault.is_empty();
                 let fit = |replica: &Replica| replica.group == group.get() && sound(replica);
-                let alive = replicas.iter().any(fit);
-                alive
+                let alive = report.groups.iter().any(fit);
+                (alive && !report.clock_doubted)
                     .then_some(())
                     .ok_or_else(|| Failure::unavailable(format!("node {node}")))?;
                 fault!("move::handing_over");
@@ -177,7 +178,7 @@ impl Membership {
 
     /// The groups that a node has replicas of, if it answers.
     async fn holdings_of(&self, node: NodeId) -> Option<Vec<GroupId>> {
-        let replicas = self.replicas_of(node).await?;
+        let replicas = self.report_of(node).await?.groups;
         Some(
             replicas
                 .iter()
@@ -186,13 +187,13 @@ impl Membership {
         )
     }
 
-    /// What a node says of its replicas, if it answers.
-    async fn replicas_of(&self, node: NodeId) -> Option<Vec<Replica>> {
+    /// What a node says of itself, if it answers.
+    async fn report_of(&self, node: NodeId) -> Option<node_v1::ReportReply> {
         let caller = Caller::internal("placement").by_deadline(Instant::now() + REPORT_LIMIT);
         let request = caller.request(node_v1::ReportRequest {});
         let mut peer = self.context.peers.node_peer(node).ok()?;
         let reply = timeout(REPORT_LIMIT, peer.report(request)).await.ok()?.ok()?;
-        Some(reply.into_inner().groups)
+        Some(reply.into_inner())
     }
 
     /// The replica must run before the leader sends it anything. Gives what it has to hear of before it may vote.

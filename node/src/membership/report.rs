@@ -25,8 +25,16 @@ const UNHEARD_MIN: Duration = Duration::from_secs(4);
 #[derive(Debug, Clone, Default)]
 pub struct Reports {
     by_node: BTreeMap<NodeId, Vec<Replica>>,
+    clocks: BTreeMap<NodeId, FoundClock>,
     /// What the leader of the control group knows.
     census: Option<Observed>,
+}
+
+/// What a node says of its own clock.
+#[derive(Debug, Clone, Copy)]
+struct FoundClock {
+    ahead_ms: i64,
+    doubted: bool,
 }
 
 impl Reports {
@@ -41,7 +49,18 @@ impl Reports {
         let asked = others.map(|node| ask(context, &caller, node.id, limit));
         let mut reports = Self::of([(here, replicas_here(context))]);
         reports.census = context.census.observed();
+        let judged = context.clock.judgement();
+        let clock = FoundClock {
+            ahead_ms: judged.ahead_micros / 1_000,
+            doubted: judged.is_doubted(),
+        };
+        reports.clocks.insert(here, clock);
         for (node, reply) in join_all(asked).await.into_iter().flatten() {
+            let clock = FoundClock {
+                ahead_ms: reply.clock_ahead_ms,
+                doubted: reply.clock_doubted,
+            };
+            reports.clocks.insert(node, clock);
             reports.by_node.insert(node, reply.groups);
             reports.census = reports.census.or(reply.census.map(Observed::of_wire));
         }
@@ -52,7 +71,7 @@ impl Reports {
     pub fn of(by_node: impl IntoIterator<Item = (NodeId, Vec<Replica>)>) -> Self {
         Self {
             by_node: by_node.into_iter().collect(),
-            census: None,
+            ..Self::default()
         }
     }
 
@@ -85,6 +104,17 @@ impl Reports {
     /// Whether the node has answered.
     pub fn has(&self, node: NodeId) -> bool {
         self.by_node.contains_key(&node)
+    }
+
+    /// Nodes whose clocks are doubted.
+    pub fn doubted(&self) -> impl Iterator<Item = NodeId> {
+        let doubted = self.clocks.iter().filter(|(_, clock)| clock.doubted);
+        doubted.map(|(node, _)| *node)
+    }
+
+    /// Whether the node has answered and does not doubt its own clock.
+    pub fn may_lead(&self, node: NodeId) -> bool {
+        self.has(node) && !self.doubted().any(|doubted| doubted == node)
     }
 
     /// All replicas, by node and group.
@@ -123,7 +153,10 @@ impl Reports {
         let unheard = unheard
             .filter(|unheard| *unheard >= UNHEARD_MIN)
             .unwrap_or_default();
+        let clock = self.clocks.get(&node.id);
         v1::Node {
+            clock_ahead_ms: clock.map_or(0, |clock| clock.ahead_ms),
+            clock_doubted: clock.is_some_and(|clock| clock.doubted),
             unheard_ms: u64::try_from(unheard.as_millis()).unwrap_or(u64::MAX),
             dead: census.is_some_and(|census| census.dead.contains(&node.id)),
             reachable: self.has(node.id),

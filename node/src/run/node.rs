@@ -4,37 +4,33 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
-use covey_cluster::{Host, HostConfig, PlanMachine, Probation, Role, Stores};
-use covey_state::{GroupId, NodeId};
+use covey_cluster::{Host, HostConfig, Probation, Stores};
+use covey_state::GroupId;
 use covey_storage::{ArtifactStore, RaftDb, RaftDbConfig, StateDb, StateDbConfig};
 use futures::future::join_all;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, mpsc, watch};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 use super::supervisor::RootSupervisor;
 use super::{founding, services};
-use crate::api::{self, Caller, Gate, Health, Ports};
+use crate::api::{self, Gate, Health, Ports};
 use crate::artifacts::Artifacts;
 use crate::catalog::{CatalogCopy, CatalogWatch, feed};
+use crate::clock::{Clock, TimedMachine};
 use crate::config::Config;
-use crate::context::{Clock, ComputePool, Context};
+use crate::context::{ComputePool, Context};
 use crate::drift;
 use crate::features::service_plan::Plans;
 use crate::identity::{DataDir, Identity};
 use crate::ledger::{Ledger, Parts};
-
-use crate::membership::report::Reports;
-use crate::membership::{Census, Membership};
+use crate::membership::{Census, Membership, hand_over};
 use crate::metrics::Metrics;
 use crate::peers::Peers;
 
 /// How long handing over the leaderships may take when the node stops.
 const HAND_OVER_LIMIT: Duration = Duration::from_secs(1);
-/// How long the others get to say that they are alive when the node stops.
-const REPORT_LIMIT: Duration = Duration::from_millis(300);
 /// How long requests that were begun get to finish when the node stops.
 const DRAIN_LIMIT: Duration = Duration::from_secs(2);
 
@@ -77,7 +73,13 @@ impl RunningNode {
         let config = Arc::new(config);
         let metrics = Arc::new(Metrics::new()?);
         let stores = Opened::open(&config, &metrics).await?;
-        let host = start_host(&config, &identity, &stores, &metrics).await?;
+        let clock = Clock::new(identity.node_id, config.max_clock_skew);
+        if identity.founding.is_some() {
+            // Nobody else is there yet.
+            clock.compared();
+        }
+        let machine = Arc::new(TimedMachine::new(clock.clone()));
+        let host = start_host((&config, &metrics), &identity, &stores, machine).await?;
         if identity.founding.is_some() {
             founding::bootstrap(&host, &config, &identity).await?;
         } else if host.group(GroupId::CONTROL).is_none() {
@@ -90,7 +92,7 @@ impl RunningNode {
             host.admit_group(GroupId::CONTROL, until_admitted).await?;
         }
         let (copies, catalog) = CatalogWatch::channel();
-        let context = assemble(config, metrics, &identity, (host, stores, catalog))?;
+        let context = assemble((config, metrics), &identity, (host, stores, catalog), clock)?;
         let root = RootSupervisor::start(context.ledger.node()).await?;
         keep_catalog(&context, &root, copies);
 
@@ -131,7 +133,7 @@ impl RunningNode {
         self.health.stop().await;
         self.ports.api.cancel();
         drift::flush_before_stop(&self.context).await;
-        self.hand_over().await;
+        hand_over(&self.context, HAND_OVER_LIMIT).await;
         self.root.stop().await;
         // The peers' streams end with consensus; the port would wait for them.
         self.context.ledger.host().clone().shutdown().await;
@@ -144,29 +146,6 @@ impl RunningNode {
             tracing::error!(%error, "the state could not be flushed; the log has it");
         }
         tracing::info!("stopped");
-    }
-
-    /// Gives every group that this node leads to the voter that has most of the log, of those that are alive.
-    async fn hand_over(&self) {
-        let context = &self.context;
-        let here = context.ledger.node();
-        let caller = Caller::internal("stop");
-        let alive = Reports::gather(context, &caller, &context.catalog.current(), REPORT_LIMIT).await;
-        let deadline = Instant::now() + HAND_OVER_LIMIT;
-        let host = context.ledger.host();
-        let led = host
-            .groups()
-            .into_iter()
-            .filter(|status| status.role == Role::Leader);
-        let transfers = led.filter_map(|status| {
-            let fit = |node: &NodeId| *node != here && status.voters.contains(node) && alive.has(*node);
-            let others = status.replication.iter().filter(|(node, _)| fit(node));
-            let (heir, _) = others.max_by_key(|(_, held)| *held)?;
-            Some(host.transfer_leader(status.group, *heir, deadline))
-        });
-        let handed = join_all(transfers).await;
-        let failed = handed.iter().filter(|result| result.is_err()).count();
-        tracing::info!(groups = handed.len(), failed, "leaderships handed over");
     }
 }
 
@@ -188,10 +167,10 @@ impl Opened {
 }
 
 async fn start_host(
-    config: &Config,
+    (config, metrics): (&Config, &Metrics),
     identity: &Identity,
     stores: &Opened,
-    metrics: &Metrics,
+    machine: Arc<TimedMachine>,
 ) -> anyhow::Result<Host> {
     let every = config.snapshot_every;
     let settings = HostConfig {
@@ -212,7 +191,7 @@ async fn start_host(
         statedb: stores.statedb.clone(),
         snapshot_dir: config.store_path("snapshots"),
     };
-    let host = Host::start(settings, own, stores, Arc::new(PlanMachine))
+    let host = Host::start(settings, own, stores, machine)
         .await
         .context("cannot start consensus")?;
     for seed in &identity.seeds {
@@ -222,10 +201,10 @@ async fn start_host(
 }
 
 fn assemble(
-    config: Arc<Config>,
-    metrics: Arc<Metrics>,
+    (config, metrics): (Arc<Config>, Arc<Metrics>),
     identity: &Identity,
     below: (Host, Opened, CatalogWatch),
+    clock: Clock,
 ) -> anyhow::Result<Context> {
     let (host, stores, catalog) = below;
     let peers = Peers::new(host.clone());
@@ -236,7 +215,7 @@ fn assemble(
         statedb: stores.statedb,
         catalog: catalog.clone(),
         peers: peers.clone(),
-        clock: Clock,
+        clock: clock.clone(),
     });
     let artifacts = Artifacts::new(identity.node_id, stores.artifacts, peers.clone(), catalog.clone());
     Ok(Context {
@@ -248,7 +227,7 @@ fn assemble(
         census: Census::new(config.dead_after),
         metrics,
         compute: ComputePool::of_this_machine(),
-        clock: Clock,
+        clock,
         config,
         incarnation: identity.incarnation,
     })

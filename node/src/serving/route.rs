@@ -242,7 +242,7 @@ fn others(context: &Context, deployment: &str, tried: &[NodeId]) -> Result<Vec<N
 /// Whether another replica, or the same one later, might do better. What its store cannot give, another node's may.
 fn is_passing(failure: &Failure) -> bool {
     match failure {
-        Failure::Unavailable { .. } | Failure::Busy { .. } | Failure::Storage(_) => true,
+        Failure::Unavailable { .. } | Failure::Clock(_) | Failure::Busy { .. } | Failure::Storage(_) => true,
         Failure::Peer { .. } => failure.may_pass(),
         Failure::Rejected(_)
         | Failure::Invalid { .. }
@@ -258,6 +258,7 @@ fn prefer(last: &mut Option<Failure>, failure: Failure) {
     let weight = |failure: &Failure| match failure {
         Failure::Busy { .. } => 2,
         Failure::Unavailable { source, .. } => u8::from(source.is_some()),
+        Failure::Clock(_) => 1,
         Failure::Rejected(_)
         | Failure::Invalid { .. }
         | Failure::NotFound { .. }

@@ -54,6 +54,8 @@ impl From<Node> for v1::Node {
             leaders: 0,
             unheard_ms: 0,
             dead: false,
+            clock_ahead_ms: 0,
+            clock_doubted: false,
         }
     }
 }

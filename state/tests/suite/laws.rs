@@ -34,6 +34,7 @@ proptest! {
         for request in &log {
             let position = world.next_position();
             let decoded = Request::decode(&request.encode()).expect("what was encoded can be decoded");
+            prop_assert_eq!(Request::time_of(&request.encode()).expect("likewise"), request.at);
             let restored = restore(&snapshot(&world.map));
             let elsewhere = plan(&restored, position, &decoded).expect("memory can be read");
             prop_assert_eq!(bytes(&elsewhere), bytes(&world.carry_out(request)));
