@@ -38,6 +38,8 @@ pub enum FaultKind {
     Bridge,
     /// Some of the packets between all nodes are lost
     Loss,
+    /// Packets between nodes are under way for 40 to 120 ms, as between regions
+    Latency,
     /// A node's wall clock jumps, and comes back
     Clock,
     /// A node hands over everything it leads, and takes part again
@@ -64,7 +66,7 @@ pub enum Lane {
 
 impl FaultKind {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Kill,
         Self::Blackout,
         Self::Pause,
@@ -74,6 +76,7 @@ impl FaultKind {
         Self::OneWay,
         Self::Bridge,
         Self::Loss,
+        Self::Latency,
         Self::Clock,
         Self::Drain,
         Self::Replace,
@@ -92,6 +95,7 @@ impl FaultKind {
             Self::OneWay => "one-way",
             Self::Bridge => "bridge",
             Self::Loss => "loss",
+            Self::Latency => "latency",
             Self::Clock => "clock",
             Self::Drain => "drain",
             Self::Replace => "replace",
@@ -102,8 +106,10 @@ impl FaultKind {
     /// Its lane.
     pub fn lane(self) -> Lane {
         match self {
-            Self::Kill | Self::Blackout | Self::Pause | Self::DiskFull | Self::PowerLoss => Lane::Processes,
-            Self::Partition | Self::OneWay | Self::Bridge | Self::Loss => Lane::Network,
+            Self::Kill | Self::Blackout | Self::Pause | Self::DiskFull | Self::PowerLoss => {
+                Lane::Processes
+            }
+            Self::Partition | Self::OneWay | Self::Bridge | Self::Loss | Self::Latency => Lane::Network,
             Self::Clock => Lane::Clocks,
             Self::Drain | Self::Replace | Self::Snapshot => Lane::Members,
         }

@@ -2,6 +2,7 @@
 //!
 //! Invariant: dropping the fleet ends every process and takes away every network that was made for it.
 
+mod delay;
 mod disk;
 mod network;
 mod process;
@@ -20,7 +21,7 @@ use tonic::transport::{Channel, Endpoint};
 pub(crate) use disk::Disk;
 pub use disk::DiskKind;
 pub use network::NetworkKind;
-pub(crate) use network::{Cut, Network, can_cut};
+pub(crate) use network::{Cut, Network, Way, can_cut, can_delay};
 pub(crate) use process::Process;
 
 use crate::waiting::until;

@@ -4,6 +4,7 @@
 //! is right, every node takes part.
 
 mod clock;
+mod latency;
 mod members;
 mod network;
 mod processes;
@@ -72,7 +73,7 @@ pub(crate) async fn restore(fleet: &Fleet) -> Result<Duration> {
     for number in 1..=fleet.size() {
         fleet.answers(number).await?;
     }
-    members::remove_guest(fleet).await?;
+    members::remove(fleet, members::GUEST).await?;
     for node in fleet
         .status()
         .await
@@ -154,6 +155,7 @@ impl Nemesis {
                 let victim = self.victim(&mut random).await;
                 network::cut(&self.fleet, step, victim, &mut random).await
             }
+            FaultKind::Latency => latency::hold_up((&self.fleet, &self.recorder), step, &mut random).await,
             FaultKind::Clock => {
                 let victim = self.victim(&mut random).await;
                 clock::jump(&self.fleet, victim, lasts, &mut random).await

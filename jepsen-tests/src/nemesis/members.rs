@@ -14,7 +14,7 @@ use crate::fleet::Fleet;
 use crate::waiting::{pause, until};
 
 /// The number of the node that comes and goes; those below it stay.
-const GUEST: usize = crate::fleet::NODES_MAX;
+pub(super) const GUEST: usize = crate::fleet::NODES_MAX;
 /// How long an order may take to be taken, whatever is broken meanwhile.
 const ORDER_LIMIT: Duration = Duration::from_secs(60);
 /// How long members may take to move, whatever is broken meanwhile.
