@@ -30,6 +30,8 @@ pub enum FaultKind {
     DiskFull,
     /// Power is cut to one node or to all: what was not synced is gone, the last writes are torn
     PowerLoss,
+    /// A bit of one node's log, state or snapshots flips; the node is rebuilt from the others
+    Flip,
     /// No packets between two parts of the cluster
     Partition,
     /// No packets from one node to the others, or from them to it
@@ -66,12 +68,13 @@ pub enum Lane {
 
 impl FaultKind {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Kill,
         Self::Blackout,
         Self::Pause,
         Self::DiskFull,
         Self::PowerLoss,
+        Self::Flip,
         Self::Partition,
         Self::OneWay,
         Self::Bridge,
@@ -91,6 +94,7 @@ impl FaultKind {
             Self::Pause => "pause",
             Self::DiskFull => "disk-full",
             Self::PowerLoss => "power-loss",
+            Self::Flip => "flip",
             Self::Partition => "partition",
             Self::OneWay => "one-way",
             Self::Bridge => "bridge",
@@ -106,7 +110,7 @@ impl FaultKind {
     /// Its lane.
     pub fn lane(self) -> Lane {
         match self {
-            Self::Kill | Self::Blackout | Self::Pause | Self::DiskFull | Self::PowerLoss => {
+            Self::Kill | Self::Blackout | Self::Pause | Self::DiskFull | Self::PowerLoss | Self::Flip => {
                 Lane::Processes
             }
             Self::Partition | Self::OneWay | Self::Bridge | Self::Loss | Self::Latency => Lane::Network,

@@ -6,6 +6,7 @@ mod delay;
 mod disk;
 mod network;
 mod process;
+pub(crate) mod rot;
 mod system;
 mod volatile;
 

@@ -8,6 +8,7 @@ mod latency;
 mod members;
 mod network;
 mod processes;
+mod rot;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,6 +75,7 @@ pub(crate) async fn restore(fleet: &Fleet) -> Result<Duration> {
         fleet.answers(number).await?;
     }
     members::remove(fleet, members::GUEST).await?;
+    members::remove(fleet, members::STAND_IN).await?;
     for node in fleet
         .status()
         .await
@@ -150,6 +152,10 @@ impl Nemesis {
                     victims = (1..=self.fleet.size()).collect();
                 }
                 processes::lose_power(&self.fleet, &victims, lasts, step.seed).await
+            }
+            FaultKind::Flip => {
+                let victim = self.victim(&mut random).await;
+                rot::flip(&self.fleet, victim, lasts, &mut random).await
             }
             FaultKind::Partition | FaultKind::OneWay | FaultKind::Bridge | FaultKind::Loss => {
                 let victim = self.victim(&mut random).await;

@@ -7,7 +7,7 @@ use rand::Rng;
 use rand_xoshiro::Xoshiro256PlusPlus;
 
 use super::Effect;
-use super::members::GUEST;
+use super::members::{GUEST, STAND_IN};
 use crate::fault::Step;
 use crate::fleet::{Fleet, Way};
 use crate::history::{Acknowledgements, Recorder};
@@ -25,8 +25,8 @@ pub(super) async fn hold_up(
     step: &Step,
     random: &mut Xoshiro256PlusPlus,
 ) -> Result<Effect> {
-    // The node that comes and goes is as far away as the others.
-    let numbers: Vec<usize> = (1..=fleet.size()).chain([GUEST]).collect();
+    // Nodes that come and go are as far away as the others.
+    let numbers: Vec<usize> = (1..=fleet.size()).chain([STAND_IN, GUEST]).collect();
     let ways = ways(&numbers, random);
     let name = format!("fault{}", step.number);
     let before = recorder.acknowledgements(0..recorder.now_us());
