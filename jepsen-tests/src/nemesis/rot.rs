@@ -69,28 +69,7 @@ pub(super) async fn flip(
         restart(fleet, victim, || Ok(())).await?;
         said = words(fleet, victim, logged, &flipped).await;
     }
-    let outcome = match (came, &said) {
-        (Came::Refused, None) => bail!("the node ends without naming {}", flipped.path.display()),
-        (Came::Refused, Some(_)) => {
-            replace(fleet, victim).await?;
-            "it refused to start, and was replaced"
-        }
-        (Came::Whole, Some(_)) => {
-            // That writes a state anew from which a damaged group was erased.
-            restart(fleet, victim, || Ok(())).await?;
-            if flipped.is_there()? {
-                restart(fleet, victim, || flipped.undo().map(drop)).await?;
-                "all replicas are the same again; the bit was left in its file, and was flipped back"
-            } else {
-                "all replicas are the same again, and the damaged file is gone"
-            }
-        }
-        (Came::Whole, None) if flipped.is_there()? => {
-            restart(fleet, victim, || flipped.undo().map(drop)).await?;
-            "nobody has read it, so it was flipped back"
-        }
-        (Came::Whole, None) => "nobody has read it before the file was dropped or written anew",
-    };
+    let outcome = conclude((fleet, victim), &flipped, came, said.is_some()).await?;
     Ok(Effect {
         nodes: vec![victim],
         what: format!(
@@ -110,6 +89,38 @@ pub(super) async fn flip(
             || outcome.to_owned(),
             |said| format!("{outcome}; it said: {said}"),
         ),
+    })
+}
+
+/// Mends what is still to be mended, and tells what became of the bit.
+async fn conclude(
+    (fleet, victim): (&Fleet, usize),
+    flipped: &Flipped,
+    came: Came,
+    is_named: bool,
+) -> Result<&'static str> {
+    let unflip = || flipped.undo().map(drop);
+    Ok(match (came, is_named) {
+        (Came::Refused, false) => bail!("the node ends without naming {}", flipped.path.display()),
+        (Came::Refused, true) => {
+            replace(fleet, victim).await?;
+            "it refused to start, and was replaced"
+        }
+        (Came::Whole, true) => {
+            // That writes a state anew from which a damaged group was erased.
+            restart(fleet, victim, || Ok(())).await?;
+            if flipped.is_there()? {
+                restart(fleet, victim, unflip).await?;
+                "all replicas are the same again; the bit was left in its file, and was flipped back"
+            } else {
+                "all replicas are the same again, and the damaged file is gone"
+            }
+        }
+        (Came::Whole, false) if flipped.is_there()? => {
+            restart(fleet, victim, unflip).await?;
+            "nobody has read it, so it was flipped back"
+        }
+        (Came::Whole, false) => "nobody has read it before the file was dropped or written anew",
     })
 }
 
