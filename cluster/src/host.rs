@@ -189,7 +189,8 @@ impl Host {
         lead(&self.inner, group, &proposal, deadline.into()).await
     }
 
-    /// Waits until the replica on this node satisfies `consistency`.
+    /// Waits until the replica on this node satisfies `consistency`. Take a view of the state after that, and then ask
+    /// [`Self::still_has`].
     ///
     /// # Errors
     /// [`Error::NotHosted`] when there is no replica here, [`Error::Deadline`] when time runs out.
@@ -200,6 +201,13 @@ impl Host {
         deadline: impl Into<Instant> + Send,
     ) -> Result<ReadPoint, Error> {
         read::read(&self.inner, group, consistency, deadline.into()).await
+    }
+
+    /// Whether the replica here has not been erased since it was read at `point`. A view that was taken before this is
+    /// asked shows all of `point`; otherwise it may show the group as empty.
+    pub fn still_has(&self, point: &ReadPoint) -> bool {
+        self.applied(point.group)
+            .is_some_and(|applied| *applied.borrow() >= point.index)
     }
 
     /// Follows the index of the last entry applied here; 0 before the first.

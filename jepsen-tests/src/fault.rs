@@ -30,6 +30,8 @@ pub enum FaultKind {
     DiskFull,
     /// Power is cut to one node or to all: what was not synced is gone, the last writes are torn
     PowerLoss,
+    /// A bit of one node's log, state or snapshots flips; the node is rebuilt from the others
+    Flip,
     /// No packets between two parts of the cluster
     Partition,
     /// No packets from one node to the others, or from them to it
@@ -38,6 +40,8 @@ pub enum FaultKind {
     Bridge,
     /// Some of the packets between all nodes are lost
     Loss,
+    /// Packets between nodes are under way for 40 to 120 ms, as between regions
+    Latency,
     /// A node's wall clock jumps, and comes back
     Clock,
     /// A node hands over everything it leads, and takes part again
@@ -64,16 +68,18 @@ pub enum Lane {
 
 impl FaultKind {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::Kill,
         Self::Blackout,
         Self::Pause,
         Self::DiskFull,
         Self::PowerLoss,
+        Self::Flip,
         Self::Partition,
         Self::OneWay,
         Self::Bridge,
         Self::Loss,
+        Self::Latency,
         Self::Clock,
         Self::Drain,
         Self::Replace,
@@ -88,10 +94,12 @@ impl FaultKind {
             Self::Pause => "pause",
             Self::DiskFull => "disk-full",
             Self::PowerLoss => "power-loss",
+            Self::Flip => "flip",
             Self::Partition => "partition",
             Self::OneWay => "one-way",
             Self::Bridge => "bridge",
             Self::Loss => "loss",
+            Self::Latency => "latency",
             Self::Clock => "clock",
             Self::Drain => "drain",
             Self::Replace => "replace",
@@ -102,8 +110,10 @@ impl FaultKind {
     /// Its lane.
     pub fn lane(self) -> Lane {
         match self {
-            Self::Kill | Self::Blackout | Self::Pause | Self::DiskFull | Self::PowerLoss => Lane::Processes,
-            Self::Partition | Self::OneWay | Self::Bridge | Self::Loss => Lane::Network,
+            Self::Kill | Self::Blackout | Self::Pause | Self::DiskFull | Self::PowerLoss | Self::Flip => {
+                Lane::Processes
+            }
+            Self::Partition | Self::OneWay | Self::Bridge | Self::Loss | Self::Latency => Lane::Network,
             Self::Clock => Lane::Clocks,
             Self::Drain | Self::Replace | Self::Snapshot => Lane::Members,
         }

@@ -2,9 +2,11 @@
 //!
 //! Invariant: dropping the fleet ends every process and takes away every network that was made for it.
 
+mod delay;
 mod disk;
 mod network;
 mod process;
+pub(crate) mod rot;
 mod system;
 mod volatile;
 
@@ -20,7 +22,7 @@ use tonic::transport::{Channel, Endpoint};
 pub(crate) use disk::Disk;
 pub use disk::DiskKind;
 pub use network::NetworkKind;
-pub(crate) use network::{Cut, Network, can_cut};
+pub(crate) use network::{Cut, Network, Way, can_cut, can_delay};
 pub(crate) use process::Process;
 
 use crate::waiting::until;

@@ -6,9 +6,10 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
@@ -163,6 +164,17 @@ pub enum Answer {
     },
 }
 
+/// How long writes took until they were acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Acknowledgements {
+    /// How many there were.
+    pub count: usize,
+    /// The shortest time.
+    pub fastest: Option<Duration>,
+    /// The time that half of them took at most.
+    pub median: Option<Duration>,
+}
+
 /// Writes operations down as they end. Clients share it.
 pub struct Recorder {
     began: Instant,
@@ -214,6 +226,23 @@ impl Recorder {
             .iter()
             .filter(|event| event.workload == workload && matches!(event.outcome, Outcome::Ok { .. }));
         answered.count()
+    }
+
+    /// The fastest and the middle acknowledgement of the writes that were made in a part of the run.
+    pub fn acknowledgements(&self, part: Range<u64>) -> Acknowledgements {
+        let written = self.lock();
+        let ours = written.events.iter().filter(|event| {
+            let is_write = !matches!(event.call, Call::Read { .. });
+            let within = part.contains(&event.called_us) && part.contains(&event.ended_us);
+            is_write && within && matches!(event.outcome, Outcome::Ok { .. })
+        });
+        let mut took: Vec<u64> = ours.map(|event| event.ended_us - event.called_us).collect();
+        took.sort_unstable();
+        Acknowledgements {
+            count: took.len(),
+            fastest: took.first().copied().map(Duration::from_micros),
+            median: took.get(took.len() / 2).copied().map(Duration::from_micros),
+        }
     }
 
     /// Everything so far, all of it on disk.

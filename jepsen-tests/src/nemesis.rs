@@ -4,9 +4,11 @@
 //! is right, every node takes part.
 
 mod clock;
+mod latency;
 mod members;
 mod network;
 mod processes;
+mod rot;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,7 +74,8 @@ pub(crate) async fn restore(fleet: &Fleet) -> Result<Duration> {
     for number in 1..=fleet.size() {
         fleet.answers(number).await?;
     }
-    members::remove_guest(fleet).await?;
+    members::remove(fleet, members::GUEST).await?;
+    members::remove(fleet, members::STAND_IN).await?;
     for node in fleet
         .status()
         .await
@@ -150,10 +153,15 @@ impl Nemesis {
                 }
                 processes::lose_power(&self.fleet, &victims, lasts, step.seed).await
             }
+            FaultKind::Flip => {
+                let victim = self.victim(&mut random).await;
+                rot::flip(&self.fleet, victim, lasts, &mut random).await
+            }
             FaultKind::Partition | FaultKind::OneWay | FaultKind::Bridge | FaultKind::Loss => {
                 let victim = self.victim(&mut random).await;
                 network::cut(&self.fleet, step, victim, &mut random).await
             }
+            FaultKind::Latency => latency::hold_up((&self.fleet, &self.recorder), step, &mut random).await,
             FaultKind::Clock => {
                 let victim = self.victim(&mut random).await;
                 clock::jump(&self.fleet, victim, lasts, &mut random).await

@@ -53,6 +53,7 @@ pub struct RunConfig {
 /// Leaves out the faults that this machine, network or disk cannot give; says of each why.
 pub async fn possible(faults: &[FaultKind], config: &FleetConfig) -> (Vec<FaultKind>, Vec<String>) {
     let cuts = crate::fleet::can_cut(config.network).await;
+    let delays = faults.contains(&FaultKind::Latency) && crate::fleet::can_delay(config.network).await;
     let mut left_out = Vec::new();
     let kept = faults.iter().copied().filter(|kind| {
         let why = match kind {
@@ -61,6 +62,7 @@ pub async fn possible(faults: &[FaultKind], config: &FleetConfig) -> (Vec<FaultK
             }
             FaultKind::PowerLoss if config.disk != DiskKind::Volatile => Some("it needs --disk volatile"),
             FaultKind::Clock if !Process::clocks_can_move() => Some("libfaketime is not installed"),
+            FaultKind::Latency if cuts && !delays => Some("the kernel has no queues of packets (NFQUEUE)"),
             _ if kind.lane() == Lane::Network && !cuts => Some("it needs network namespaces"),
             _ => None,
         };

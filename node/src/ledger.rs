@@ -154,12 +154,7 @@ impl Ledger {
 
     /// A replica may have been erased since it was asked how far it is: then a view shows it empty.
     fn check_still_here(&self, point: &ReadPoint) -> Result<(), Failure> {
-        let applied = self
-            .parts
-            .host
-            .applied(point.group)
-            .map(|applied| *applied.borrow());
-        match applied.is_some_and(|applied| applied >= point.index) {
+        match self.parts.host.still_has(point) {
             true => Ok(()),
             false => Err(Failure::unavailable(format!(
                 "the replica of group {}",

@@ -338,6 +338,9 @@ impl Workload {
                     let read = host.read(GROUP, consistency, Instant::now() + ATTEMPT).await;
                     let seen = statedb.map(|statedb| count(&statedb.group(GROUP).read(), &model));
                     end(match (read, seen) {
+                        (Ok(point), _) if !host.still_has(&point) => {
+                            Outcome::Failed("the replica was erased".to_owned())
+                        }
                         (Ok(point), Some(Ok(count))) => Outcome::Seen(point, count),
                         (Err(error), _) => failed(error),
                         (_, Some(Err(error))) => Outcome::Failed(error.to_string()),

@@ -3,17 +3,24 @@
 //! In namespaces every node has an address of its own, so packets between any two can be dropped in either direction
 //! without touching those of clients, which come from the bridge's own address.
 
+use std::collections::BTreeMap;
 use std::net::TcpListener;
+use std::path::{Path, PathBuf};
 use std::process;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use super::delay::{Carried, Delays};
 use super::system::{run, run_at_the_end, tool};
 
 /// Where clients are served, in namespaces.
 const API_PORT: u16 = 7_400;
 /// Where peers are served, in namespaces.
 const PEER_PORT: u16 = 7_401;
+
+/// Where `ip netns` keeps the namespaces that it has named.
+const ENTRANCES: &str = "/run/netns";
 
 /// What nodes are connected by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -29,6 +36,26 @@ pub enum NetworkKind {
 /// Whether a network of this kind can be made here that drops packets between nodes.
 pub(crate) async fn can_cut(kind: NetworkKind) -> bool {
     kind != NetworkKind::Loopback && Namespaces::make(1).await.is_ok()
+}
+
+/// Whether packets between its nodes can also be held up.
+pub(crate) async fn can_delay(kind: NetworkKind) -> bool {
+    if kind == NetworkKind::Loopback {
+        return false;
+    }
+    let Ok(network) = Namespaces::make(1).await.map(Network::Namespaces) else {
+        return false;
+    };
+    let (at, from) = (1, 1);
+    let way = Way {
+        at,
+        from,
+        takes: Duration::ZERO,
+    };
+    match network.hold_up("probe", &[way]).await {
+        Ok(delays) => network.hurry("probe", delays).await.is_ok(),
+        Err(_) => false,
+    }
 }
 
 /// The network of a fleet.
@@ -138,6 +165,49 @@ impl Network {
         }
         Ok(dropped)
     }
+
+    /// Lets packets take their time until [`Network::hurry`] is called with what this gives.
+    pub(crate) async fn hold_up(&self, name: &str, ways: &[Way]) -> Result<Delays> {
+        let Self::Namespaces(namespaces) = self else {
+            bail!("on loopback no packets can be held up");
+        };
+        let mut by_node: BTreeMap<usize, BTreeMap<u16, Duration>> = BTreeMap::new();
+        for way in ways {
+            let queue = u16::try_from(way.from).context("a node's number is a queue's")?;
+            by_node.entry(way.at).or_default().insert(queue, way.takes);
+        }
+        let mut delays = Delays::default();
+        for (at, ways) in by_node {
+            let senders: Vec<u16> = ways.keys().copied().collect();
+            delays.add(at, &namespaces.entrance(at), ways)?;
+            for sender in senders {
+                namespaces.queue_packets(name, at, sender).await?;
+            }
+        }
+        Ok(delays)
+    }
+
+    /// Lets packets through at once again; gives what was held up.
+    pub(crate) async fn hurry(&self, name: &str, delays: Delays) -> Result<Carried> {
+        if let Self::Namespaces(namespaces) = self {
+            // First nothing more is queued, then what is queued goes on.
+            for at in delays.nodes() {
+                namespaces.let_through(name, at).await?;
+            }
+        }
+        delays.end()
+    }
+}
+
+/// Packets that take long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Way {
+    /// The node that gets them.
+    pub(crate) at: usize,
+    /// The sender.
+    pub(crate) from: usize,
+    /// How long they are under way.
+    pub(crate) takes: Duration,
 }
 
 /// Packets that a node does not get.
@@ -195,6 +265,11 @@ impl Namespaces {
         format!("{}-n{number}", self.tag)
     }
 
+    /// What a thread goes through to be in the namespace of a node.
+    fn entrance(&self, number: usize) -> PathBuf {
+        Path::new(ENTRANCES).join(self.namespace(number))
+    }
+
     fn cable(&self, number: usize) -> String {
         format!("{}v{number}", self.tag)
     }
@@ -213,16 +288,28 @@ impl Namespaces {
     async fn drop_packets(&self, chain: &str, cut: &Cut) -> Result<()> {
         let sender = self.address(cut.from);
         let share = format!("{:.3}", cut.share);
-        // The chain is there already if this is not the first sender that the node is cut off from.
-        if self.iptables(cut.at, &["-N", chain]).await.is_ok() {
-            self.iptables(cut.at, &["-I", "INPUT", "-j", chain]).await?;
-        }
+        self.begin_chain(cut.at, chain).await?;
         let mut rule = vec!["-A", chain, "-s", &sender];
         if cut.share < 1.0 {
             rule.extend(["-m", "statistic", "--mode", "random", "--probability", &share]);
         }
         rule.extend(["-j", "DROP"]);
         self.iptables(cut.at, &rule).await.map(|_| ())
+    }
+
+    async fn queue_packets(&self, chain: &str, at: usize, queue: u16) -> Result<()> {
+        let (sender, queue) = (self.address(queue.into()), queue.to_string());
+        self.begin_chain(at, chain).await?;
+        let rule = ["-A", chain, "-s", &sender, "-j", "NFQUEUE", "--queue-num", &queue];
+        self.iptables(at, &rule).await.map(|_| ())
+    }
+
+    /// Makes a chain through which everything comes in, unless it is there already.
+    async fn begin_chain(&self, at: usize, chain: &str) -> Result<()> {
+        if self.iptables(at, &["-N", chain]).await.is_ok() {
+            self.iptables(at, &["-I", "INPUT", "-j", chain]).await?;
+        }
+        Ok(())
     }
 
     async fn let_through(&self, chain: &str, number: usize) -> Result<u64> {

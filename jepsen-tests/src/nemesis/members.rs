@@ -14,7 +14,9 @@ use crate::fleet::Fleet;
 use crate::waiting::{pause, until};
 
 /// The number of the node that comes and goes; those below it stay.
-const GUEST: usize = crate::fleet::NODES_MAX;
+pub(super) const GUEST: usize = crate::fleet::NODES_MAX;
+/// The number of the node that stands in for one that is damaged.
+pub(super) const STAND_IN: usize = GUEST - 1;
 /// How long an order may take to be taken, whatever is broken meanwhile.
 const ORDER_LIMIT: Duration = Duration::from_secs(60);
 /// How long members may take to move, whatever is broken meanwhile.
@@ -44,21 +46,9 @@ pub(super) async fn drain(fleet: &Fleet, victim: usize, lasts: Duration) -> Resu
 
 /// Has a new node join, waits until it holds replicas, and removes it again.
 pub(super) async fn replace(fleet: &Fleet) -> Result<Effect> {
-    let members: Vec<String> = (1..=fleet.size()).map(|number| fleet.api(number)).collect();
-    fleet.node(GUEST).await.start(Some(&members.join(","))).await?;
-    let id = until("the new node is a member", MOVE_LIMIT, async || {
-        fleet.id_of(GUEST).await
-    })
-    .await?;
-    let held = until("the new node holds a replica", MOVE_LIMIT, async || {
-        node(fleet, &id)
-            .await
-            .map(|node| node.replicas)
-            .filter(|replicas| *replicas > 0)
-    })
-    .await;
-    remove_guest(fleet).await?;
-    let replicas = held?;
+    let joined = join(fleet, GUEST).await;
+    remove(fleet, GUEST).await?;
+    let replicas = joined?;
     Ok(Effect {
         nodes: vec![GUEST],
         what: "a new node joins, is decommissioned and removed".to_owned(),
@@ -67,19 +57,38 @@ pub(super) async fn replace(fleet: &Fleet) -> Result<Effect> {
     })
 }
 
-/// Has the guest hand over what it holds, removes it from the cluster and forgets it.
-pub(super) async fn remove_guest(fleet: &Fleet) -> Result<()> {
-    if let Some(id) = fleet.id_of(GUEST).await {
+/// Has a node join that has nothing, and waits until it holds replicas; gives how many.
+pub(super) async fn join(fleet: &Fleet, number: usize) -> Result<u64> {
+    let members = (1..=fleet.size()).filter(|member| *member != number);
+    let members: Vec<String> = members.map(|member| fleet.api(member)).collect();
+    fleet.node(number).await.start(Some(&members.join(","))).await?;
+    let id = until("the new node is a member", MOVE_LIMIT, async || {
+        fleet.id_of(number).await
+    })
+    .await?;
+    until("the new node holds a replica", MOVE_LIMIT, async || {
+        node(fleet, &id)
+            .await
+            .map(|node| node.replicas)
+            .filter(|replicas| *replicas > 0)
+    })
+    .await
+}
+
+/// Has a node hand over what it holds, removes it from the cluster and forgets it.
+pub(super) async fn remove(fleet: &Fleet, number: usize) -> Result<()> {
+    if let Some(id) = fleet.id_of(number).await {
         set_state(fleet, &id, v1::NodeState::Decommissioning).await?;
-        until("the new node holds nothing any more", MOVE_LIMIT, async || {
+        let what = format!("node {number} holds nothing any more");
+        until(&what, MOVE_LIMIT, async || {
             node(fleet, &id).await.filter(|node| node.replicas == 0)
         })
         .await?;
         set_state(fleet, &id, v1::NodeState::Removed).await?;
     }
-    let mut guest = fleet.node(GUEST).await;
-    guest.kill().await;
-    guest.disk.wipe()
+    let mut gone = fleet.node(number).await;
+    gone.kill().await;
+    gone.disk.wipe()
 }
 
 /// Has nodes take snapshots of some groups.

@@ -14,8 +14,8 @@ pub(super) fn consistency(text: &str) -> Result<v1::Consistency, String> {
     let kind = match (name, rest) {
         ("linearizable", "") => Kind::Linearizable(Linearizable {}),
         ("local", "") => Kind::Local(Local {}),
-        ("bounded", length) => Kind::BoundedMs(bound(length)?),
-        ("at-least", positions) => Kind::AtLeast(AtLeast {
+        ("bounded", length) if !length.is_empty() => Kind::BoundedMs(bound(length)?),
+        ("at-least", positions) if !positions.is_empty() => Kind::AtLeast(AtLeast {
             positions: positions.split(',').map(position).collect::<Result<_, _>>()?,
         }),
         _ => {
