@@ -23,7 +23,7 @@ use bytes::Bytes;
 use covey_state::GroupId;
 use rocksdb::{DB, DBCompressionType, DBRecoveryMode, Options};
 
-use crate::error::{Error, Place};
+use crate::error::Error;
 use crate::files;
 use crate::metrics::RaftDbMetrics;
 use crate::wal;
@@ -119,14 +119,8 @@ impl Shared {
     fn open(path: &Path, config: RaftDbConfig) -> Result<Arc<Self>, Error> {
         files::create_dir(path)?;
         wal::check(path)?;
-        let db = DB::open(&options(&config), path).map_err(|source| {
-            Error::reading(
-                || Place::Database {
-                    path: path.to_owned(),
-                },
-                source,
-            )
-        })?;
+        let db = DB::open(&options(&config), path)
+            .map_err(|source| Error::reading(|| wal::damaged_place(path), source))?;
         let groups = recovery::recover(&db, path)?;
         let queue = Queue::new(config.queue_bytes_max, config.batch_bytes_max);
         Ok(Arc::new(Self {

@@ -104,7 +104,7 @@ fn a_flipped_bit_in_a_table_of_the_log_stops_that_group_alone() {
 }
 
 #[test]
-fn a_flipped_bit_in_the_write_ahead_log_refuses_to_open() {
+fn a_flipped_bit_in_the_write_ahead_log_refuses_to_open_and_names_the_file_and_the_place() {
     let directory = TempDir::new().unwrap();
     write_large_logs(&directory);
     flip_where(
@@ -113,10 +113,9 @@ fn a_flipped_bit_in_the_write_ahead_log_refuses_to_open() {
     );
     let error = open_log(&directory).err().unwrap();
     assert!(error.is_corruption(), "{error}");
-    assert!(
-        error.to_string().contains(&*directory.path().to_string_lossy()),
-        "{error}"
-    );
+    let log = files_ending(directory.path(), ".log").remove(0);
+    let named = format!("write-ahead log `{}` at ", log.display());
+    assert!(error.to_string().contains(&named), "{error}");
 }
 
 #[test]
