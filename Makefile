@@ -69,7 +69,7 @@ sim: build ## run SEEDS simulated worlds from seed FIRST on, with faults, agains
 
 .PHONY: sim-bugs
 sim-bugs: prerequisites ## put each planted bug back and tell how many seeds it takes to find it
-	@$(CARGO) build $(WORKSPACE) --features covey-sim/planted-bugs
+	@$(CARGO) build $(WORKSPACE) --bin covey-sim --features covey-sim/planted-bugs
 	@$(TARGET_DIR)/debug/covey-sim bugs --seeds $(SEEDS)
 
 .PHONY: containers

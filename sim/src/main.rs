@@ -131,6 +131,10 @@ fn watch(seed: u64) -> mpsc::Sender<()> {
     std::thread::spawn(move || {
         if end.recv_timeout(WORLD_ENDS_WITHIN) == Err(mpsc::RecvTimeoutError::Timeout) {
             println!("seed {seed} failed: no end after {WORLD_ENDS_WITHIN:?}");
+            #[allow(
+                clippy::disallowed_methods,
+                reason = "the thread of the world waits for ever, and nothing of it is worth keeping"
+            )]
             std::process::exit(1);
         }
     });
