@@ -9,6 +9,7 @@
 mod nodes;
 
 use std::collections::BTreeSet;
+use std::future::Future;
 
 use covey_proto::v1;
 use covey_proto::v1::cluster_client::ClusterClient;
@@ -91,6 +92,30 @@ async fn move_replica(channel: Channel, group: u64, from: &str, to: &str) -> Res
     ClusterClient::new(channel).move_replica(request).await.map(drop)
 }
 
+/// Asks again while there is no leader to take what is asked: leaders change while groups settle.
+async fn taken<T, F: Future<Output = Result<T, Status>>>(mut ask: impl FnMut() -> F) -> T {
+    until("a leader takes the request", || {
+        let asked = ask();
+        async move {
+            match asked.await {
+                Err(status) if status.code() == Code::Unavailable => None,
+                taken => Some(taken.unwrap()),
+            }
+        }
+    })
+    .await
+}
+
+/// What a rebalance moves, or would.
+async fn rebalance(node: &Node, dry_run: bool) -> Vec<v1::rebalance_reply::Move> {
+    let reply = taken(|| async move {
+        ClusterClient::new(node.channel())
+            .rebalance(v1::RebalanceRequest { dry_run })
+            .await
+    });
+    reply.await.into_inner().moves
+}
+
 /// Voters and leader of a group, once it is as desired.
 async fn settled(node: &Node, group: u64) -> (BTreeSet<String>, String) {
     until("the group is as desired", || async {
@@ -158,17 +183,18 @@ async fn replicas_and_leaders_go_where_an_operator_wants_them_and_stay_there_unt
     let refused = move_replica(ask.channel(), 9, &from, &outside).await.unwrap_err();
     assert_eq!(refused.code(), Code::NotFound);
 
-    move_replica(ask.channel(), 1, &from, &outside).await.unwrap();
+    taken(|| move_replica(ask.channel(), 1, &from, &outside)).await;
     let (moved, _) = settled(ask, 1).await;
     assert!(moved.contains(&outside) && !moved.contains(&from), "{moved:?}");
     let request = v1::TransferLeaderRequest {
         group: 1,
         to: outside.clone(),
     };
-    ClusterClient::new(ask.channel())
-        .transfer_leader(request)
-        .await
-        .unwrap();
+    taken(|| {
+        let request = request.clone();
+        async move { ClusterClient::new(ask.channel()).transfer_leader(request).await }
+    })
+    .await;
     until("the chosen node leads", || async {
         (settled(ask, 1).await.1 == outside).then_some(())
     })
@@ -176,25 +202,12 @@ async fn replicas_and_leaders_go_where_an_operator_wants_them_and_stay_there_unt
     let placement = show(ask, 1).await.unwrap().placement.unwrap();
     assert!(placement.replicas_pinned && placement.leader_pinned && placement.made);
 
-    let dry = v1::RebalanceRequest { dry_run: true };
-    let before = ClusterClient::new(ask.channel())
-        .rebalance(dry)
-        .await
-        .unwrap()
-        .into_inner()
-        .moves;
+    let before = rebalance(ask, true).await;
     assert!(
         show(ask, 1).await.unwrap().placement.unwrap().replicas_pinned,
         "a dry run changes nothing"
     );
-    let wet = v1::RebalanceRequest { dry_run: false };
-    let done = ClusterClient::new(ask.channel())
-        .rebalance(wet)
-        .await
-        .unwrap()
-        .into_inner()
-        .moves;
-    assert_eq!(before, done);
+    assert_eq!(before, rebalance(ask, false).await);
     assert!(!show(ask, 1).await.unwrap().placement.unwrap().replicas_pinned);
     cluster.settled(4).await;
 }
