@@ -62,11 +62,11 @@ pub(super) async fn flip(
         fleet.node(victim).await.start(None).await?;
     }
     let flipped = flipped?;
-    let came = wait(fleet, victim).await?;
+    let mut came = wait(fleet, victim).await?;
     let mut said = words(fleet, victim, logged, &flipped).await;
     if said.is_none() && state == Node::Running && flipped.is_there()? {
-        // It may have read the place before; a node that starts reads it again.
-        restart(fleet, victim, || Ok(())).await?;
+        // It may have read the place before; a node that starts reads it again, and may refuse then.
+        came = restart(fleet, victim, || Ok(())).await?;
         said = words(fleet, victim, logged, &flipped).await;
     }
     let outcome = conclude((fleet, victim), &flipped, came, said.is_some()).await?;
@@ -108,16 +108,18 @@ async fn conclude(
         }
         (Came::Whole, true) => {
             // That writes a state anew from which a damaged group was erased.
-            restart(fleet, victim, || Ok(())).await?;
-            if flipped.is_there()? {
-                restart(fleet, victim, unflip).await?;
+            if restart(fleet, victim, || Ok(())).await? == Came::Refused {
+                replace(fleet, victim).await?;
+                "it refused to start again, and was replaced"
+            } else if flipped.is_there()? {
+                is_whole(victim, restart(fleet, victim, unflip).await?)?;
                 "all replicas are the same again; the bit was left in its file, and was flipped back"
             } else {
                 "all replicas are the same again, and the damaged file is gone"
             }
         }
         (Came::Whole, false) if flipped.is_there()? => {
-            restart(fleet, victim, unflip).await?;
+            is_whole(victim, restart(fleet, victim, unflip).await?)?;
             "nobody has read it, so it was flipped back"
         }
         (Came::Whole, false) => "nobody has read it before the file was dropped or written anew",
@@ -217,13 +219,16 @@ fn of_damage<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     text.lines().find(|line| tells(line) && line.contains(name))
 }
 
-/// Ends a node that is whole, does something, and starts it again until it is whole once more.
-async fn restart(fleet: &Fleet, victim: usize, meanwhile: impl FnOnce() -> Result<()>) -> Result<()> {
+/// Ends a node that is whole, does something, and starts it again until it is whole once more or refuses.
+async fn restart(fleet: &Fleet, victim: usize, meanwhile: impl FnOnce() -> Result<()>) -> Result<Came> {
     fleet.node(victim).await.kill().await;
     let done = meanwhile();
     fleet.node(victim).await.start(None).await?;
     done?;
-    let came = wait(fleet, victim).await?;
+    wait(fleet, victim).await
+}
+
+fn is_whole(victim: usize, came: Came) -> Result<()> {
     ensure!(came == Came::Whole, "node {victim} does not start again");
     Ok(())
 }
