@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use openraft::{Config, LinearizerOption, ReadPolicy, SnapshotPolicy};
+use openraft::{Config, LinearizerOption, SnapshotPolicy};
 
 use crate::carrier::Carrier;
 use crate::error::Error;
@@ -47,6 +47,9 @@ pub struct HostConfig {
     pub append_entries_max: u64,
     /// Messages of entries on their way to one follower of one group. 16.
     pub append_window: usize,
+    /// How long a follower that has all entries may wait to hear that they are committed, unless a reader there asks for
+    /// it: most often the next entries tell it too. 20 ms.
+    pub commit_pause: Duration,
     /// How long the answer to a message of entries may take before the follower counts as unreachable. 1.5 s.
     pub append_timeout: Duration,
     /// Entries that are applied in one batch. 1,024.
@@ -113,6 +116,7 @@ impl Default for HostConfig {
             append_bytes_max: 1 << 20,
             append_entries_max: 1_024,
             append_window: 16,
+            commit_pause: Duration::from_millis(20),
             append_timeout: Duration::from_millis(1_500),
             apply_entries_max: 1_024,
             apply_bytes_max: 4 << 20,
@@ -143,13 +147,18 @@ impl Default for HostConfig {
 const LEASE_PART: f64 = 0.6;
 
 impl HostConfig {
-    /// How old the last confirmation of a leader may be for a linearizable read.
-    pub(crate) fn confirmation(&self) -> LinearizerOption {
+    /// How old the last confirmation of a leader may be for a linearizable read; zero if each one needs its own.
+    pub(crate) fn lease(&self) -> Duration {
         if self.lease_reads {
-            LinearizerOption::new(Some(self.election_max.mul_f64(LEASE_PART)), true)
+            self.election_max.mul_f64(LEASE_PART)
         } else {
-            ReadPolicy::ReadIndex.into()
+            Duration::ZERO
         }
+    }
+
+    /// The same as a question to the consensus library.
+    pub(crate) fn confirmation(&self) -> LinearizerOption {
+        LinearizerOption::new(Some(self.lease()), true)
     }
 
     /// Checks the settings against each other and turns them into the consensus library's form.

@@ -9,21 +9,21 @@
 //! follower's own clock that it was sent after (see `Frame` in `peer.proto`), and the age counts back from there. A
 //! follower that slept over a full socket does not take the old messages in it for news.
 
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use openraft::Instant as _;
 use openraft::async_runtime::watch::WatchReceiver as _;
 use openraft::type_config::alias::WatchReceiverOf;
 use tokio::time::Instant;
 
 use crate::consensus::{LogId, RaftMetrics, TypeConfig, Vote};
+use crate::contact::Contacts;
 
 pub(crate) type MetricsWatch = WatchReceiverOf<TypeConfig, RaftMetrics>;
 
 /// What is known about the age of one replica.
-#[derive(Default)]
 pub(crate) struct Freshness {
+    contacts: Arc<Contacts>,
     metrics: OnceLock<MetricsWatch>,
     heard: Mutex<Heard>,
 }
@@ -38,6 +38,14 @@ struct Heard {
 }
 
 impl Freshness {
+    pub(crate) fn new(contacts: Arc<Contacts>) -> Self {
+        Self {
+            contacts,
+            metrics: OnceLock::new(),
+            heard: Mutex::default(),
+        }
+    }
+
     /// Connects it to the metrics of the replica, once that runs.
     pub(crate) fn watch(&self, metrics: MetricsWatch) {
         // A second call would bring the metrics of the same replica.
@@ -58,15 +66,9 @@ impl Freshness {
         if !metrics.state.is_leader() || commit.is_some_and(|commit| Some(commit) < metrics.local_committed) {
             return None;
         }
-        let alone = metrics
-            .membership_config
-            .membership()
-            .voter_ids()
-            .all(|voter| voter == metrics.id);
-        if alone {
-            return Some(Duration::ZERO);
-        }
-        metrics.last_quorum_acked.map(|at| at.elapsed())
+        let members = metrics.membership_config.membership();
+        let confirmed = self.contacts.quorum(metrics.vote.leader_id, members);
+        confirmed.map(|at| at.elapsed())
     }
 
     /// On a follower: a message of its leader was accepted. The leader had been confirmed at or after `confirmed`.
@@ -130,7 +132,7 @@ mod tests {
 
     #[test]
     fn a_state_is_as_old_as_the_leaders_confirmation_once_the_commit_is_applied() {
-        let freshness = Freshness::default();
+        let freshness = Freshness::new(Arc::default());
         assert_eq!(freshness.staleness(0), None);
         let age = Duration::from_secs(1);
         let confirmed = Instant::now() - age;
@@ -142,7 +144,7 @@ mod tests {
 
     #[test]
     fn a_commit_of_an_earlier_term_proves_nothing() {
-        let freshness = Freshness::default();
+        let freshness = Freshness::new(Arc::default());
         let earlier = LeaderId { term: 1, node_id: 3 };
         freshness.heard(&vote(), Some(LogId::new(earlier, 7)), Some(Instant::now()), 7);
         assert_eq!(freshness.staleness(7), None);

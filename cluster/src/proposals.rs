@@ -160,9 +160,10 @@ impl Running {
             if round.is_empty() {
                 return;
             }
-            let under_way = tokio::spawn(Arc::clone(&self.0).round(round));
-            // Done or not: it goes on by itself.
-            let _ = tokio::time::timeout(PACE, under_way).await;
+            let mut under_way = Box::pin(Arc::clone(&self.0).round(round));
+            if tokio::time::timeout(PACE, &mut under_way).await.is_err() {
+                tokio::spawn(under_way);
+            }
         }
     }
 }

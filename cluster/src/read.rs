@@ -6,6 +6,7 @@ use std::time::Duration;
 use covey_proto::peer::v1 as wire;
 use covey_proto::peer::v1::envelope::Body;
 use covey_state::{GroupId, NodeId};
+use futures::future::{Either, select};
 use tokio::time::Instant;
 
 use crate::config::HostConfig;
@@ -51,7 +52,7 @@ pub(crate) async fn read(
     let replica = inner.hosted(group)?;
     match consistency {
         Consistency::Local => {}
-        Consistency::AtLeast(index) => wait_applied(&replica, index, deadline).await?,
+        Consistency::AtLeast(index) => at_least(inner, &replica, index, deadline).await?,
         Consistency::Linearizable => return linearizable(inner, &replica, deadline).await,
         Consistency::Bounded(bound) => {
             let here = point(&replica);
@@ -62,6 +63,21 @@ pub(crate) async fn read(
         }
     }
     Ok(point(&replica))
+}
+
+/// Waits for an entry. A follower may not have heard yet that it is committed, and asks.
+async fn at_least(inner: &Arc<Inner>, replica: &Replica, index: u64, deadline: Instant) -> Result<(), Error> {
+    let waiting = std::pin::pin!(wait_applied(replica, index, deadline));
+    let follows = replica.leader() != Some(inner.identity.node);
+    if replica.applied_index() < index && follows {
+        let asking = std::pin::pin!(read_index(inner, replica, deadline));
+        // What counts is the entry, which may come without the leader's answer.
+        return match select(waiting, asking).await {
+            Either::Left((reached, _)) => reached,
+            Either::Right((_, waiting)) => waiting.await,
+        };
+    }
+    waiting.await
 }
 
 async fn linearizable(inner: &Arc<Inner>, replica: &Replica, deadline: Instant) -> Result<ReadPoint, Error> {

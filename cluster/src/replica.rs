@@ -9,22 +9,21 @@ use std::time::Duration;
 use bytes::Bytes;
 use covey_state::{GroupId, NodeId};
 use covey_storage::GroupLog;
-use covey_storage::planted::{Bug, is_planted};
 use futures::FutureExt as _;
-use openraft::LinearizerOption;
 use openraft::async_runtime::watch::WatchReceiver as _;
-use openraft::errors::{LinearizableReadError, RaftError};
 use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::time::Instant;
 
 use crate::admission::Busy;
 use crate::consensus::{Fatal, Raft, Request};
+use crate::contact::Contacts;
 use crate::damage::Damage;
 use crate::error::{Error, chain};
 use crate::forward::Outcome;
 use crate::freshness::{Freshness, MetricsWatch};
 use crate::host::Inner;
 use crate::identity::Peer;
+use crate::leadership::Leadership;
 use crate::log_store::LogStore;
 use crate::machine::Committed;
 use crate::probation::Probation;
@@ -43,12 +42,11 @@ pub(crate) struct Replica {
     pub(crate) freshness: Arc<Freshness>,
     /// Confirmations of this node's leadership.
     confirmations: Arc<Rounds<Outcome<u64>>>,
-    /// Whether one is under way, so that the heartbeats that bring it do not wait for those of other groups.
-    confirming: Arc<AtomicBool>,
+    leadership: Leadership,
+    /// The index that readers at other members wait for.
+    awaited: Arc<watch::Sender<u64>>,
     /// Indexes for reads on this node, wherever the leader is.
     pub(crate) read_indexes: Arc<Rounds<Result<u64, Error>>>,
-    /// How fresh one has to be for a read.
-    confirmation: LinearizerOption,
     /// Until when it neither votes nor asks for votes; see [`Replica::may_vote`].
     votes_from: Instant,
     /// What it has to hear of first, if it began anew.
@@ -98,13 +96,17 @@ impl Replica {
         check_no_hole(&log, machine.last_applied().max(saved), damage)?;
         let append_bytes_max = inner.config.append_bytes_max;
         let log_store = LogStore::new(log.clone(), inner.flush.clone(), damage.clone(), append_bytes_max);
-        let freshness = Arc::new(Freshness::default());
+        let contacts = Arc::new(Contacts::default());
+        let freshness = Arc::new(Freshness::new(Arc::clone(&contacts)));
         let confirming = Arc::new(AtomicBool::new(false));
+        let awaited = Arc::new(watch::Sender::new(0));
         let network = NetworkFactory {
             transport: Arc::clone(&inner.transport),
             group,
             freshness: Arc::clone(&freshness),
+            contacts: Arc::clone(&contacts),
             confirming: Arc::clone(&confirming),
+            awaited: Arc::clone(&awaited),
         };
         let consensus = Arc::clone(&inner.consensus);
         let raft = Raft::new(inner.identity.node.get(), consensus, network, log_store, machine)
@@ -128,12 +130,19 @@ impl Replica {
         Ok(Arc::new(Self {
             group,
             rounds: Proposals::new(group, raft.clone(), Arc::clone(&inner.machine), limits),
+            leadership: Leadership {
+                raft: raft.clone(),
+                contacts,
+                confirming,
+                question: config.confirmation(),
+                lease: config.lease(),
+                patience: config.election_max,
+            },
             raft,
             snapshots,
             freshness,
             confirmations: Rounds::new(config.reads_max),
-            confirming,
-            confirmation: config.confirmation(),
+            awaited,
             votes_from: inner.votes_from,
             campaigns: AtomicBool::new(campaigns),
             probation: Mutex::new(probation),
@@ -295,17 +304,10 @@ impl Replica {
 
     /// Confirms with a quorum that this replica leads, and tells the index that a read must wait for.
     pub(crate) async fn confirm(&self) -> Outcome<u64> {
-        let (raft, confirming) = (self.raft.clone(), Arc::clone(&self.confirming));
-        let confirmation = self.confirmation.clone();
+        let leadership = self.leadership.clone();
         let round = move || {
-            let (raft, confirming) = (raft.clone(), Arc::clone(&confirming));
-            let confirmation = confirmation.clone();
-            async move {
-                confirming.store(true, Ordering::Relaxed);
-                let index = read_index(&raft, confirmation).await;
-                confirming.store(false, Ordering::Relaxed);
-                index
-            }
+            let leadership = leadership.clone();
+            async move { leadership.confirm().await }
         };
         match self.confirmations.join(round).await {
             Ok(outcome) => outcome,
@@ -314,6 +316,19 @@ impl Replica {
                 Outcome::Unavailable("the confirmation of leadership broke off".to_owned())
             }
         }
+    }
+
+    /// The same for a reader at another member, which must hear soon that everything up to that index is committed.
+    pub(crate) async fn confirm_to_follower(&self) -> Outcome<u64> {
+        let confirmed = self.confirm().await;
+        if let Outcome::Done(index) = confirmed {
+            self.awaited.send_if_modified(|awaited| {
+                let later = index > *awaited;
+                *awaited = index.max(*awaited);
+                later
+            });
+        }
+        confirmed
     }
 
     fn busy<T>(&self, queue: &'static str, limit: usize) -> Outcome<T> {
@@ -362,27 +377,6 @@ pub(crate) async fn save_probation(log: &GroupLog, probation: Probation) -> Resu
             group,
             reason: "the log committer is gone".to_owned(),
         }),
-    }
-}
-
-async fn read_index(raft: &Raft, confirmation: LinearizerOption) -> Outcome<u64> {
-    if is_planted(Bug::SkipReadIndex) {
-        let index = raft
-            .metrics()
-            .borrow_watched()
-            .last_applied
-            .map_or(0, |last| last.index);
-        return raft
-            .as_leader()
-            .map_or_else(Outcome::elsewhere, |_| Outcome::Done(index));
-    }
-    match raft.get_read_linearizer(confirmation).await {
-        Ok(linearizer) => Outcome::Done(linearizer.read_log_id().index()),
-        Err(RaftError::Fatal(_)) => Outcome::NotHosted,
-        Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(to))) => Outcome::elsewhere(to),
-        Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(error))) => {
-            Outcome::Unavailable(error.to_string())
-        }
     }
 }
 

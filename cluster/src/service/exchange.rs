@@ -154,7 +154,7 @@ impl Door {
         let replica = self.inner.replica(GroupId::new(group));
         self.answer_later(group, correlation, async move {
             let outcome = match replica {
-                Some(replica) => within(end_of(request.timeout_ms), replica.confirm()).await,
+                Some(replica) => within(end_of(request.timeout_ms), replica.confirm_to_follower()).await,
                 None => Outcome::NotHosted,
             };
             Body::ReadIndexReply(read_index_reply(outcome))

@@ -7,14 +7,16 @@ use std::time::Duration;
 
 use covey_proto::peer::v1::envelope::Body;
 use covey_state::{GroupId, NodeId};
-use futures::{Stream, StreamExt as _};
+use futures::future::Either;
+use futures::{FutureExt as _, Stream, StreamExt as _};
 use openraft::base::{BoxFuture, BoxStream};
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable};
 use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2};
 use openraft::raft::{SnapshotResponse, StreamAppendError, StreamAppendResult};
 use openraft::type_config::alias::SnapshotOf;
 use openraft::{OptionalSend, RPCTypes};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
 
 use super::Transport;
 use super::outbox::{CallError, Priority};
@@ -23,6 +25,7 @@ use crate::consensus::{
     Address, AppendReply, AppendRequest, LogId, TransferReply, TransferRequest, TypeConfig, Vote, VoteReply,
     VoteRequest,
 };
+use crate::contact::Contacts;
 use crate::error::{Error, chain};
 use crate::freshness::Freshness;
 use crate::snapshot::SnapshotData;
@@ -36,8 +39,11 @@ pub(crate) struct NetworkFactory {
     pub(crate) transport: Arc<Transport>,
     pub(crate) group: GroupId,
     pub(crate) freshness: Arc<Freshness>,
+    pub(crate) contacts: Arc<Contacts>,
     /// Whether readers wait for a confirmation of leadership, which a heartbeat brings.
     pub(crate) confirming: Arc<AtomicBool>,
+    /// The index that readers at followers wait for: they must hear soon that it is committed.
+    pub(crate) awaited: Arc<watch::Sender<u64>>,
 }
 
 impl NetworkFactory {
@@ -64,6 +70,7 @@ impl RaftNetworkFactory<TypeConfig> for NetworkFactory {
 }
 
 /// A client for one member of one group. It holds no connection: it finds the link anew for every message.
+#[derive(Clone)]
 pub(crate) struct Network {
     factory: NetworkFactory,
     target: NodeId,
@@ -112,10 +119,14 @@ impl Network {
     }
 
     /// Sends a message of entries at once; the future waits for its answer.
+    ///
+    /// Invariant: a member counts as in contact as of a moment before the message left.
     fn send_append(
         &self,
         request: AppendRequest,
     ) -> impl Future<Output = CallResult<StreamAppendResult<TypeConfig>>> + Send + use<> {
+        let (leader, sent_at) = (request.vote.leader_id, Instant::now());
+        let (contacts, member) = (Arc::clone(&self.factory.contacts), self.target.get());
         let previous = request.prev_log_id;
         let last = request.entries.last().map(|entry| entry.log_id).or(previous);
         let age = self.factory.freshness.quorum_age_with(request.leader_commit);
@@ -138,8 +149,30 @@ impl Network {
                 return Err(unexpected());
             };
             let reply = codec::append_reply_from(reply).map_err(|error| broken(&error))?;
+            if !matches!(reply, AppendReply::HigherVote(_)) {
+                contacts.accepted(member, leader, sent_at);
+            }
             append_result(reply, previous, last)
         }
+    }
+
+    /// Sends a message that brings nothing but a newer commit index, unless one follows that brings it too: soon, or when
+    /// a reader at the member waits for more than the member was told.
+    async fn send_commit(
+        self,
+        request: AppendRequest,
+        told: u64,
+        outdated: oneshot::Receiver<()>,
+    ) -> Option<CallResult<StreamAppendResult<TypeConfig>>> {
+        let mut awaited = self.factory.awaited.subscribe();
+        tokio::select! {
+            biased;
+            _ = outdated => return None,
+            _ = async { awaited.wait_for(|awaited| *awaited > told).await.map(drop) } => {}
+            // sleep: this is how long the entries that follow may take.
+            () = tokio::time::sleep(self.transport().config.commit_pause) => {}
+        }
+        Some(self.send_append(request).await)
     }
 }
 
@@ -213,7 +246,22 @@ impl RaftNetworkV2<TypeConfig> for Network {
         S: Stream<Item = AppendRequest> + OptionalSend + Unpin + 'static,
     {
         let window = self.transport().config.append_window;
-        let replies = input.map(|request| self.send_append(request)).buffered(window);
+        // What the member was told of commits on this stream, and the message that waits to tell it more.
+        let (mut told, mut waiting) = (None, None);
+        let messages = input.map(move |request| {
+            // It outdates the one that waits. What is dropped here needs no answer: the library hears the later one's.
+            drop(waiting.take());
+            let before = told.replace(request.leader_commit.map_or(0, |commit| commit.index));
+            match before {
+                Some(told) if request.entries.is_empty() => {
+                    let (later, outdated) = oneshot::channel();
+                    waiting = Some(later);
+                    Either::Left(self.clone().send_commit(request, told, outdated))
+                }
+                _ => Either::Right(self.send_append(request).map(Some)),
+            }
+        });
+        let replies = messages.buffered(window).filter_map(std::future::ready);
         // The library wants nothing after the first reply that is not a success.
         let until_failure = futures::stream::unfold(Some(Box::pin(replies)), |replies| async move {
             let mut replies = replies?;
