@@ -63,6 +63,12 @@ jepsen-long: build ## the same in runs of five minutes, each with a new seed, fo
 	@$(JEPSEN) soak --hours $(or $(HOURS),1) --seconds 300 --disk $(JEPSEN_DISK) --output $(JEPSEN_OUTPUT) \
 		--results jepsen-tests/results.json
 
+.PHONY: jepsen-bugs
+jepsen-bugs: prerequisites ## put each planted bug back into real nodes and tell how soon it is found
+	@deploy/prerequisites.sh --jepsen
+	@$(CARGO) build $(WORKSPACE) --features covey-node/planted-bugs
+	@$(JEPSEN) bugs --seconds 40 --disk $(JEPSEN_DISK) --output $(JEPSEN_OUTPUT)
+
 .PHONY: sim
 sim: build ## run SEEDS simulated worlds from seed FIRST on, with faults, against every promise
 	@$(TARGET_DIR)/debug/covey-sim many --first $(FIRST) --seeds $(SEEDS)

@@ -25,6 +25,7 @@ pub use network::NetworkKind;
 pub(crate) use network::{Cut, Network, Way, can_cut, can_delay};
 pub(crate) use process::Process;
 
+use crate::bug::PlantedBug;
 use crate::waiting::until;
 
 /// Nodes that a fleet may have, those that join later included.
@@ -55,6 +56,8 @@ pub struct FleetConfig {
     pub disk: DiskKind,
     /// Whether their clocks can be moved.
     pub clocks: bool,
+    /// The bug that is put back into them; the binary must have been built for it.
+    pub bug: Option<PlantedBug>,
 }
 
 /// The processes. Numbers of nodes count from 1, in the order in which they were made.

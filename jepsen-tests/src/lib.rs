@@ -11,6 +11,7 @@ pub mod history;
 pub mod judge;
 pub mod workload;
 
+pub mod bug;
 pub mod evidence;
 pub mod fleet;
 pub mod run;

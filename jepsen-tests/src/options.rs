@@ -1,5 +1,7 @@
 //! The command line.
 
+mod bugs;
+
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -25,6 +27,8 @@ enum Verb {
     Run(Run),
     /// Run again and again with other seeds
     Soak(Soak),
+    /// Put back bugs into a binary that was built for it, and tell how soon each is found
+    Bugs(bugs::Bugs),
     /// Judge the history of an earlier run again
     Check {
         /// The directory with its evidence
@@ -105,6 +109,7 @@ impl Options {
         match self.verb {
             Verb::Run(run) => run.carry_out().await,
             Verb::Soak(soak) => soak.carry_out().await,
+            Verb::Bugs(bugs) => bugs.carry_out().await,
             Verb::Check { directory } => {
                 let verdict = run::judge_again(&directory).await?;
                 println!("{}", verdict.summary());
@@ -187,6 +192,7 @@ impl Run {
             network: self.network,
             disk: self.disk,
             clocks: false,
+            bug: None,
         };
         let wanted = self.schedule.kinds()?;
         let (faults, left_out) = run::possible(&wanted, &fleet).await;

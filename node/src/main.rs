@@ -41,6 +41,8 @@ mod metrics;
 mod node_peer;
 mod peers;
 mod pipelines;
+#[cfg(feature = "planted-bugs")]
+mod planted;
 mod registry;
 mod run;
 mod serving;
@@ -52,5 +54,10 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     // Fail points are there in tests only; elsewhere this does nothing.
     let _armed = fail::FailScenario::setup();
+    #[cfg(feature = "planted-bugs")]
+    if let Err(error) = planted::from_environment() {
+        eprintln!("error: {error}");
+        return ExitCode::FAILURE;
+    }
     cli::main()
 }

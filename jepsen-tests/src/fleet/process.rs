@@ -10,6 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 
 use super::{Disk, FleetConfig, Network, log_path};
+use crate::bug::PlantedBug;
 
 /// Where Debian puts the library that moves a process's clock, below `/usr/lib` and the machine's name.
 const FAKETIME: &str = "faketime/libfaketimeMT.so.1";
@@ -25,6 +26,7 @@ pub(crate) struct Process {
     peer: String,
     insecure: bool,
     snapshot_every: u64,
+    bug: Option<PlantedBug>,
     log: PathBuf,
     /// The file that tells the process how far its clock is off, if it can be.
     clock: Option<PathBuf>,
@@ -50,6 +52,7 @@ impl Process {
             peer: network.peer_address(number),
             insecure: network.can_cut(),
             snapshot_every: config.snapshot_every,
+            bug: config.bug,
             log: log_path(directory, number),
             clock,
             disk: Disk::plan(config.disk, directory.join(format!("node-{number}"))),
@@ -117,6 +120,9 @@ impl Process {
             .stdin(Stdio::null());
         if self.insecure {
             command.arg("--insecure");
+        }
+        if let Some(bug) = self.bug {
+            command.env(PlantedBug::VARIABLE, bug.name());
         }
         if let (Some(clock), Some(library)) = (&self.clock, faketime()) {
             command
