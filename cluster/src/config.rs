@@ -15,10 +15,10 @@ pub struct HostConfig {
     /// cheap, and three beats fit into a lease.
     pub heartbeat: Duration,
     /// How long, at least, a follower waits for votes of others before it asks for votes itself, counted from the end
-    /// of the leader's lease. 700 ms.
+    /// of the leader's lease. 600 ms.
     pub election_min: Duration,
     /// The longest such wait, and how long a leader's word holds: its lease. So a new leader is elected between
-    /// `election_max + election_min` and twice `election_max` after the old one fell silent. 1 s; the same on all nodes.
+    /// `election_max + election_min` and twice `election_max` after the old one fell silent. 900 ms; the same on all nodes.
     pub election_max: Duration,
     /// Entries after which a group takes a snapshot. 20,000.
     pub snapshot_every: u64,
@@ -101,8 +101,8 @@ impl Default for HostConfig {
     fn default() -> Self {
         Self {
             heartbeat: Duration::from_millis(300),
-            election_min: Duration::from_millis(700),
-            election_max: Duration::from_millis(1_000),
+            election_min: Duration::from_millis(600),
+            election_max: Duration::from_millis(900),
             snapshot_every: 20_000,
             logs_kept: 5_000,
             purge_batch: 1_000,

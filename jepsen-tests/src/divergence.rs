@@ -1,26 +1,33 @@
-//! Whether all replicas hold the same, when nothing happens any more: every node is asked for what it has itself.
+//! Whether all replicas hold the same, when nothing happens any more: every node is asked for what it has itself, and then
+//! the cluster is asked to compare everything.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail, ensure};
 use covey_proto::v1;
 use covey_proto::v1::cluster_client::ClusterClient;
 use covey_proto::v1::consistency::{Kind, Local};
 use covey_proto::v1::features_client::FeaturesClient;
+use covey_proto::v1::verify_group_reply::Reply;
+use tokio::time::{Instant, timeout};
 
 use crate::client::{EVENT_TIME, column, consistency, text};
 use crate::fleet::Fleet;
 use crate::history::Event;
-use crate::waiting::until;
+use crate::waiting::{pause, until};
 use crate::workload::{CELLS, COUNTED, WorkloadKind};
 
 /// How long the replicas may take to be equally far.
 const LIMIT: Duration = Duration::from_secs(60);
+/// How long the replicas of a group may take to be compared.
+const COMPARE_LIMIT: Duration = Duration::from_secs(20);
+/// How long to wait before groups that were not the same, or could not be asked, are compared again.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Items in one read.
 const READ_AT_ONCE: usize = 1_000;
 
-/// The items whose values are not the same on all nodes, in words.
+/// What is not the same on all nodes, in words: items, or else groups.
 pub(crate) async fn find(fleet: &Fleet, history: &[Event]) -> Result<Vec<String>> {
     until("all replicas have applied the same entries", LIMIT, async || {
         equally_far(fleet).await
@@ -49,6 +56,14 @@ pub(crate) async fn find(fleet: &Fleet, history: &[Event]) -> Result<Vec<String>
                 );
             }
         }
+    }
+    let deadline = Instant::now() + LIMIT;
+    while let Err(error) = compare_groups(fleet).await {
+        if Instant::now() >= deadline {
+            different.push(format!("{error:#}"));
+            break;
+        }
+        pause(LOOK_EVERY).await;
     }
     Ok(different)
 }
@@ -109,4 +124,48 @@ async fn equally_far(fleet: &Fleet) -> Option<()> {
         indexes.len() == fleet.size() && indexes.iter().all(|index| *index == indexes[0])
     };
     (!applied.is_empty() && applied.values().all(whole)).then_some(())
+}
+
+/// Has the cluster compare the replicas of all groups, whatever is in them; an error says what is not equal.
+pub(crate) async fn compare_groups(fleet: &Fleet) -> Result<()> {
+    for group in 0..=fleet.config().groups {
+        let verdict = timeout(COMPARE_LIMIT, verdict(fleet, group)).await;
+        let verdict = verdict.with_context(|| format!("group {group} is not compared in time"))??;
+        let found: Vec<String> = verdict
+            .replicas
+            .iter()
+            .map(|replica| format!("{} {}: {}", replica.node, replica.verdict, replica.detail))
+            .collect();
+        ensure!(
+            verdict.equal && found.len() >= 3,
+            "group {group}: {}",
+            found.join(", ")
+        );
+    }
+    Ok(())
+}
+
+async fn verdict(fleet: &Fleet, group: u64) -> Result<v1::GroupVerdict> {
+    let mut last = None;
+    for number in 1..=fleet.size() {
+        let request = v1::VerifyGroupRequest { group, repair: false };
+        let asked = ClusterClient::new(fleet.channel(number)?)
+            .verify_group(request)
+            .await;
+        match asked {
+            Ok(replies) => {
+                let mut replies = replies.into_inner();
+                while let Some(reply) = replies.message().await? {
+                    if let Some(Reply::Verdict(verdict)) = reply.reply {
+                        return Ok(verdict);
+                    }
+                }
+            }
+            Err(status) => last = Some(status),
+        }
+    }
+    match last {
+        Some(status) => Err(status).with_context(|| format!("group {group} is not compared")),
+        None => bail!("the comparison of group {group} broke off"),
+    }
 }

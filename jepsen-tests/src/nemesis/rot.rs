@@ -5,15 +5,13 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
-use covey_proto::v1;
-use covey_proto::v1::cluster_client::ClusterClient;
-use covey_proto::v1::verify_group_reply::Reply;
+use anyhow::{Result, bail, ensure};
 use rand::Rng;
 use rand_xoshiro::Xoshiro256PlusPlus;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use super::{Effect, members};
+use crate::divergence;
 use crate::fleet::rot::{Flipped, Node, database_log, flip as flip_in};
 use crate::fleet::{Fleet, SETTLE_LIMIT};
 use crate::waiting::pause;
@@ -22,8 +20,6 @@ use crate::waiting::pause;
 const RUNNING_SHARE: f64 = 0.3;
 /// Starts after which a node that has never answered is said to refuse.
 const STARTS_MAX: usize = 3;
-/// How long the replicas of a group may take to be compared.
-const COMPARE_LIMIT: Duration = Duration::from_secs(20);
 /// How often it is looked whether the node is whole.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Characters of a line that are kept as evidence.
@@ -147,56 +143,12 @@ async fn wait(fleet: &Fleet, victim: usize) -> Result<Came> {
             continue;
         }
         starts = 0;
-        match compare(fleet).await {
+        match divergence::compare_groups(fleet).await {
             Ok(()) => return Ok(Came::Whole),
             Err(error) => last = format!("{error:#}"),
         }
     }
     bail!("node {victim} is not whole again after {SETTLE_LIMIT:?}: {last}")
-}
-
-/// Compares the replicas of all groups; an error says what is not equal.
-async fn compare(fleet: &Fleet) -> Result<()> {
-    for group in 0..=fleet.config().groups {
-        let verdict = timeout(COMPARE_LIMIT, verdict(fleet, group)).await;
-        let verdict = verdict.with_context(|| format!("group {group} is not compared in time"))??;
-        let found: Vec<String> = verdict
-            .replicas
-            .iter()
-            .map(|replica| format!("{} {}: {}", replica.node, replica.verdict, replica.detail))
-            .collect();
-        ensure!(
-            verdict.equal && found.len() >= 3,
-            "group {group}: {}",
-            found.join(", ")
-        );
-    }
-    Ok(())
-}
-
-async fn verdict(fleet: &Fleet, group: u64) -> Result<v1::GroupVerdict> {
-    let mut last = None;
-    for number in 1..=fleet.size() {
-        let request = v1::VerifyGroupRequest { group, repair: false };
-        let asked = ClusterClient::new(fleet.channel(number)?)
-            .verify_group(request)
-            .await;
-        match asked {
-            Ok(replies) => {
-                let mut replies = replies.into_inner();
-                while let Some(reply) = replies.message().await? {
-                    if let Some(Reply::Verdict(verdict)) = reply.reply {
-                        return Ok(verdict);
-                    }
-                }
-            }
-            Err(status) => last = Some(status),
-        }
-    }
-    match last {
-        Some(status) => Err(status).with_context(|| format!("group {group} is not compared")),
-        None => bail!("the comparison of group {group} broke off"),
-    }
 }
 
 /// The line in which the node, or its database, told of the damage since its log was so long.
