@@ -27,7 +27,7 @@ pub enum Consistency {
     AtLeast(u64),
     /// Everything that was acknowledged anywhere longer ago than this.
     Bounded(Duration),
-    /// Whatever is here.
+    /// Whatever is here, at a replica that holds at least what there was when it was admitted.
     Local,
 }
 
@@ -51,6 +51,7 @@ pub(crate) async fn read(
 ) -> Result<ReadPoint, Error> {
     let replica = inner.hosted(group)?;
     match consistency {
+        Consistency::Local if !replica.is_filled() => return Err(Error::NotHosted { group }),
         Consistency::Local => {}
         Consistency::AtLeast(index) => at_least(inner, &replica, index, deadline).await?,
         Consistency::Linearizable => return linearizable(inner, &replica, deadline).await,

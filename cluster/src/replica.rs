@@ -63,6 +63,8 @@ pub(crate) struct Replica {
     log: GroupLog,
     metrics: MetricsWatch,
     applied: watch::Receiver<u64>,
+    /// Whether the state includes that this node is a member.
+    belongs: Arc<AtomicBool>,
     /// Whether nothing more is to be said about its end: it was stopped on purpose, or its fault was reported.
     silent: AtomicBool,
     /// Whether its store was found damaged.
@@ -89,7 +91,7 @@ impl Replica {
     async fn open_stores(inner: &Inner, group: GroupId, damage: &Damage) -> Result<Arc<Self>, Error> {
         let stores = &inner.stores;
         let (snapshots, machine) = open_state(inner, group, damage).await?;
-        let applied = machine.applied();
+        let (applied, belongs) = (machine.applied(), machine.belongs());
         let log = stores.raftdb.group(group);
         // A state that was lost as a whole comes back from the snapshot, if that is there.
         let saved = snapshots.current().and_then(|saved| saved.meta.last_log_id);
@@ -154,6 +156,7 @@ impl Replica {
             log,
             metrics,
             applied,
+            belongs,
             silent: AtomicBool::new(false),
             damage: damage.clone(),
         }))
@@ -178,6 +181,11 @@ impl Replica {
 
     pub(crate) fn applied(&self) -> watch::Receiver<u64> {
         self.applied.clone()
+    }
+
+    /// Whether its state is at least as new as its admission to the group. Before that it is empty, or of long ago.
+    pub(crate) fn is_filled(&self) -> bool {
+        self.belongs.load(Ordering::Acquire) && !self.on_probation()
     }
 
     pub(crate) fn applied_index(&self) -> u64 {

@@ -5,9 +5,10 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use covey_state::GroupId;
+use covey_state::{GroupId, NodeId};
 use covey_storage::planted::{Bug, is_planted};
 use covey_storage::{Error as StorageError, GroupState, GroupView};
 use futures::{Stream, StreamExt as _};
@@ -40,6 +41,9 @@ pub(crate) struct StateStore {
     position: Position,
     /// Tells the index of the last entry applied; 0 before the first, which only ever names the first members.
     applied: watch::Sender<u64>,
+    node: NodeId,
+    /// Whether the state includes that this node is a member.
+    belongs: Arc<AtomicBool>,
     marks: Arc<Marks>,
     damage: Damage,
     config: Arc<HostConfig>,
@@ -55,6 +59,7 @@ struct Position {
 
 /// What a [`StateStore`] is made of.
 pub(crate) struct StateParts {
+    pub(crate) node: NodeId,
     pub(crate) state: GroupState,
     pub(crate) machine: Arc<dyn StateMachine>,
     pub(crate) snapshots: Arc<SnapshotStore>,
@@ -74,8 +79,11 @@ impl StateStore {
             position.last = position.before();
         }
         let applied = watch::Sender::new(position.index());
+        let belongs = Arc::new(AtomicBool::new(position.names(parts.node)));
         Ok(Self {
             group,
+            node: parts.node,
+            belongs,
             state: parts.state,
             machine: parts.machine,
             snapshots: parts.snapshots,
@@ -97,6 +105,19 @@ impl StateStore {
     /// Follows the index of the last entry applied.
     pub(crate) fn applied(&self) -> watch::Receiver<u64> {
         self.applied.subscribe()
+    }
+
+    /// Whether the state includes that this node is a member: until then it is of a time before that, or empty.
+    pub(crate) fn belongs(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.belongs)
+    }
+
+    /// The state has come so far.
+    fn has_come_to(&mut self, position: Position) {
+        self.position = position;
+        self.belongs
+            .store(self.position.names(self.node), Ordering::Release);
+        self.applied.send_replace(self.position.index());
     }
 
     /// Takes entries out of the stream, up to the limits of a batch. A mark ends it: then the state is what the mark names.
@@ -133,13 +154,12 @@ impl StateStore {
         let damage = self.damage.clone();
         let applied =
             on_disk(move || work.apply(batch.entries).map_err(|error| damage.io_error(&error))).await?;
-        self.position = applied.position;
         if let Some((position, view)) = applied.mark {
             self.marks.hold(position, view, Instant::now());
         }
         self.metrics.entries_applied.inc_by(count);
         self.metrics.batches_applied.inc();
-        self.applied.send_replace(self.position.index());
+        self.has_come_to(applied.position);
         for (responder, answer) in batch.responders.into_iter().zip(applied.answers) {
             if let Some(responder) = responder {
                 responder.send(answer);
@@ -223,6 +243,11 @@ impl Position {
     fn index(&self) -> u64 {
         self.last.map_or(0, |last| last.index)
     }
+
+    /// Whether a node is a member as of here.
+    fn names(&self, node: NodeId) -> bool {
+        self.membership.membership().get_node(&node.get()).is_some()
+    }
 }
 
 fn read_position(state: &GroupState, damage: &Damage) -> Result<Position, Error> {
@@ -274,7 +299,7 @@ impl RaftStateMachine<TypeConfig> for StateStore {
         }
         let (state, snapshots, meta) = (self.state.clone(), Arc::clone(&self.snapshots), meta.clone());
         let damage = self.damage.clone();
-        self.position = on_disk(move || {
+        let installed = on_disk(move || {
             state
                 .install(&snapshot.manifest, snapshot.path())
                 .map_err(|error| damage.io_error(&error))?;
@@ -282,7 +307,7 @@ impl RaftStateMachine<TypeConfig> for StateStore {
             Ok(read_position(&state, &damage)?)
         })
         .await?;
-        self.applied.send_replace(self.position.index());
+        self.has_come_to(installed);
         Ok(())
     }
 

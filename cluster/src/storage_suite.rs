@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use covey_state::GroupId;
+use covey_state::{GroupId, NodeId};
 use covey_storage as storage;
 use covey_storage::{GroupBatch, RaftDb, RaftDbConfig, StateDb, StateDbConfig};
 use openraft::StorageError;
@@ -39,6 +39,7 @@ impl StoreBuilder<TypeConfig, LogStore, StateStore, TempDir> for Builder {
         let config = Arc::new(HostConfig::default());
         let flush = StateFlush::new(statedb.clone());
         let state = StateStore::open(StateParts {
+            node: NodeId::new(1),
             state: statedb.group(group),
             machine: Arc::new(NothingToDo),
             snapshots: Arc::new(SnapshotStore::open(&dir.path().join("snapshots"), group).unwrap()),

@@ -5,6 +5,7 @@ pub(crate) mod kv_node;
 mod consensus;
 mod failover;
 mod idle;
+mod memory;
 mod predict;
 mod process;
 
@@ -23,7 +24,7 @@ pub struct BenchOptions {
 }
 
 /// The measurements there are.
-const NAMES: [&str; 4] = ["predict", "consensus", "failover", "idle"];
+const NAMES: [&str; 5] = ["predict", "consensus", "failover", "idle", "memory"];
 
 /// Runs one measurement, or all.
 pub async fn run(options: BenchOptions) -> Result<()> {
@@ -39,6 +40,7 @@ pub async fn run(options: BenchOptions) -> Result<()> {
             "consensus" => consensus::measure().await?,
             "failover" => named(failover::measure().await?),
             "idle" => named(idle::measure().await?),
+            "memory" => named(memory::measure().await?),
             unknown => bail!(
                 "there is no benchmark `{unknown}`; there are: {}",
                 NAMES.join(", ")

@@ -47,9 +47,11 @@ pub(super) async fn open_state(
     let (config, metrics) = (Arc::clone(&inner.config), inner.metrics.clone());
     let flush = inner.flush.clone();
     let (marks, damage) = (Arc::clone(&inner.marks), damage.clone());
+    let node = inner.identity.node;
     let opening = blocking(move || {
         let snapshots = Arc::new(SnapshotStore::open(&snapshot_dir, group)?);
         let store = StateStore::open(StateParts {
+            node,
             state,
             machine,
             snapshots: Arc::clone(&snapshots),

@@ -246,19 +246,21 @@ impl RaftNetworkV2<TypeConfig> for Network {
         S: Stream<Item = AppendRequest> + OptionalSend + Unpin + 'static,
     {
         let window = self.transport().config.append_window;
-        // What the member was told of commits on this stream, and the message that waits to tell it more.
+        // What the member was told for certain of commits on this stream, and the message that waits to tell it more.
         let (mut told, mut waiting) = (None, None);
         let messages = input.map(move |request| {
             // It outdates the one that waits. What is dropped here needs no answer: the library hears the later one's.
             drop(waiting.take());
-            let before = told.replace(request.leader_commit.map_or(0, |commit| commit.index));
-            match before {
+            match told {
                 Some(told) if request.entries.is_empty() => {
                     let (later, outdated) = oneshot::channel();
                     waiting = Some(later);
                     Either::Left(self.clone().send_commit(request, told, outdated))
                 }
-                _ => Either::Right(self.send_append(request).map(Some)),
+                _ => {
+                    told = Some(request.leader_commit.map_or(0, |commit| commit.index));
+                    Either::Right(self.send_append(request).map(Some))
+                }
             }
         });
         let replies = messages.buffered(window).filter_map(std::future::ready);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use covey_cluster::{Consistency, Error};
 use covey_state::GroupId;
+use futures::FutureExt as _;
 
 use crate::harness::{Cluster, GROUP, config, deadline, eventually};
 
@@ -92,4 +93,26 @@ async fn the_applied_index_can_be_followed() {
         (cluster.nodes[0].status().applied_index >= Some(committed.position.index)).then_some(())
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_is_not_filled_yet_does_not_pass_its_emptiness_for_the_state() {
+    let cluster = Cluster::of(2, config()).await;
+    let [founder, newcomer] = cluster.nodes.as_slice() else {
+        panic!("there are two")
+    };
+    let alone = vec![founder.peer.clone()];
+    founder.host().bootstrap_group(GROUP, alone).await.unwrap();
+    founder.put("a", 1).await;
+    newcomer.host().open_group(GROUP).await.unwrap();
+    let local = || newcomer.host().read(GROUP, Consistency::Local, deadline());
+    let early = local().await;
+    assert!(matches!(early, Err(Error::NotHosted { .. })), "{early:?}");
+    let peer = newcomer.peer.clone();
+    founder.host().add_learner(GROUP, peer, deadline()).await.unwrap();
+    let seen = eventually("the newcomer is filled", || {
+        let read = local().now_or_never()?;
+        read.is_ok().then(|| newcomer.number("a"))
+    });
+    assert_eq!(seen.await, Some(1));
 }

@@ -5,6 +5,7 @@
 
 mod load;
 mod servers;
+pub(super) mod slow_disk;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -2,7 +2,7 @@
 //!
 //! Real nodes, real clients, SIGKILL. Times are what a client sees, from the kill to the first acknowledged write.
 
-mod load;
+pub(super) mod load;
 mod moving;
 
 use std::time::{Duration, Instant};

@@ -2,7 +2,7 @@
 //!
 //! It has everything a node's consensus has (log, state, transport, reads by quorum) and nothing of what is above it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +30,9 @@ use crate::api::serve;
 /// How long a request may take.
 const DEADLINE: Duration = Duration::from_secs(30);
 
+/// How long a slow disk that has nothing to do waits until it looks again.
+const IDLE: Duration = Duration::from_millis(1);
+
 /// What one node is started with.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct KvNodeOptions {
@@ -51,6 +54,9 @@ pub(crate) struct KvNodeOptions {
     /// The cluster, the same on all nodes
     #[arg(long)]
     pub(crate) cluster: Uuid,
+    /// How long every sync of the log takes at the least, as on a slow disk
+    #[arg(long, default_value_t = 0)]
+    pub(crate) sync_takes_ms: u64,
 }
 
 /// Runs a node until it is told to stop. Its client port answers `/metrics` too.
@@ -99,7 +105,7 @@ fn metrics_page(registry: &Registry) -> String {
 
 async fn open(options: &KvNodeOptions, registry: &Registry) -> Result<(Host, StateDb)> {
     let dir = &options.data_dir;
-    let raftdb = RaftDb::open(&dir.join("raft"), RaftDbConfig::default())?;
+    let raftdb = open_log(&dir.join("raft"), Duration::from_millis(options.sync_takes_ms))?;
     raftdb.metrics().register(registry)?;
     let statedb = StateDb::open(&dir.join("state"), StateDbConfig::default())?;
     let identity = Identity {
@@ -121,6 +127,26 @@ async fn open(options: &KvNodeOptions, registry: &Registry) -> Result<(Host, Sta
         host.knows(peer)?;
     }
     Ok((host, statedb))
+}
+
+/// The log, on a disk whose syncs take so long.
+fn open_log(path: &Path, sync_takes: Duration) -> Result<RaftDb> {
+    if sync_takes.is_zero() {
+        return Ok(RaftDb::open(path, RaftDbConfig::default())?);
+    }
+    let (raftdb, committer) = RaftDb::open_by_hand(path, RaftDbConfig::default())?;
+    std::thread::spawn(move || {
+        loop {
+            let written = committer.write();
+            // sleep: this is the slow disk.
+            #[allow(clippy::disallowed_methods, reason = "on a thread of its own")]
+            std::thread::sleep(if written.is_some() { sync_takes } else { IDLE });
+            if let Some(written) = written {
+                written.sync();
+            }
+        }
+    });
+    Ok(raftdb)
 }
 
 /// Opens every group; each node founds, and so leads, its share of them.
@@ -233,7 +259,10 @@ impl Kv for KvService {
 }
 
 fn refused(error: &covey_cluster::Error) -> Status {
-    Status::unavailable(error.to_string())
+    match error {
+        covey_cluster::Error::Overloaded { .. } => Status::resource_exhausted(error.to_string()),
+        _ => Status::unavailable(error.to_string()),
+    }
 }
 
 #[cfg(test)]

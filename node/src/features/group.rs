@@ -143,12 +143,6 @@ pub(crate) async fn serve(
         consistency: ledger::consistency_of(group, request.consistency.as_ref()),
         through: (request.through > 0).then_some(request.through),
     };
-    let local = bounds.consistency == Consistency::Local && ctx.ledger.hosts(group);
-    if local && !ctx.ledger.serves(group, bounds.consistency).await {
-        return Err(Failure::unavailable(format!(
-            "the replica of group {group}, which is being filled,"
-        )));
-    }
     let query = ledger::decode(&request.reads)?;
     let (reply, point) = here(ctx, caller, group, bounds, query).await?;
     let positions = vec![v1::LogPosition {

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use covey_cluster::{Consistency, Role};
+use covey_cluster::Consistency;
 use covey_state::topology::{Node, NodeState};
 use covey_state::{GroupId, NodeId};
 use tokio::time::Instant;
@@ -14,26 +14,18 @@ use tokio::time::Instant;
 use super::Ledger;
 
 impl Ledger {
-    /// Whether the replica on this node may answer a read of this consistency. A learner that has heard nothing of what
-    /// its group has committed does not know how little it has, so it does not answer reads that take what is there.
+    /// Whether the replica on this node may answer a read of this consistency. One that is still being filled does not know
+    /// how little it has, so it does not answer reads that take what is there.
     pub async fn serves(&self, group: GroupId, consistency: Consistency) -> bool {
         if !self.hosts(group) {
             return false;
         }
-        let learns = |role| matches!(role, Role::Learner);
         match consistency {
             Consistency::Linearizable | Consistency::AtLeast(_) | Consistency::Bounded(_) => true,
-            Consistency::Local
-                if self
-                    .parts
-                    .host
-                    .group(group)
-                    .is_some_and(|status| learns(status.role)) =>
-            {
+            Consistency::Local => {
                 let here = self.parts.host.read(group, consistency, Instant::now()).await;
-                here.is_ok_and(|point| point.staleness < Duration::MAX)
+                here.is_ok()
             }
-            Consistency::Local => true,
         }
     }
 

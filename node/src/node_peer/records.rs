@@ -1,7 +1,7 @@
 //! Reading records for a peer: by key, or a page of one kind of key.
 
 use bytes::Bytes;
-use covey_cluster::{Consistency, ReadPoint};
+use covey_cluster::ReadPoint;
 use covey_proto::node::v1 as node_v1;
 use covey_proto::v1;
 use covey_state::{Fault, GroupId, Key, Record, View};
@@ -26,11 +26,6 @@ pub(super) async fn read(
     let group = GroupId::new(request.group);
     let consistency = consistency_of(group, request.consistency.as_ref());
     let wanted = wanted(&request)?;
-    if consistency == Consistency::Local && ledger.hosts(group) && !ledger.serves(group, consistency).await {
-        return Err(Failure::unavailable(format!(
-            "the replica of group {group}, which is being filled,"
-        )));
-    }
     let (view, point) = ledger.view(group, consistency, caller.deadline).await?;
     let read = tokio::task::spawn_blocking(move || find(&view, &wanted)).await;
     let (keys, records) =

@@ -16,7 +16,7 @@ use clusters::{Placements, grown, history, node, plain, state};
 use wanted::costs;
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(3_000))]
+    #![proptest_config(ProptestConfig::with_cases(4_200))]
 
     #[test]
     fn a_placement_has_every_wanted_property(history in history()) {

@@ -74,6 +74,15 @@ impl Clients {
 
     /// Writes every key through every node in turn, as soon as the cluster takes it.
     pub(super) async fn fill(&self) -> Result<()> {
+        self.write_first(KEYS).await
+    }
+
+    /// Writes a few keys, so that the cluster is known to be up.
+    pub(super) async fn greet(&self) -> Result<()> {
+        self.write_first(64).await
+    }
+
+    async fn write_first(&self, keys: u64) -> Result<()> {
         let until = Instant::now() + COMES_UP_WITHIN;
         let mut connections = Vec::new();
         for endpoint in &self.endpoints {
@@ -82,7 +91,7 @@ impl Clients {
         let lanes = (0..64_u64).map(|lane| {
             let mut client = connections[lane as usize % connections.len()].clone();
             async move {
-                for key in (lane..KEYS).step_by(64) {
+                for key in (lane..keys).step_by(64) {
                     put_until(&mut client, key, until).await?;
                 }
                 Ok::<_, anyhow::Error>(())

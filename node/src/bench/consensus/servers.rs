@@ -53,6 +53,11 @@ pub(super) struct Servers {
 impl Servers {
     /// Starts a cluster; it is up some time later.
     pub(super) fn start(system: System, root: &Path) -> Result<Self> {
+        Self::start_with(system, root, &[])
+    }
+
+    /// The same with more arguments.
+    pub(super) fn start_with(system: System, root: &Path, more: &[String]) -> Result<Self> {
         let clients = addresses()?;
         let peers = addresses()?;
         let mut servers = Self {
@@ -72,6 +77,7 @@ impl Servers {
                     command
                 }
             };
+            command.args(more);
             let log = File::create(dir.with_extension("log"))?;
             command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
             let child = command.kill_on_drop(true).spawn().with_context(|| {
@@ -93,6 +99,16 @@ impl Servers {
             seconds += use_of(id)?.cpu_seconds;
         }
         Ok(seconds)
+    }
+
+    /// The most resident memory that one of them has had, in mebibytes.
+    pub(super) fn peak_mib(&self) -> Result<f64> {
+        let mut most = 0.0;
+        for child in &self.children {
+            let id = child.id().context("a server has ended by itself")?;
+            most = f64::max(most, use_of(id)?.peak_mib);
+        }
+        Ok(most)
     }
 
     /// Asks all of them to stop, and waits.

@@ -25,7 +25,7 @@ const WRITERS: usize = 8;
 const KEYS_TRIED: u32 = 100_000;
 
 /// Declares the entity and the view.
-pub(super) async fn declare(fleet: &Fleet) -> Result<()> {
+pub(in crate::bench) async fn declare(fleet: &Fleet) -> Result<()> {
     let request = v1::ApplyCatalogRequest {
         entities: vec![v1::Entity {
             name: "item".to_owned(),
@@ -56,7 +56,7 @@ pub(super) async fn declare(fleet: &Fleet) -> Result<()> {
 }
 
 /// A key that falls into the group.
-pub(super) fn entity_of_group(group: u64, groups: u64) -> Option<String> {
+pub(in crate::bench) fn entity_of_group(group: u64, groups: u64) -> Option<String> {
     (0..KEYS_TRIED)
         .map(|number| format!("item-{number}"))
         .find(|key| {
@@ -66,7 +66,7 @@ pub(super) fn entity_of_group(group: u64, groups: u64) -> Option<String> {
 }
 
 /// A request that writes one row per key, all with the same value.
-pub(super) fn rows(keys: &[String], value: &str) -> v1::PushRequest {
+pub(in crate::bench) fn rows(keys: &[String], value: &str) -> v1::PushRequest {
     let now = micros_now();
     let table = TableBuilder::default()
         .texts("item", keys.iter().map(String::as_str))

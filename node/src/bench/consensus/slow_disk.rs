@@ -1,0 +1,90 @@
+//! Covey's Raft host on disks that take long for every sync, offered more than they can take.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use bytes::Bytes;
+use covey_proto::etcd::PutRequest;
+use covey_proto::etcd::kv_client::KvClient;
+use futures::future::try_join_all;
+use tokio::task::JoinSet;
+use tonic::Code;
+use tonic::transport::Endpoint;
+
+use super::load::Clients;
+use super::servers::{Servers, System};
+
+/// How long each sync takes.
+const SYNC: Duration = Duration::from_millis(500);
+/// Clients, and the bytes of what each writes over and over: four times what a node lets wait.
+const CLIENTS: usize = 4_096;
+const VALUE_BYTES: usize = 256 << 10;
+/// Connections that they share.
+const CONNECTIONS: usize = 96;
+/// How long they go on.
+const SPAN: Duration = Duration::from_secs(30);
+/// How long one write may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Measures and gives the figures by name.
+pub(in crate::bench) async fn measure() -> Result<Vec<(&'static str, f64)>> {
+    let folder = tempfile::tempdir()?;
+    let slow = ["--sync-takes-ms".to_owned(), SYNC.as_millis().to_string()];
+    let mut servers = Servers::start_with(System::Covey { groups: 8 }, folder.path(), &slow)?;
+    Clients::of(&servers.clients)?.greet().await?;
+    let outcomes = write(&servers).await;
+    let peak = servers.peak_mib();
+    servers.stop().await?;
+    let (outcomes, peak) = (outcomes?, peak?);
+    let counted = |code: Code| f64::from(outcomes.get(&(code as i32)).copied().unwrap_or(0));
+    let (acknowledged, refused) = (counted(Code::Ok), counted(Code::ResourceExhausted));
+    let all: f64 = outcomes.values().copied().map(f64::from).sum();
+    Ok(vec![
+        ("slow_disk_acknowledged", acknowledged),
+        ("slow_disk_refused_busy", refused),
+        ("slow_disk_otherwise", all - acknowledged - refused),
+        ("slow_disk_peak_mib", peak),
+    ])
+}
+
+async fn write(servers: &Servers) -> Result<BTreeMap<i32, u32>> {
+    let dialled = (0..CONNECTIONS).map(|number| {
+        let address = &servers.clients[number % servers.clients.len()];
+        let endpoint = Endpoint::from_shared(format!("http://{address}"));
+        async move { endpoint?.connect().await.context("connecting") }
+    });
+    let channels = try_join_all(dialled).await?;
+    let value = Bytes::from(vec![7; VALUE_BYTES]);
+    let until = Instant::now() + SPAN;
+    let mut writers = JoinSet::new();
+    for number in 0..CLIENTS {
+        let mut client = KvClient::new(channels[number % CONNECTIONS].clone());
+        let request = PutRequest {
+            key: format!("key-{number:08}").into(),
+            value: value.clone(),
+        };
+        writers.spawn(async move {
+            let mut outcomes: BTreeMap<i32, u32> = BTreeMap::new();
+            while Instant::now() < until {
+                let answer = tokio::time::timeout(PATIENCE, client.put(request.clone())).await;
+                let code = answer.map_or(Code::Unknown, |answer| {
+                    answer.map_or_else(|status| status.code(), |_| Code::Ok)
+                });
+                *outcomes.entry(code as i32).or_default() += 1;
+                if code == Code::ResourceExhausted {
+                    // sleep: what a refusal asks for.
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+            outcomes
+        });
+    }
+    let mut all: BTreeMap<i32, u32> = BTreeMap::new();
+    while let Some(outcomes) = writers.join_next().await {
+        for (code, count) in outcomes? {
+            *all.entry(code).or_default() += count;
+        }
+    }
+    Ok(all)
+}
