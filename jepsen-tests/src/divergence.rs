@@ -29,10 +29,7 @@ const READ_AT_ONCE: usize = 1_000;
 
 /// What is not the same on all nodes, in words: items, or else groups.
 pub(crate) async fn find(fleet: &Fleet, history: &[Event]) -> Result<Vec<String>> {
-    until("all replicas have applied the same entries", LIMIT, async || {
-        equally_far(fleet).await
-    })
-    .await?;
+    settled(fleet).await?;
     let mut different = Vec::new();
     for (service, items) in [
         (
@@ -66,6 +63,14 @@ pub(crate) async fn find(fleet: &Fleet, history: &[Event]) -> Result<Vec<String>
         pause(LOOK_EVERY).await;
     }
     Ok(different)
+}
+
+/// Waits until all replicas have applied the same entries.
+pub(crate) async fn settled(fleet: &Fleet) -> Result<()> {
+    until("all replicas have applied the same entries", LIMIT, async || {
+        equally_far(fleet).await
+    })
+    .await
 }
 
 /// The keys of some workloads that are items of the feature store, each once.

@@ -83,6 +83,8 @@ pub async fn run(config: &RunConfig) -> Result<Verdict> {
     let recorder = Arc::new(Recorder::create(&output.join(HISTORY))?);
     let mut trouble = Vec::new();
     let work = Work::prepare(config, &fleet, &recorder).await?;
+    // A look at an old state must not be older than what the workloads begin with.
+    divergence::settled(&fleet).await?;
     let began_us = recorder.now_us();
     let steps = plan(config.seed, &config.faults, config.length);
     let (work, injected) = under_faults(config, work, (&fleet, &recorder), &steps).await?;
