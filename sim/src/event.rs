@@ -7,6 +7,7 @@ use std::time::Duration;
 use covey_cluster::Consistency;
 use covey_state::NodeId;
 
+use crate::ledger::{Counts, Ledger};
 use crate::moment::Moment;
 
 /// Something that happened in a step.
@@ -44,8 +45,19 @@ pub enum Event {
     Applied(Applied),
     /// A client's append was acknowledged.
     Appended(Appended),
+    /// A client asks for something to be counted.
+    Asked {
+        /// The request.
+        request: String,
+        /// What.
+        counts: Counts,
+    },
+    /// A client's push or flush was acknowledged.
+    Counted(Counted),
     /// A client has read.
     Read(Read),
+    /// Somebody has read what a node has counted.
+    Recounted(Recounted),
 }
 
 /// What the disk of a node held when it started.
@@ -59,6 +71,8 @@ pub struct Durable {
     pub applied: u64,
     /// The versions of each model in the state.
     pub counts: BTreeMap<String, u64>,
+    /// What the state has counted.
+    pub ledger: Ledger,
 }
 
 /// An entry that a state machine was given.
@@ -78,6 +92,8 @@ pub struct Applied {
     pub request: String,
     /// The model and the number of the version that it made.
     pub made: Option<(String, u64)>,
+    /// What was answered to be counted.
+    pub counts: Option<Counts>,
 }
 
 /// An append that was acknowledged.
@@ -93,6 +109,32 @@ pub struct Appended {
     pub invoked: Moment,
     /// When it heard.
     pub answered: Moment,
+}
+
+/// A push or a flush that was acknowledged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Counted {
+    /// The request.
+    pub request: String,
+    /// The rows that are said to be in; of a flush nothing is said.
+    pub accepted: Option<u64>,
+    /// When the client heard.
+    pub answered: Moment,
+}
+
+/// What a node had counted when it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recounted {
+    /// Which.
+    pub node: NodeId,
+    /// What was promised.
+    pub consistency: Consistency,
+    /// The last entry that the state had taken in.
+    pub index: u64,
+    /// What was read.
+    pub ledger: Ledger,
+    /// When it was asked for.
+    pub invoked: Moment,
 }
 
 /// A read that was answered.

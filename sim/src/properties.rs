@@ -11,6 +11,7 @@ mod monotonic_reads;
 mod state_machine_safety;
 mod state_with_position;
 mod votes_are_kept;
+mod windows_recounted;
 
 use std::collections::BTreeMap;
 
@@ -81,6 +82,7 @@ impl Default for Properties {
             Box::new(linearizable_reads::LinearizableReads::default()),
             Box::new(monotonic_reads::MonotonicReads::default()),
             Box::new(bounded_reads::BoundedReads::default()),
+            Box::new(windows_recounted::WindowsRecounted::default()),
         ])
     }
 }

@@ -47,7 +47,13 @@ impl Property for StateWithPosition {
                     }
                 }
                 Event::Forgot { node } => drop(self.positions.remove(node)),
-                Event::Stopped { .. } | Event::Granted { .. } | Event::Appended(_) | Event::Read(_) => {}
+                Event::Stopped { .. }
+                | Event::Granted { .. }
+                | Event::Appended(_)
+                | Event::Asked { .. }
+                | Event::Counted(_)
+                | Event::Read(_)
+                | Event::Recounted(_) => {}
             }
         }
         Ok(())
