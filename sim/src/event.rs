@@ -1,6 +1,6 @@
 //! What the properties are told: things that happened to nodes and to clients.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -31,6 +31,11 @@ pub enum Event {
     Forgot {
         /// Which.
         node: NodeId,
+    },
+    /// A node was asked to make these the voters of the group.
+    VotersAsked {
+        /// Who are to vote.
+        voters: BTreeSet<NodeId>,
     },
     /// A node has told a candidate that it votes for it.
     Granted {

@@ -48,6 +48,7 @@ impl Property for StateWithPosition {
                 }
                 Event::Forgot { node } => drop(self.positions.remove(node)),
                 Event::Stopped { .. }
+                | Event::VotersAsked { .. }
                 | Event::Granted { .. }
                 | Event::Appended(_)
                 | Event::Asked { .. }

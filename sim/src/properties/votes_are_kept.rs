@@ -55,6 +55,7 @@ impl Property for VotesAreKept {
                     self.before.remove(node);
                 }
                 Event::Stopped { .. }
+                | Event::VotersAsked { .. }
                 | Event::Applied(_)
                 | Event::Appended(_)
                 | Event::Asked { .. }
