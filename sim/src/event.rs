@@ -1,12 +1,13 @@
 //! What the properties are told: things that happened to nodes and to clients.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
 use covey_cluster::Consistency;
 use covey_state::NodeId;
 
+use crate::ledger::{Counts, Ledger};
 use crate::moment::Moment;
 
 /// Something that happened in a step.
@@ -31,6 +32,11 @@ pub enum Event {
         /// Which.
         node: NodeId,
     },
+    /// A node was asked to make these the voters of the group.
+    VotersAsked {
+        /// Who are to vote.
+        voters: BTreeSet<NodeId>,
+    },
     /// A node has told a candidate that it votes for it.
     Granted {
         /// Who votes.
@@ -44,8 +50,19 @@ pub enum Event {
     Applied(Applied),
     /// A client's append was acknowledged.
     Appended(Appended),
+    /// A client asks for something to be counted.
+    Asked {
+        /// The request.
+        request: String,
+        /// What.
+        counts: Counts,
+    },
+    /// A client's push or flush was acknowledged.
+    Counted(Counted),
     /// A client has read.
     Read(Read),
+    /// Somebody has read what a node has counted.
+    Recounted(Recounted),
 }
 
 /// What the disk of a node held when it started.
@@ -59,6 +76,8 @@ pub struct Durable {
     pub applied: u64,
     /// The versions of each model in the state.
     pub counts: BTreeMap<String, u64>,
+    /// What the state has counted.
+    pub ledger: Ledger,
 }
 
 /// An entry that a state machine was given.
@@ -78,6 +97,8 @@ pub struct Applied {
     pub request: String,
     /// The model and the number of the version that it made.
     pub made: Option<(String, u64)>,
+    /// What was answered to be counted.
+    pub counts: Option<Counts>,
 }
 
 /// An append that was acknowledged.
@@ -93,6 +114,32 @@ pub struct Appended {
     pub invoked: Moment,
     /// When it heard.
     pub answered: Moment,
+}
+
+/// A push or a flush that was acknowledged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Counted {
+    /// The request.
+    pub request: String,
+    /// The rows that are said to be in; of a flush nothing is said.
+    pub accepted: Option<u64>,
+    /// When the client heard.
+    pub answered: Moment,
+}
+
+/// What a node had counted when it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recounted {
+    /// Which.
+    pub node: NodeId,
+    /// What was promised.
+    pub consistency: Consistency,
+    /// The last entry that the state had taken in.
+    pub index: u64,
+    /// What was read.
+    pub ledger: Ledger,
+    /// When it was asked for.
+    pub invoked: Moment,
 }
 
 /// A read that was answered.

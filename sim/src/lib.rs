@@ -7,6 +7,7 @@
 //! Invariant: a world depends on its schedule alone, so a run of the same schedule gives the same trace.
 
 pub mod event;
+pub mod ledger;
 pub mod moment;
 pub mod properties;
 pub mod run;

@@ -7,6 +7,7 @@ use covey_state::{Command, NodeId, Rejection, Request};
 use covey_storage::{Error, GroupBatch};
 
 use crate::event::{Applied, Event};
+use crate::ledger::Counts;
 use crate::trace::Trace;
 
 /// The state machine of one node.
@@ -20,6 +21,7 @@ impl StateMachine for Watched {
         let answer = PlanMachine.apply(position, entry, batch)?;
         let request = Request::decode(entry).ok();
         let made = request.as_ref().and_then(|request| made(request, &answer));
+        let counts = request.as_ref().and_then(|request| counts(request, &answer));
         self.trace.event(Event::Applied(Applied {
             node: self.node,
             index: position.index,
@@ -28,6 +30,7 @@ impl StateMachine for Watched {
             answer: crc32c::crc32c(&answer),
             request: request.map(|request| request.id.to_string()).unwrap_or_default(),
             made,
+            counts,
         }));
         Ok(answer)
     }
@@ -41,10 +44,23 @@ fn made(request: &Request, answer: &[u8]) -> Option<(String, u64)> {
     }
 }
 
+/// What a request was answered to be counted: all that it asks for, unless it was refused as a whole.
+fn counts(request: &Request, answer: &[u8]) -> Option<Counts> {
+    let counts = Counts::of(&request.command)?;
+    carried_out(answer).map(|_| counts)
+}
+
+/// What a request was answered that was carried out.
+pub(crate) fn carried_out(answer: &[u8]) -> Option<Answer> {
+    postcard::from_bytes::<Result<Answer, Rejection>>(answer)
+        .ok()?
+        .ok()
+}
+
 /// The number that a request was answered with.
-pub(crate) fn number(answer: &[u8]) -> Option<u64> {
-    match postcard::from_bytes::<Result<Answer, Rejection>>(answer) {
-        Ok(Ok(Answer::Number(number))) => Some(number),
-        Ok(_) | Err(_) => None,
+fn number(answer: &[u8]) -> Option<u64> {
+    match carried_out(answer) {
+        Some(Answer::Number(number)) => Some(number),
+        Some(_) | None => None,
     }
 }

@@ -17,6 +17,7 @@ use uuid::Uuid;
 use crate::chance::Chance;
 use crate::disk::{self, Lengths};
 use crate::event::{Durable, Event};
+use crate::ledger::Ledger;
 use crate::machine::Watched;
 use crate::moment::Moment;
 use crate::network::Network;
@@ -269,18 +270,24 @@ fn durable(raftdb: &RaftDb, statedb: &StateDb) -> anyhow::Result<Durable> {
         .map(|stored| unseal::<wire::Vote>(&stored));
     let vote = vote.transpose()?;
     let view = statedb.group(GROUP).read();
-    let applied = view.applied()?.map(|stored| unseal::<wire::Applied>(&stored));
-    let applied = applied.transpose()?.and_then(|applied| applied.log_id);
     let mut durable = Durable {
         term: vote.as_ref().map_or(0, |vote| vote.term),
         candidate: vote.map(|vote| NodeId::new(vote.node)),
-        applied: applied.map_or(0, |id| id.index),
+        applied: position(&view)?,
+        ledger: Ledger::read(&view)?,
         ..Durable::default()
     };
     for model in MODELS {
         durable.counts.insert(model.to_owned(), count(&view, model)?);
     }
     Ok(durable)
+}
+
+/// The last entry that a state has taken in, 0 if none.
+pub(crate) fn position(view: &GroupView) -> anyhow::Result<u64> {
+    let applied = view.applied()?.map(|stored| unseal::<wire::Applied>(&stored));
+    let id = applied.transpose()?.and_then(|applied| applied.log_id);
+    Ok(id.map_or(0, |id| id.index))
 }
 
 /// How many versions a model has.

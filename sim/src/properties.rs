@@ -10,11 +10,14 @@ mod log_matching;
 mod monotonic_reads;
 mod state_machine_safety;
 mod state_with_position;
+mod voters_as_asked;
 mod votes_are_kept;
+mod windows_recounted;
 
 use std::collections::BTreeMap;
 
 use covey_cluster::GroupStatus;
+use covey_proto::peer::v1 as wire;
 use covey_state::NodeId;
 use covey_storage::GroupLog;
 
@@ -73,6 +76,7 @@ impl Default for Properties {
             Box::new(election_safety::ElectionSafety::default()),
             Box::new(votes_are_kept::VotesAreKept::default()),
             Box::new(committed_stays::CommittedStays::default()),
+            Box::new(voters_as_asked::VotersAsAsked::default()),
             Box::new(log_matching::LogMatching::default()),
             Box::new(leader_completeness::LeaderCompleteness::default()),
             Box::new(state_machine_safety::StateMachineSafety::default()),
@@ -81,6 +85,7 @@ impl Default for Properties {
             Box::new(linearizable_reads::LinearizableReads::default()),
             Box::new(monotonic_reads::MonotonicReads::default()),
             Box::new(bounded_reads::BoundedReads::default()),
+            Box::new(windows_recounted::WindowsRecounted::default()),
         ])
     }
 }
@@ -132,6 +137,16 @@ struct Print {
 
 /// The entries of a node's log between two indexes, both included, as far as they are there.
 fn prints(node: &Observed, from: u64, to: u64) -> Result<Vec<(u64, Print)>, String> {
+    let prints = entries(node, from, to)?.into_iter().map(|(index, sum, entry)| {
+        let id = entry.log_id.unwrap_or_default();
+        let election = (id.term, NodeId::new(id.leader));
+        (index, Print { election, sum })
+    });
+    Ok(prints.collect())
+}
+
+/// The same entries themselves, each with its index and the sum of its bytes.
+fn entries(node: &Observed, from: u64, to: u64) -> Result<Vec<(u64, u32, wire::Entry)>, String> {
     let mut found = Vec::new();
     let mut next = from;
     while next <= to {
@@ -140,12 +155,8 @@ fn prints(node: &Observed, from: u64, to: u64) -> Result<Vec<(u64, Print)>, Stri
         let Some(last) = entries.last() else { break };
         next = last.index + 1;
         for entry in &entries {
-            let decoded: covey_proto::peer::v1::Entry =
-                crate::node::unseal(&entry.bytes).map_err(|error| error.to_string())?;
-            let id = decoded.log_id.unwrap_or_default();
-            let election = (id.term, NodeId::new(id.leader));
-            let sum = crc32c::crc32c(&entry.bytes);
-            found.push((entry.index, Print { election, sum }));
+            let decoded = crate::node::unseal(&entry.bytes).map_err(|error| error.to_string())?;
+            found.push((entry.index, crc32c::crc32c(&entry.bytes), decoded));
         }
     }
     Ok(found)

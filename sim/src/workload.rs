@@ -1,22 +1,29 @@
-//! The clients: they append versions to models and read how many there are, through any node.
+//! The clients: they append versions to models and read how many there are, push rows and flush drift counters and read
+//! what is counted, through any node.
 //!
 //! An append goes on under one request id until it is acknowledged or its client loses patience, and some are sent
 //! again long after. The numbers that versions get are the order of the appends, so every promise can be checked.
+//! Pushes and flushes are sent like appends.
+
+mod requests;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use covey_cluster::{Consistency, Error, ReadPoint};
-use covey_state::registry::{Artifact, Lineage, VersionSpec};
-use covey_state::{Command, Digest, NodeId, Request, RequestId, Timestamp};
+use covey_state::answer::Answer;
+use covey_state::{Command, NodeId, Request};
+use covey_storage::StateDb;
 use tokio::time::Instant;
 
+use self::requests::Requests;
 use crate::chance::Chance;
-use crate::event::{Appended, Event, Read};
-use crate::machine::number;
+use crate::event::{Appended, Counted, Event, Read, Recounted};
+use crate::ledger::{Counts, Ledger};
+use crate::machine::carried_out;
 use crate::moment::Moment;
-use crate::node::{GROUP, Node, count};
+use crate::node::{GROUP, Node, count, position};
 use crate::trace::Trace;
 
 /// The models that are appended to.
@@ -38,9 +45,9 @@ pub(crate) struct Workload {
     clients: Vec<Client>,
     ended: Ended,
     attempts: u64,
-    requests: u64,
-    /// Acknowledged appends, to be sent again.
-    kept: Vec<Append>,
+    requests: Requests,
+    /// Acknowledged requests, to be sent again.
+    kept: Vec<Request>,
     pub(crate) tally: Tally,
 }
 
@@ -49,13 +56,17 @@ pub(crate) struct Workload {
 pub struct Tally {
     /// Appends that were acknowledged.
     pub appends: u64,
-    /// Acknowledged repeats of older appends.
+    /// Pushes and flushes that were acknowledged.
+    pub counts: u64,
+    /// Acknowledged repeats of older requests.
     pub repeats: u64,
     /// Reads that were answered.
     pub reads: u64,
+    /// Reads of what was counted that were answered.
+    pub recounts: u64,
     /// Attempts that failed or whose node went away.
     pub failures: u64,
-    /// Appends whose outcome nobody knows.
+    /// Appends, pushes and flushes whose outcome nobody knows.
     pub unknown: u64,
 }
 
@@ -65,6 +76,7 @@ type Ended = Arc<Mutex<Vec<(u64, Outcome)>>>;
 enum Outcome {
     Committed(Bytes),
     Seen(ReadPoint, u64),
+    Recounted(u64, Ledger),
     Failed(String),
 }
 
@@ -88,15 +100,11 @@ struct Work {
 
 #[derive(Clone)]
 enum Task {
-    Append(Append),
-    Repeat(Append),
+    /// An append, a push or a flush.
+    Change(Request),
+    Repeat(Request),
     Read(String, Consistency),
-}
-
-#[derive(Clone)]
-struct Append {
-    model: String,
-    request: Request,
+    Recount(Consistency),
 }
 
 impl Workload {
@@ -107,25 +115,15 @@ impl Workload {
             clients: (0..clients).map(|_| Client::default()).collect(),
             ended: Ended::default(),
             attempts: 0,
-            requests: 0,
+            requests: Requests::new(seed, clients),
             kept: Vec::new(),
             tally: Tally::default(),
         }
     }
 
-    /// The requests that make the models.
+    /// The requests that make the view and the models.
     pub(crate) fn founding() -> Vec<Bytes> {
-        let create = |(number, model): (usize, &&str)| Request {
-            id: RequestId::Unique(number as u128, 1),
-            at: Timestamp::from_micros(1),
-            by: "sim".to_owned(),
-            command: Command::CreateModel {
-                name: (*model).to_owned(),
-                description: String::new(),
-            },
-        };
-        let requests = MODELS.iter().enumerate().map(create);
-        requests.map(|request| Bytes::from(request.encode())).collect()
+        requests::founding()
     }
 
     /// Whether nothing is under way.
@@ -175,9 +173,19 @@ impl Workload {
             return;
         };
         match (outcome, &work.task) {
-            (Outcome::Committed(answer), Task::Append(append) | Task::Repeat(append)) => {
+            (Outcome::Committed(answer), Task::Change(request) | Task::Repeat(request)) => {
                 let repeat = matches!(work.task, Task::Repeat(_));
-                self.appended((work.invoked, now), append, &answer, repeat);
+                self.acknowledged((work.invoked, now), request, &answer, repeat);
+            }
+            (Outcome::Recounted(index, ledger), Task::Recount(consistency)) => {
+                self.tally.recounts += 1;
+                self.trace.event(Event::Recounted(Recounted {
+                    node: work.node,
+                    consistency: *consistency,
+                    index,
+                    ledger,
+                    invoked: work.invoked,
+                }));
             }
             (Outcome::Seen(point, count), Task::Read(model, consistency)) => {
                 self.tally.reads += 1;
@@ -201,43 +209,66 @@ impl Workload {
                 work.under_way = false;
                 self.clients[place].busy = Some(work);
             }
-            (Outcome::Committed(_) | Outcome::Seen(..), _) => {}
+            (Outcome::Committed(_) | Outcome::Seen(..) | Outcome::Recounted(..), _) => {}
         }
     }
 
-    fn appended(
+    fn acknowledged(
         &mut self,
         (invoked, answered): (Moment, Moment),
-        append: &Append,
+        request: &Request,
         answer: &[u8],
         repeat: bool,
     ) {
-        let Some(number) = number(answer) else {
-            return self.trace.line(format_args!("{} was refused", append.request.id));
+        let id = request.id.to_string();
+        let (event, of) = match (&request.command, carried_out(answer)) {
+            (Command::CreateVersion { model, .. }, Some(Answer::Number(number))) => {
+                let appended = Appended {
+                    request: id,
+                    model: model.clone(),
+                    number,
+                    invoked,
+                    answered,
+                };
+                (Event::Appended(appended), &mut self.tally.appends)
+            }
+            (_, Some(answer)) => {
+                let accepted = match answer {
+                    Answer::Rows { accepted, .. } => Some(u64::from(accepted)),
+                    _ => None,
+                };
+                let counted = Counted {
+                    request: id,
+                    accepted,
+                    answered,
+                };
+                (Event::Counted(counted), &mut self.tally.counts)
+            }
+            (_, None) => return self.trace.line(format_args!("{id} was refused")),
         };
         if repeat {
             self.tally.repeats += 1;
         } else {
-            self.tally.appends += 1;
+            *of += 1;
             if self.kept.len() < KEPT_MAX {
-                self.kept.push(append.clone());
+                self.kept.push(request.clone());
             }
         }
-        self.trace.event(Event::Appended(Appended {
-            request: append.request.id.to_string(),
-            model: append.model.clone(),
-            number,
-            invoked,
-            answered,
-        }));
+        self.trace.event(event);
     }
 
     /// Tries again, unless it has taken too long: a read is given up, and of an append nobody knows.
-    fn again(&mut self, now: Moment, work: Work) -> Option<Work> {
+    fn again(&mut self, now: Moment, mut work: Work) -> Option<Work> {
         if now.ms_since(work.invoked) < PATIENCE_MS {
+            if let Task::Change(request) = &mut work.task
+                && matches!(request.command, Command::FlushDrift { .. })
+            {
+                self.requests.rename(request);
+                self.ask(request);
+            }
             return Some(work);
         }
-        if matches!(work.task, Task::Append(_)) {
+        if matches!(work.task, Task::Change(_)) {
             self.tally.unknown += 1;
         }
         None
@@ -248,10 +279,10 @@ impl Workload {
             return None;
         }
         let model = (*self.chance.pick(&MODELS)?).to_owned();
-        let task = match self.chance.within(0, 99) {
-            0..40 => Task::Append(self.new_append(now, model)),
+        let task = match self.chance.within(0, 115) {
+            0..40 => Task::Change(self.requests.append(now, model)),
             40..48 => match self.chance.pick(&self.kept) {
-                Some(append) => Task::Repeat(append.clone()),
+                Some(request) => Task::Repeat(request.clone()),
                 None => return None,
             },
             48..75 => Task::Read(model, Consistency::Linearizable),
@@ -260,8 +291,15 @@ impl Workload {
                 let bound = Duration::from_millis(self.chance.within(50, 3_000));
                 Task::Read(model, Consistency::Bounded(bound))
             }
-            _ => Task::Read(model, Consistency::Local),
+            95..100 => Task::Read(model, Consistency::Local),
+            100..106 => Task::Change(self.requests.push(now)),
+            106..111 => Task::Change(self.requests.flush(now, place)),
+            111..114 => Task::Recount(Consistency::Linearizable),
+            _ => Task::Recount(Consistency::Local),
         };
+        if let Task::Change(request) = &task {
+            self.ask(request);
+        }
         Some(Work {
             attempt: 0,
             node: NodeId::new(0),
@@ -272,32 +310,12 @@ impl Workload {
         })
     }
 
-    fn new_append(&mut self, now: Moment, model: String) -> Append {
-        self.requests += 1;
-        let spec = VersionSpec {
-            artifacts: vec![Artifact {
-                name: "model.json".to_owned(),
-                bytes: 0,
-                digest: Digest::of(b""),
-                chunks: Vec::new(),
-            }],
-            algorithm: format!("a{}", self.requests),
-            signature: Vec::new(),
-            service: None,
-            lineage: Lineage::default(),
-            metrics: std::collections::BTreeMap::new(),
-            profile: None,
-        };
-        let request = Request {
-            id: RequestId::Unique(u128::from(self.requests), 0),
-            at: Timestamp::from_micros(i64::try_from(now.micros()).unwrap_or(i64::MAX)),
-            by: "sim".to_owned(),
-            command: Command::CreateVersion {
-                model: model.clone(),
-                spec,
-            },
-        };
-        Append { model, request }
+    /// Tells the properties what a request asks to be counted.
+    fn ask(&self, request: &Request) {
+        if let Some(counts) = Counts::of(&request.command) {
+            let request = request.id.to_string();
+            self.trace.event(Event::Asked { request, counts });
+        }
     }
 
     /// Sends work that is not under way to some node.
@@ -325,8 +343,8 @@ impl Workload {
                 .push((attempt, outcome))
         };
         match &work.task {
-            Task::Append(append) | Task::Repeat(append) => {
-                let entry = Bytes::from(append.request.encode());
+            Task::Change(request) | Task::Repeat(request) => {
+                let entry = Bytes::from(request.encode());
                 runtime.spawn(async move {
                     let committed = host.propose(GROUP, entry, Instant::now() + ATTEMPT).await;
                     end(committed.map_or_else(failed, |committed| Outcome::Committed(committed.answer)));
@@ -348,9 +366,31 @@ impl Workload {
                     });
                 });
             }
+            Task::Recount(consistency) => {
+                let (consistency, statedb) = (*consistency, node.statedb());
+                runtime.spawn(async move {
+                    let read = host.read(GROUP, consistency, Instant::now() + ATTEMPT).await;
+                    let counted = statedb.map(|statedb| counted(&statedb));
+                    end(match (read, counted) {
+                        (Ok(point), _) if !host.still_has(&point) => {
+                            Outcome::Failed("the replica was erased".to_owned())
+                        }
+                        (Ok(_), Some(Ok((index, ledger)))) => Outcome::Recounted(index, ledger),
+                        (Err(error), _) => failed(error),
+                        (_, Some(Err(error))) => Outcome::Failed(error.to_string()),
+                        (_, None) => Outcome::Failed("the node is gone".to_owned()),
+                    });
+                });
+            }
         }
         work
     }
+}
+
+/// What a state has counted, and the last entry that it has taken in.
+fn counted(statedb: &StateDb) -> anyhow::Result<(u64, Ledger)> {
+    let view = statedb.group(GROUP).read();
+    Ok((position(&view)?, Ledger::read(&view)?))
 }
 
 fn failed(error: Error) -> Outcome {

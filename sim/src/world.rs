@@ -7,14 +7,15 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
-use covey_cluster::HostConfig;
+use covey_cluster::{Consistency, HostConfig};
 use covey_state::NodeId;
 
 use crate::chance::Chance;
-use crate::event::Event;
+use crate::event::{Event, Recounted};
+use crate::ledger::{Ledger, whole};
 use crate::moment::Moment;
 use crate::network::Network;
-use crate::node::{Node, Surroundings};
+use crate::node::{Node, Surroundings, position};
 use crate::properties::{Observed, Properties, Scene, Violation};
 use crate::schedule::{Fault, Schedule};
 use crate::trace::Trace;
@@ -210,6 +211,22 @@ impl World {
         if answered.appends == 0 || answered.reads == 0 {
             return Err(self.broken("the clients are served", format!("{answered:?}")));
         }
+        self.recount().map_err(|cause| self.stuck(cause))?;
+        self.check()
+    }
+
+    /// Shows the properties what every node has counted.
+    fn recount(&self) -> anyhow::Result<()> {
+        for node in &self.nodes {
+            let Some(view) = node.view() else { continue };
+            self.trace.event(Event::Recounted(Recounted {
+                node: node.id,
+                consistency: Consistency::Linearizable,
+                index: position(&view)?,
+                ledger: Ledger::read(&view)?,
+                invoked: self.now,
+            }));
+        }
         Ok(())
     }
 
@@ -287,14 +304,11 @@ fn observe(node: &Node) -> Option<Observed> {
 
 /// A number that two states share only if they are the same.
 fn digest(view: &covey_storage::GroupView) -> u64 {
-    use covey_state::View as _;
-    let mut sum = 0u64;
-    let scanned = view.scan(&covey_state::Key::Clock, &mut |key, record| {
+    let Ok(whole) = whole(view) else { return u64::MAX };
+    whole.entries().fold(0u64, |sum, (key, record)| {
         let text = Bytes::from(format!("{key:?} {record:?}"));
-        sum = sum.rotate_left(7) ^ u64::from(crc32c::crc32c(&text));
-        std::ops::ControlFlow::Continue(())
-    });
-    if scanned.is_ok() { sum } else { u64::MAX }
+        sum.rotate_left(7) ^ u64::from(crc32c::crc32c(&text))
+    })
 }
 
 /// Short timers and small snapshots, so that much happens in a short time.

@@ -47,7 +47,14 @@ impl Property for StateWithPosition {
                     }
                 }
                 Event::Forgot { node } => drop(self.positions.remove(node)),
-                Event::Stopped { .. } | Event::Granted { .. } | Event::Appended(_) | Event::Read(_) => {}
+                Event::Stopped { .. }
+                | Event::VotersAsked { .. }
+                | Event::Granted { .. }
+                | Event::Appended(_)
+                | Event::Asked { .. }
+                | Event::Counted(_)
+                | Event::Read(_)
+                | Event::Recounted(_) => {}
             }
         }
         Ok(())

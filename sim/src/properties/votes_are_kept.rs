@@ -54,7 +54,14 @@ impl Property for VotesAreKept {
                     self.given.remove(node);
                     self.before.remove(node);
                 }
-                Event::Stopped { .. } | Event::Applied(_) | Event::Appended(_) | Event::Read(_) => {}
+                Event::Stopped { .. }
+                | Event::VotersAsked { .. }
+                | Event::Applied(_)
+                | Event::Appended(_)
+                | Event::Asked { .. }
+                | Event::Counted(_)
+                | Event::Read(_)
+                | Event::Recounted(_) => {}
             }
         }
         Ok(())

@@ -70,7 +70,8 @@ impl World {
         }
         let next = wanted.iter().copied().filter(member).collect::<BTreeSet<_>>();
         if next != voters && next.len() > self.nodes.len() / 2 {
-            runtime.spawn(vote(host.clone(), next));
+            runtime.spawn(vote(host.clone(), next.clone()));
+            self.trace.event(Event::VotersAsked { voters: next });
         } else if let Some(gone) = learners.iter().copied().find(|id| !wanted.contains(id)) {
             runtime.spawn(dismiss(host.clone(), gone));
         } else {

@@ -8,6 +8,7 @@ use covey_state::NodeId;
 use tokio::time::Instant;
 
 use super::World;
+use crate::event::Event;
 use crate::network::Weather;
 use crate::node::{GROUP, Node};
 use crate::schedule::Fault;
@@ -136,6 +137,8 @@ impl World {
     /// Makes the group and the models.
     pub(super) fn found(&mut self) {
         let peers: Vec<Peer> = self.nodes.iter().map(Node::peer).collect();
+        let voters = self.schedule.ids().collect();
+        self.trace.event(Event::VotersAsked { voters });
         for (place, node) in self.nodes.iter().enumerate() {
             let Some((host, runtime)) = node.host() else {
                 continue;
