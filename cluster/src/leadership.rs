@@ -10,6 +10,7 @@ use openraft::async_runtime::watch::WatchReceiver as _;
 use openraft::errors::{LinearizableReadError, RaftError};
 use tokio::time::Instant;
 
+use crate::config::HostConfig;
 use crate::consensus::Raft;
 use crate::contact::Contacts;
 use crate::forward::Outcome;
@@ -17,19 +18,36 @@ use crate::forward::Outcome;
 /// What confirms the leadership of one replica.
 #[derive(Clone)]
 pub(crate) struct Leadership {
-    pub(crate) raft: Raft,
-    pub(crate) contacts: Arc<Contacts>,
-    /// Whether a confirmation is under way, so that the heartbeats that bring it do not wait for those of other groups.
-    pub(crate) confirming: Arc<AtomicBool>,
+    raft: Raft,
+    contacts: Arc<Contacts>,
+    confirming: Arc<AtomicBool>,
     /// What is asked of the library.
-    pub(crate) question: LinearizerOption,
+    question: LinearizerOption,
     /// A quorum that accepted the leader no longer ago than this is enough; zero without leases.
-    pub(crate) lease: Duration,
+    lease: Duration,
     /// How long a quorum may take to answer.
-    pub(crate) patience: Duration,
+    patience: Duration,
 }
 
 impl Leadership {
+    /// `confirming` is set while a confirmation is under way, so that the heartbeats that bring it do not wait for those of
+    /// other groups.
+    pub(crate) fn new(
+        raft: Raft,
+        contacts: Arc<Contacts>,
+        confirming: Arc<AtomicBool>,
+        config: &HostConfig,
+    ) -> Self {
+        Self {
+            raft,
+            contacts,
+            confirming,
+            question: config.confirmation(),
+            lease: config.lease(),
+            patience: config.election_max,
+        }
+    }
+
     /// Confirms with a quorum that this replica leads, and tells the index that a read must wait for.
     pub(crate) async fn confirm(&self) -> Outcome<u64> {
         if is_planted(Bug::SkipReadIndex) {

@@ -132,14 +132,7 @@ impl Replica {
         Ok(Arc::new(Self {
             group,
             rounds: Proposals::new(group, raft.clone(), Arc::clone(&inner.machine), limits),
-            leadership: Leadership {
-                raft: raft.clone(),
-                contacts,
-                confirming,
-                question: config.confirmation(),
-                lease: config.lease(),
-                patience: config.election_max,
-            },
+            leadership: Leadership::new(raft.clone(), contacts, confirming, config),
             raft,
             snapshots,
             freshness,
