@@ -138,8 +138,8 @@ fn open_log(path: &Path, sync_takes: Duration) -> Result<RaftDb> {
     std::thread::spawn(move || {
         loop {
             let written = committer.write();
-            // sleep: this is the slow disk.
             #[allow(clippy::disallowed_methods, reason = "on a thread of its own")]
+            // sleep: this is the slow disk.
             std::thread::sleep(if written.is_some() { sync_takes } else { IDLE });
             if let Some(written) = written {
                 written.sync();
