@@ -95,23 +95,24 @@ mod tests {
     #[tokio::test]
     async fn a_quorum_accepts_as_of_the_moment_of_its_latest_majority() {
         let (contacts, begun) = (Contacts::default(), Instant::now());
-        let at = |seconds| begun + Duration::from_secs(seconds);
-        let three = members(&[&[1, 2, 3]]);
+        // All of these moments are over when the account is asked.
+        let at = |nanos| begun + Duration::from_nanos(nanos);
+        let (three, five) = (members(&[&[1, 2, 3]]), members(&[&[1, 2, 3, 4, 5]]));
         assert_eq!(contacts.quorum(LEADER, &three), None, "nobody has answered");
         contacts.accepted(2, LEADER, at(5));
-        let five = members(&[&[1, 2, 3, 4, 5]]);
+        assert_eq!(contacts.quorum(LEADER, &three), Some(at(5)));
         assert_eq!(contacts.quorum(LEADER, &five), None, "two of five");
         contacts.accepted(3, LEADER, at(3));
+        assert_eq!(contacts.quorum(LEADER, &three), Some(at(5)));
         assert_eq!(contacts.quorum(LEADER, &five), Some(at(3)));
-        // This test's moments are later than now, and the leader's own is now.
-        assert!(contacts.quorum(LEADER, &three) >= Some(begun));
         contacts.accepted(2, LEADER, at(1));
         contacts.accepted(3, LEADER, at(4));
         assert_eq!(
-            contacts.quorum(LEADER, &five),
-            Some(at(4)),
+            contacts.quorum(LEADER, &three),
+            Some(at(5)),
             "an older answer takes nothing back"
         );
+        assert_eq!(contacts.quorum(LEADER, &five), Some(at(4)));
     }
 
     #[tokio::test]
