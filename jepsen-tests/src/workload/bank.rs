@@ -190,9 +190,10 @@ fn choose(client: &mut Client, bank: &Bank) -> Transfer {
     Transfer {
         from: places[0],
         to: places[1],
+        // Bounded, so that what an account lacks grows by little each time, however long the run.
         amount: client
             .random
-            .gen_range(1..=20 + bank.balances[places[0]].abs() / 2),
+            .gen_range(1..=20 + bank.balances[places[0]].clamp(0, 2 * OPENING) / 2),
     }
 }
 
