@@ -77,7 +77,7 @@ pub struct HostConfig {
     /// of its memory. Off.
     pub lease_reads: bool,
     /// Bytes of proposals that wait for their answer on this node, over all groups, its own and forwarded ones, with a
-    /// fixed charge for each. 256 MiB.
+    /// fixed charge for each. 128 MiB.
     pub proposal_bytes_max: usize,
     /// When whoever found a queue full should try again. 100 ms.
     pub retry_after: Duration,
@@ -129,7 +129,7 @@ impl Default for HostConfig {
             retry_max: Duration::from_secs(1),
             proposals_max: 8_192,
             lease_reads: false,
-            proposal_bytes_max: 256 << 20,
+            proposal_bytes_max: 128 << 20,
             retry_after: Duration::from_millis(100),
             reads_max: 65_536,
             promote_lag_max: 1_000,

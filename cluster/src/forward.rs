@@ -2,6 +2,9 @@
 //!
 //! It follows the hints of those who are not the leader, tries the members in turn when nobody knows, and goes on
 //! with growing pauses until the deadline. What it forwards must be safe to repeat.
+//!
+//! It asks anew only when the node asked may be gone. A leader that gives signs of life will answer, however slow its disk
+//! is, and whoever asked it again meanwhile would double its work just when it has too much.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -26,6 +29,9 @@ use crate::transport::{CallError, Transport};
 
 /// Hints that are followed without a pause; more than that is a circle.
 const HOPS_MAX: usize = 3;
+
+/// How often patience doubles.
+const PATIENCE_DOUBLINGS_MAX: u32 = 4;
 
 /// What came of asking one node.
 #[derive(Debug, Clone)]
@@ -107,7 +113,7 @@ pub(crate) trait LeaderCall: Sync {
     /// What it is called in errors.
     const NAME: &'static str;
 
-    /// How long one node may take before another one is asked.
+    /// How long one node may give no sign of leading before another one is asked.
     fn patience(&self, config: &HostConfig) -> Duration;
 
     /// Does it with the replica on this node.
@@ -136,9 +142,9 @@ pub(crate) async fn lead<C: LeaderCall>(
     let mut search = Search::new(inner, group);
     loop {
         let target = search.next();
-        let until = deadline.min(Instant::now() + call.patience(&inner.config));
-        let asked = tokio::time::timeout_at(until, ask(inner, group, call, target, until)).await;
-        let outcome = asked.unwrap_or_else(|_| Outcome::Unavailable(format!("{target} gave no answer")));
+        let patience = search.patience(call.patience(&inner.config));
+        let asked = ask(inner, group, call, target, deadline);
+        let outcome = search.answer(target, asked, patience, deadline).await;
         match outcome {
             Outcome::Done(answer) => {
                 inner.note_leader(group, target);
@@ -155,8 +161,13 @@ pub(crate) async fn lead<C: LeaderCall>(
                 });
             }
             // Asking again at once would only make it worse; the caller knows best whether to wait.
-            Outcome::Busy(busy) => return Err(busy.into()),
-            Outcome::Unavailable(reason) => search.failed(reason),
+            Outcome::Busy(busy) if search.unanswered == 0 => return Err(busy.into()),
+            // To be refused now says nothing of the earlier try, which may have been successful.
+            Outcome::Busy(busy) => search.failed(format!("{} of {target} is full", busy.queue)),
+            Outcome::Unavailable(reason) => {
+                search.unanswered += 1;
+                search.failed(reason);
+            }
             Outcome::NotHosted => search.failed(format!("{target} has no running replica")),
             Outcome::NotLeader(hint) => search.redirected(target, hint),
         }
@@ -224,6 +235,8 @@ struct Search<'a> {
     /// Nodes still to be tried before the next pause.
     round: Vec<NodeId>,
     rounds: u64,
+    /// Tries that ended without an answer: what was asked may have been done.
+    unanswered: u32,
     pause_now: bool,
     backoff: Backoff,
     obstacle: String,
@@ -238,6 +251,7 @@ impl<'a> Search<'a> {
             hops: 0,
             round: Vec::new(),
             rounds: 0,
+            unanswered: 0,
             pause_now: false,
             backoff: Backoff::new(inner.config.retry_min, inner.config.retry_max),
             obstacle: "nobody was asked".to_owned(),
@@ -255,6 +269,38 @@ impl<'a> Search<'a> {
             self.rounds += 1;
         }
         self.round.pop().unwrap_or(self.inner.identity.node)
+    }
+
+    /// How long the next node may give no sign. An election takes two or three tries; with more of them it grows, because
+    /// a node without a replica of the group cannot tell a slow leader from one that is gone.
+    fn patience(&self, first: Duration) -> Duration {
+        let doublings = self.unanswered.saturating_sub(2).min(PATIENCE_DOUBLINGS_MAX);
+        first.saturating_mul(1 << doublings)
+    }
+
+    /// Waits for the answer of `target`: until the deadline while that leads the group as far as this node can tell, and
+    /// until it has given no sign of it for longer than `patience`.
+    async fn answer<T>(
+        &self,
+        target: NodeId,
+        asked: impl Future<Output = Outcome<T>>,
+        patience: Duration,
+        deadline: Instant,
+    ) -> Outcome<T> {
+        let mut asked = std::pin::pin!(asked);
+        let mut until = Instant::now() + patience;
+        loop {
+            if let Ok(outcome) = tokio::time::timeout_at(until.min(deadline), &mut asked).await {
+                return outcome;
+            }
+            let replica = self.inner.replica(self.group);
+            let silence = replica.and_then(|replica| replica.silence_of(target));
+            let rest = silence.and_then(|silence| patience.checked_sub(silence));
+            match rest.filter(|rest| !rest.is_zero()) {
+                Some(rest) if Instant::now() < deadline => until = Instant::now() + rest,
+                _ => return Outcome::Unavailable(format!("{target} gave no answer")),
+            }
+        }
     }
 
     /// Whom to ask in the next round: by turns the members known here and everybody, because what is known here may be

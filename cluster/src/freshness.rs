@@ -26,6 +26,8 @@ pub(crate) struct Freshness {
     contacts: Arc<Contacts>,
     metrics: OnceLock<MetricsWatch>,
     heard: Mutex<Heard>,
+    /// On a follower: the leader whose message came last, and when.
+    came: Mutex<Option<(u64, Instant)>>,
 }
 
 /// What a follower has heard from its leader.
@@ -43,6 +45,7 @@ impl Freshness {
             contacts,
             metrics: OnceLock::new(),
             heard: Mutex::default(),
+            came: Mutex::default(),
         }
     }
 
@@ -69,6 +72,17 @@ impl Freshness {
         let members = metrics.membership_config.membership();
         let confirmed = self.contacts.quorum(metrics.vote.leader_id, members);
         confirmed.map(|at| at.elapsed())
+    }
+
+    /// On a follower: a message of `leader` has come.
+    pub(crate) fn came(&self, leader: u64) {
+        *self.came.lock().unwrap_or_else(PoisonError::into_inner) = Some((leader, Instant::now()));
+    }
+
+    /// How long ago the last message of `leader` came.
+    pub(crate) fn silence(&self, leader: u64) -> Option<Duration> {
+        let came = *self.came.lock().unwrap_or_else(PoisonError::into_inner);
+        came.and_then(|(from, at)| (from == leader).then(|| at.elapsed()))
     }
 
     /// On a follower: a message of its leader was accepted. The leader had been confirmed at or after `confirmed`.

@@ -2,12 +2,14 @@
 //!
 //! A round through the log costs nearly the same for one entry as for a hundred: messages, wake-ups, a sync on every
 //! node. So a proposal that finds a round under way waits for those that come after it, and all of them go in the next
-//! one, which begins when the earlier one is done, or a few milliseconds after it began: a quorum far away must not
-//! keep them waiting. A proposal that finds nothing under way goes at once.
+//! one. That begins when the earlier one is done, or when two thirds of the time are over that rounds take of late, so that
+//! three are under way in the time of two: the more a busy machine slows the rounds down, the more each of them carries. A
+//! quorum far away keeps nobody waiting for long. A proposal that finds nothing under way goes at once.
 //!
 //! Invariant: proposals enter the log in the order in which they came.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,13 +17,34 @@ use covey_state::GroupId;
 use futures::StreamExt as _;
 use openraft::errors::RaftError;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use crate::consensus::{Raft, Request};
 use crate::forward::Outcome;
 use crate::machine::{Committed, LogPosition, StateMachine};
 
-/// How long a round may keep the next one waiting.
-const PACE: Duration = Duration::from_millis(5);
+/// The shortest and the longest that a round keeps the next one waiting, unless it is done earlier.
+const PACE_MIN: Duration = Duration::from_millis(1);
+const PACE_MAX: Duration = Duration::from_millis(25);
+
+/// How long rounds take of late: each one counts for an eighth.
+#[derive(Default)]
+struct Usual(AtomicU64);
+
+impl Usual {
+    fn took(&self, took: Duration) {
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX / 8);
+        let before = self.0.load(Ordering::Relaxed);
+        // Rounds that end at the same time may overwrite each other's count.
+        self.0.store(before - before / 8 + micros / 8, Ordering::Relaxed);
+    }
+
+    /// How long a round keeps the next one waiting.
+    fn pace(&self) -> Duration {
+        let usual = Duration::from_micros(self.0.load(Ordering::Relaxed));
+        (usual * 2 / 3).clamp(PACE_MIN, PACE_MAX)
+    }
+}
 
 /// The limits of one round.
 #[derive(Debug, Clone, Copy)]
@@ -39,6 +62,7 @@ pub(crate) struct Proposals {
     machine: Arc<dyn StateMachine>,
     limits: RoundLimits,
     queue: Mutex<Queue>,
+    usual: Usual,
 }
 
 #[derive(Default)]
@@ -65,6 +89,7 @@ impl Proposals {
             machine,
             limits,
             queue: Mutex::default(),
+            usual: Usual::default(),
         })
     }
 
@@ -96,9 +121,11 @@ impl Proposals {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What goes into the next round; empty when nobody waits, and then the rounds have ended.
+    /// What goes into the next round; empty when nobody waits, and then the rounds have ended. Those whose callers have
+    /// given up are left out.
     fn next_round(&self) -> Vec<Proposal> {
         let mut queue = self.lock();
+        queue.waiting.retain(|proposal| !proposal.answer.is_closed());
         let (mut round, mut bytes) = (Vec::new(), 0);
         while let Some(proposal) = queue.waiting.front()
             && round.len() < self.limits.entries
@@ -117,6 +144,7 @@ impl Proposals {
             .into_iter()
             .map(|proposal| (proposal.request, proposal.answer))
             .unzip();
+        let begun = Instant::now();
         let mut results = match self.raft.client_write_many(requests).await {
             Ok(results) => results,
             Err(fatal) => {
@@ -142,6 +170,7 @@ impl Proposals {
             };
             answer(caller, outcome);
         }
+        self.usual.took(begun.elapsed());
     }
 }
 
@@ -161,7 +190,8 @@ impl Running {
                 return;
             }
             let mut under_way = Box::pin(Arc::clone(&self.0).round(round));
-            if tokio::time::timeout(PACE, &mut under_way).await.is_err() {
+            let pace = self.0.usual.pace();
+            if tokio::time::timeout(pace, &mut under_way).await.is_err() {
                 tokio::spawn(under_way);
             }
         }
@@ -175,5 +205,29 @@ impl Drop for Running {
             queue.running = false;
             queue.waiting.clear();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pace_follows_the_time_that_rounds_take_within_its_limits() {
+        let usual = Usual::default();
+        assert_eq!(usual.pace(), PACE_MIN, "nothing is known yet");
+        let settle = |millis| {
+            (0..100).for_each(|_| usual.took(Duration::from_millis(millis)));
+            usual.pace()
+        };
+        let pace = settle(12);
+        let off = pace.abs_diff(Duration::from_millis(8));
+        assert!(off < Duration::from_millis(1), "{pace:?}");
+        assert_eq!(settle(80), PACE_MAX, "a quorum far away");
+        let pace = settle(6);
+        assert!(
+            pace.abs_diff(Duration::from_millis(4)) < Duration::from_millis(1),
+            "{pace:?}"
+        );
     }
 }

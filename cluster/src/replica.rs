@@ -196,6 +196,18 @@ impl Replica {
             .map(NodeId::new)
     }
 
+    /// How long ago `leader` gave the last sign of leading, if it leads as far as this replica can tell. A leader on this
+    /// node does so all the time: if it was replaced, it hears so from whoever can tell it.
+    pub(crate) fn silence_of(&self, leader: NodeId) -> Option<Duration> {
+        if self.leader() != Some(leader) {
+            return None;
+        }
+        match self.metrics.borrow_watched().id == leader.get() {
+            true => Some(Duration::ZERO),
+            false => self.freshness.silence(leader.get()),
+        }
+    }
+
     /// Everybody in the group.
     pub(crate) fn members(&self) -> Vec<NodeId> {
         let metrics = self.metrics.borrow_watched();

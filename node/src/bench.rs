@@ -6,6 +6,8 @@ mod consensus;
 mod failover;
 mod idle;
 mod memory;
+mod outcomes;
+mod overload;
 mod predict;
 mod process;
 
@@ -24,7 +26,10 @@ pub struct BenchOptions {
 }
 
 /// The measurements there are.
-const NAMES: [&str; 5] = ["predict", "consensus", "failover", "idle", "memory"];
+const NAMES: [&str; 6] = ["predict", "consensus", "failover", "idle", "overload", "memory"];
+
+/// What was measured, by name.
+type Figures = Vec<(&'static str, f64)>;
 
 /// Runs one measurement, or all.
 pub async fn run(options: BenchOptions) -> Result<()> {
@@ -40,6 +45,7 @@ pub async fn run(options: BenchOptions) -> Result<()> {
             "consensus" => consensus::measure().await?,
             "failover" => named(failover::measure().await?),
             "idle" => named(idle::measure().await?),
+            "overload" => named(overload::measure().await?),
             "memory" => named(memory::measure().await?),
             unknown => bail!(
                 "there is no benchmark `{unknown}`; there are: {}",
@@ -68,7 +74,15 @@ fn show(name: &str, figures: &[(String, f64)]) {
     println!("{table}");
 }
 
-fn named(figures: Vec<(&'static str, f64)>) -> Vec<(String, f64)> {
+/// Some take minutes for each part, so what is known is said.
+fn told(figures: Figures) -> Figures {
+    for (name, value) in &figures {
+        println!("{name} {value:.1}");
+    }
+    figures
+}
+
+fn named(figures: Figures) -> Vec<(String, f64)> {
     let owned = |(name, value): (&str, f64)| (name.to_owned(), value);
     figures.into_iter().map(owned).collect()
 }

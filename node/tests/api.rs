@@ -9,11 +9,14 @@
 mod nodes;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use covey_proto::v1;
+use covey_proto::v1::features_client::FeaturesClient;
 use covey_proto::v1::registry_client::RegistryClient;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 use tonic::transport::Endpoint;
 use tonic::{Code, Request};
 use tonic_health::pb::HealthCheckRequest;
@@ -199,5 +202,42 @@ async fn a_request_keeps_its_id_on_every_node_that_it_passes() {
             (0..3).any(|position| names(position, &proposal)).then_some(())
         },
     )
+    .await;
+}
+
+/// Requests that never end, more and more, until one of them is refused.
+async fn fill(node: &Node) -> (JoinSet<tonic::Status>, tonic::Status) {
+    let mut unanswered = JoinSet::new();
+    // A node takes 200 of a connection at one time, and 2,048 in all.
+    for _ in 0..15 {
+        let endpoint = Endpoint::from_shared(format!("http://{}", node.api())).unwrap();
+        let channel = endpoint.connect().await.unwrap();
+        for _ in 0..200 {
+            let mut features = FeaturesClient::new(channel.clone());
+            let mut request = Request::new(futures::stream::pending::<v1::PushRequest>());
+            request.set_timeout(Duration::from_secs(600));
+            unanswered.spawn(async move { features.push_stream(request).await.unwrap_err() });
+        }
+    }
+    let refused = tokio::time::timeout(Duration::from_secs(60), unanswered.join_next());
+    let refused = refused.await.unwrap().unwrap().unwrap();
+    (unanswered, refused)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_with_too_many_unanswered_requests_says_so_and_still_answers_its_operator() {
+    let cluster = Nodes::start(1, 2).await;
+    let node = cluster.node(0);
+    let (unanswered, refused) = fill(node).await;
+    assert_eq!(refused.code(), Code::ResourceExhausted, "{refused:?}");
+    assert_eq!(refused.metadata().get("covey-code").unwrap(), "busy");
+    assert!(refused.metadata().contains_key("retry-after-ms"), "{refused:?}");
+    assert!(node.status().await.is_some());
+
+    drop(unanswered);
+    until("a node that has room again to answer", || async {
+        let mut registry = RegistryClient::new(node.channel());
+        registry.list_models(v1::ListModelsRequest {}).await.ok()
+    })
     .await;
 }

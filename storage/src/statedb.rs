@@ -51,7 +51,7 @@ const BLOOM_BITS_PER_KEY: f64 = 10.0;
 pub struct StateDbConfig {
     /// Bytes of blocks kept in memory, over all tables.
     pub block_cache_bytes: usize,
-    /// Bytes of a memtable; there are up to three for each table.
+    /// Bytes of a memtable; all of them together are written out at four times as many.
     pub memtable_bytes: usize,
     /// Bytes after which an export begins the next file of a table.
     pub export_file_bytes: u64,
@@ -275,6 +275,7 @@ fn database_options(config: &StateDbConfig) -> Options {
     options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
     options.set_paranoid_checks(true);
     options.set_max_total_wal_size(8 * config.memtable_bytes as u64);
+    options.set_db_write_buffer_size(4 * config.memtable_bytes);
     options.set_max_background_jobs(2);
     options.set_keep_log_file_num(4);
     options

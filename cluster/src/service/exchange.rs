@@ -361,6 +361,7 @@ async fn append(
         .and_then(|(sent, age)| sent.checked_sub(age));
     let request = codec::append_from(request).map_err(malformed)?;
     let (vote, commit) = (request.vote, request.leader_commit);
+    replica.freshness.came(vote.leader_id.node_id);
     let reply = replica
         .raft
         .append_entries(request)

@@ -71,7 +71,8 @@ pub(crate) fn config() -> HostConfig {
 /// How far ahead of every clock entries named `tomorrow` are.
 pub(crate) const TOMORROW: Duration = Duration::from_secs(86_400);
 
-/// Entries are `name=number`; the state is a map from names to numbers, and the answer is the old number.
+/// Entries are `name=number`; the state is a map from names to numbers, and the answer is the old number. To apply `slow`
+/// takes as many milliseconds.
 struct Numbers {
     node: NodeId,
 }
@@ -83,12 +84,21 @@ impl StateMachine for Numbers {
         if name == format!("fault on {}", self.node) {
             return Err(storage::Error::Injected("a test's fault"));
         }
+        let number = number.parse().unwrap();
+        if name == "slow" {
+            #[allow(
+                clippy::disallowed_methods,
+                reason = "what applies entries is no runtime's thread"
+            )]
+            // sleep: this machine is to be slow.
+            std::thread::sleep(Duration::from_millis(number));
+        }
         let key = Key::ProducerFloor(name.to_owned());
         let before = match batch.get(&key).unwrap() {
             Some(Record::Number(before)) => before.to_string(),
             _ => "none".to_owned(),
         };
-        batch.stage(Change::Put(key, Record::Number(number.parse().unwrap())));
+        batch.stage(Change::Put(key, Record::Number(number)));
         Ok(Bytes::from(before))
     }
 

@@ -152,3 +152,15 @@ async fn a_leader_refuses_an_entry_of_tomorrow_wherever_it_comes_from_and_goes_o
     }
     assert_eq!(cluster.nodes[leader].read("tomorrow").await, None);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_leader_that_is_alive_is_not_asked_to_do_it_again() {
+    let cluster = Cluster::voting(3, config()).await;
+    let (leader, follower) = (cluster.leader().await, cluster.follower().await);
+    let first = cluster.nodes[leader].put("first", 1).await.position.index;
+    // Three times as long as a leader may be silent, from the leader's own node and from another one.
+    cluster.nodes[follower].put("slow", 3_000).await;
+    cluster.nodes[leader].put("slow", 3_000).await;
+    let last = cluster.nodes[leader].put("last", 1).await.position.index;
+    assert_eq!(last, first + 3, "each stands in the log once");
+}

@@ -1,13 +1,17 @@
 //! What every request passes first: it gets its caller, its deadline, its span, and is counted.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use covey_state::Rejection;
-use tokio::time::{Instant, timeout_at};
+use futures::StreamExt as _;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout, timeout_at};
 use tonic::{Code, Status};
 use tracing::Instrument;
 use uuid::Uuid;
@@ -20,13 +24,64 @@ use crate::membership::Membership;
 /// The longest deadline that a request may set for itself.
 const DEADLINE_MAX: Duration = Duration::from_secs(3600);
 
+/// Requests that clients have begun and that have no answer yet, on one node. More would only wait for each other, and
+/// most of them in vain.
+const UNANSWERED_MAX: usize = 2_048;
+
+/// When a request that found no room should come again.
+const ROOM_AFTER: Duration = Duration::from_millis(100);
+
+/// What is read of a request that found no room, and how long that may take.
+const DISCARDED_MAX: usize = 1 << 20;
+const DISCARD_WITHIN: Duration = Duration::from_millis(100);
+
+/// The services that this is about. Operators, other nodes and health checks are let in however full it is.
+const BUSY_SERVICES: [&str; 5] = [
+    "covey.v1.Features/",
+    "covey.v1.Registry/",
+    "covey.v1.Training/",
+    "covey.v1.Serving/",
+    "covey.v1.Monitoring/",
+];
+
 /// What the front needs of the node.
 #[derive(Clone)]
 pub struct Gate {
     /// The node.
-    pub context: Context,
+    pub(super) context: Context,
     /// Tells whether this node still belongs to the cluster.
-    pub membership: Membership,
+    pub(super) membership: Membership,
+    room: Arc<Semaphore>,
+}
+
+impl Gate {
+    /// The gate of a node.
+    pub fn new(context: Context, membership: Membership) -> Self {
+        let room = Arc::new(Semaphore::new(UNANSWERED_MAX));
+        Self {
+            context,
+            membership,
+            room,
+        }
+    }
+
+    /// A place among the requests that are being answered, until it is dropped.
+    fn enter(&self, method: &str) -> Result<Option<OwnedSemaphorePermit>, Failure> {
+        if let Some(node) = self.membership.expelled() {
+            return Err(Failure::Rejected(Rejection::NodeRemoved(node)));
+        }
+        if !BUSY_SERVICES.iter().any(|service| method.starts_with(service)) {
+            return Ok(None);
+        }
+        let place = Arc::clone(&self.room).try_acquire_owned();
+        place.map(Some).map_err(|_| Failure::Busy {
+            what: format!(
+                "{}, which is answering {UNANSWERED_MAX} other requests,",
+                self.context.ledger.node()
+            ),
+            retry_after: ROOM_AFTER,
+        })
+    }
 }
 
 /// Makes the caller, runs the request in a span of its own until its deadline, and counts it.
@@ -40,9 +95,12 @@ pub async fn admit(State(gate): State<Gate>, mut request: Request, next: Next) -
     let span = tracing::info_span!("request", %method, %id, by = %caller.by);
     request.extensions_mut().insert(caller);
 
-    let answer = match gate.membership.expelled() {
-        Some(node) => Ok(refused(Failure::Rejected(Rejection::NodeRemoved(node)))),
-        None => {
+    let answer = match gate.enter(&method) {
+        Err(failure) => {
+            discard(request.into_body()).await;
+            Ok(refused(failure))
+        }
+        Ok(_place) => {
             timeout_at(deadline, next.run(request))
                 .instrument(span.clone())
                 .await
@@ -67,6 +125,22 @@ pub async fn admit(State(gate): State<Gate>, mut request: Request, next: Next) -
         .observe(seconds);
     span.in_scope(|| tracing::debug!(%code, seconds, "request answered"));
     response
+}
+
+/// Reads what a refused request brings, up to a limit. The rest is reset; HTTP/2 allows few resets before it ends the whole
+/// connection, and with it the requests that were let in.
+async fn discard(body: Body) {
+    let mut parts = body.into_data_stream();
+    let reading = async {
+        let mut left = DISCARDED_MAX;
+        while let Some(Ok(part)) = parts.next().await
+            && part.len() <= left
+        {
+            left -= part.len();
+        }
+    };
+    // Whoever takes longer is reset.
+    let _ = timeout(DISCARD_WITHIN, reading).await;
 }
 
 fn caller_of(headers: &HeaderMap, now: Instant) -> Caller {
@@ -98,9 +172,7 @@ fn timeout_of(text: &str) -> Option<Duration> {
 }
 
 fn refused(failure: Failure) -> Response {
-    Status::from(failure)
-        .into_http::<axum::body::Body>()
-        .into_response()
+    Status::from(failure).into_http::<Body>().into_response()
 }
 
 /// Whether the path was one that this node serves.

@@ -24,6 +24,15 @@ const METRICS_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// How often an idle connection is asked whether its other end still lives.
 const KEEPALIVE_EVERY: std::time::Duration = std::time::Duration::from_secs(15);
 
+/// How long it may take to say so. A client that is busy for a while is not dead.
+const KEEPALIVE_WITHIN: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// Bytes of one stream, and of a whole connection, that may be on their way or wait to be read. Half of the latter is also
+/// what the HTTP/2 library allows for the overhead of small parts that wait, at up to 256 bytes for each; beyond that it ends
+/// the connection. So a stream full of the smallest messages must fit.
+const STREAM_WINDOW: u32 = 1 << 20;
+const CONNECTION_WINDOW: u32 = 16 << 20;
+
 /// The bound ports of a node.
 #[derive(Debug)]
 pub struct Ports {
@@ -55,7 +64,9 @@ pub async fn serve(listener: TcpListener, routes: Routes, stopping: Cancellation
     Server::builder()
         .accept_http1(true)
         .http2_keepalive_interval(Some(KEEPALIVE_EVERY))
-        .http2_adaptive_window(Some(true))
+        .http2_keepalive_timeout(Some(KEEPALIVE_WITHIN))
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
         .add_routes(routes)
         .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), async move {
             stopping.cancelled().await;

@@ -1,28 +1,21 @@
-//! Memory under what could fill it: a follower that stands still for minutes, a disk that takes long for every sync, clients that
-//! do not read what they asked for, and far more requests at once than can be served.
+//! Memory while a follower stands still for minutes: what the others keep for it, and what it takes to catch up.
 //!
-//! Each ends in acknowledgements, typed refusals, or a follower that catches up. The peaks are the kernel's, of the one node
-//! that held most.
+//! The peaks are the kernel's, of the one node that held most.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
-use bytes::Bytes;
+use anyhow::{Result, bail, ensure};
 use covey_proto::v1;
 use covey_proto::v1::features_client::FeaturesClient;
-use covey_proto::v1::registry_client::RegistryClient;
-use futures::future::try_join_all;
 use tokio::process::Command;
 use tokio::task::JoinSet;
-use tonic::transport::{Channel, Endpoint};
-use tonic::{Code, Streaming};
 
-use super::consensus::slow_disk;
-use super::failover::load::{declare, entity_of_group, rows};
-use super::process::{forget_peak, use_of};
-use crate::demo::{DemoCluster, settled};
+use super::Figures;
+use super::failover::load::{declare, rows};
+use super::process::{connect, forget_peaks, peak};
+use crate::demo::DemoCluster;
 
 /// Nodes of the cluster.
 const NODES: usize = 3;
@@ -33,122 +26,21 @@ const STANDS_STILL: Duration = Duration::from_secs(600);
 const WRITERS: usize = 32;
 const ROWS: usize = 20;
 const ROW_BYTES: usize = 256;
+/// How long one request may take.
+const PATIENCE: Duration = Duration::from_secs(300);
 /// How long the stopped node may take to catch up.
 const CATCH_UP_WITHIN: Duration = Duration::from_secs(300);
-/// Streams that nobody reads, the bytes that each would bring, and how long they are left alone.
-const UNREAD: usize = 200;
-const UNREAD_BYTES: usize = 64 << 20;
-const LEFT_ALONE: Duration = Duration::from_secs(20);
-/// Requests offered at one time, over so many connections. A node serves 200 of a connection at one time.
-const OFFERED: usize = 1_000_000;
-const CONNECTIONS: usize = 600;
-/// How long one of them may take.
-const PATIENCE: Duration = Duration::from_secs(300);
 /// How often progress is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
-type Figures = Vec<(&'static str, f64)>;
-
 /// Measures and gives the figures by name.
 pub(super) async fn measure() -> Result<Figures> {
-    let mut figures = told(slow_disk::measure().await.context("the slow disk")?);
     let folder = tempfile::tempdir()?;
     let cluster = DemoCluster::form(folder.path()).await?;
-    let measured = on_a_cluster(&cluster).await;
-    cluster.stop().await?;
-    figures.extend(measured?);
-    Ok(figures)
-}
-
-async fn on_a_cluster(cluster: &DemoCluster) -> Result<Figures> {
     declare(&cluster.fleet).await?;
-    let unread = unread_streams(cluster).await;
-    let mut figures = told(unread.context("streams that nobody reads")?);
-    let million = a_million(cluster).await;
-    figures.extend(told(million.context("a million requests")?));
-    let stopped = stopped_follower(cluster).await;
-    figures.extend(told(stopped.context("the stopped follower")?));
-    Ok(figures)
-}
-
-/// All of it takes a quarter of an hour, so what is known is said.
-fn told(figures: Figures) -> Figures {
-    println!("{figures:?}");
-    figures
-}
-
-/// Clients ask for a file and never read it.
-async fn unread_streams(cluster: &DemoCluster) -> Result<Figures> {
-    let endpoints = cluster.endpoints();
-    let artifact = upload(&endpoints[0]).await?;
-    forget_peaks(cluster)?;
-    let mut held: Vec<Streaming<v1::DownloadArtifactReply>> = Vec::with_capacity(UNREAD);
-    for number in 0..UNREAD {
-        let mut registry = RegistryClient::new(connect(&endpoints[number % NODES]).await?);
-        let request = v1::DownloadArtifactRequest {
-            artifact: Some(artifact.clone()),
-        };
-        held.push(registry.download_artifact(request).await?.into_inner());
-    }
-    // sleep: the nodes are given the time to send as much as they will.
-    tokio::time::sleep(LEFT_ALONE).await;
-    let peak = peak(cluster)?;
-    drop(held);
-    Ok(vec![("unread_streams_peak_mib", peak)])
-}
-
-async fn upload(endpoint: &str) -> Result<v1::Artifact> {
-    let mut registry = RegistryClient::new(connect(endpoint).await?);
-    let part = |number: usize| v1::UploadArtifactRequest {
-        name: if number == 0 {
-            "file".to_owned()
-        } else {
-            String::new()
-        },
-        data: Bytes::from(vec![u8::try_from(number % 251).unwrap_or(0); 1 << 20]),
-    };
-    let parts = futures::stream::iter((0..UNREAD_BYTES >> 20).map(part));
-    Ok(registry.upload_artifact(parts).await?.into_inner())
-}
-
-/// All requests are on their way before the first answer is looked at.
-async fn a_million(cluster: &DemoCluster) -> Result<Figures> {
-    let groups = DemoCluster::status(&cluster.fleet).await?.groups;
-    let keys: Vec<String> = (1..=groups)
-        .filter_map(|group| entity_of_group(group, groups))
-        .collect();
-    let endpoints = cluster.endpoints();
-    let dialled = (0..CONNECTIONS).map(|number| connect(&endpoints[number % NODES]));
-    let channels = try_join_all(dialled).await?;
-    forget_peaks(cluster)?;
-    let begun = Instant::now();
-    let mut asked = JoinSet::new();
-    for number in 0..OFFERED {
-        let mut features = FeaturesClient::new(channels[number % CONNECTIONS].clone());
-        let request = rows(&keys[number % keys.len()..][..1], "offered");
-        asked.spawn(async move {
-            let answer = tokio::time::timeout(PATIENCE, features.push(request)).await;
-            answer.map_or(Code::Unknown, |answer| {
-                answer.map_or_else(|status| status.code(), |_| Code::Ok)
-            })
-        });
-    }
-    let mut outcomes: BTreeMap<i32, u32> = BTreeMap::new();
-    while let Some(code) = asked.join_next().await {
-        *outcomes.entry(code? as i32).or_default() += 1;
-    }
-    let took = begun.elapsed().as_secs_f64();
-    let counted = |code: Code| f64::from(outcomes.get(&(code as i32)).copied().unwrap_or(0));
-    let (acknowledged, refused) = (counted(Code::Ok), counted(Code::ResourceExhausted));
-    let all: f64 = outcomes.values().copied().map(f64::from).sum();
-    settled(&cluster.fleet, NODES).await?;
-    Ok(vec![
-        ("million_acknowledged", acknowledged),
-        ("million_refused_busy", refused),
-        ("million_otherwise", all - acknowledged - refused),
-        ("million_s", took),
-        ("million_peak_mib", peak(cluster)?),
-    ])
+    let measured = stopped_follower(&cluster).await;
+    cluster.stop().await?;
+    measured
 }
 
 /// A node stands still while clients write through the others, goes on, and catches up.
@@ -230,11 +122,6 @@ async fn caught_up(cluster: &DemoCluster) -> Result<bool> {
     Ok(!applied.is_empty() && applied.values().all(equal))
 }
 
-async fn connect(endpoint: &str) -> Result<Channel> {
-    let endpoint = Endpoint::from_shared(endpoint.to_owned())?.tcp_nodelay(true);
-    endpoint.connect().await.context("connecting")
-}
-
 async fn signal(process: u32, name: &str) -> Result<()> {
     let sent = Command::new("kill")
         .args([name, &process.to_string()])
@@ -244,16 +131,4 @@ async fn signal(process: u32, name: &str) -> Result<()> {
         bail!("kill {name} {process} failed");
     }
     Ok(())
-}
-
-fn forget_peaks(cluster: &DemoCluster) -> Result<()> {
-    cluster.process_ids().into_iter().try_for_each(forget_peak)
-}
-
-fn peak(cluster: &DemoCluster) -> Result<f64> {
-    let mut peaks = cluster
-        .process_ids()
-        .into_iter()
-        .map(|id| Ok(use_of(id)?.peak_mib));
-    peaks.try_fold(0.0, |most, peak: Result<f64>| Ok(f64::max(most, peak?)))
 }

@@ -1,6 +1,9 @@
 //! What a process has used, as the kernel counts it.
 
 use anyhow::{Context, Result};
+use tonic::transport::{Channel, Endpoint};
+
+use crate::demo::DemoCluster;
 
 /// Ticks of the kernel's clock in a second; fixed on Linux as far as user space sees it.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -14,6 +17,26 @@ pub(super) struct ProcessUse {
     pub(super) rss_mib: f64,
     /// The most resident memory since it began, or since [`forget_peak`].
     pub(super) peak_mib: f64,
+}
+
+/// Lets the kernel count the nodes' peaks of memory anew.
+pub(super) fn forget_peaks(cluster: &DemoCluster) -> Result<()> {
+    cluster.process_ids().into_iter().try_for_each(forget_peak)
+}
+
+/// The largest peak of the nodes, in MiB.
+pub(super) fn peak(cluster: &DemoCluster) -> Result<f64> {
+    let mut peaks = cluster
+        .process_ids()
+        .into_iter()
+        .map(|id| Ok(use_of(id)?.peak_mib));
+    peaks.try_fold(0.0, |most, peak: Result<f64>| Ok(f64::max(most, peak?)))
+}
+
+/// A connection that sends at once.
+pub(super) async fn connect(endpoint: &str) -> Result<Channel> {
+    let endpoint = Endpoint::from_shared(endpoint.to_owned())?.tcp_nodelay(true);
+    endpoint.connect().await.context("connecting")
 }
 
 /// Lets the kernel count a process's peak of memory anew.

@@ -11,7 +11,7 @@ use crate::bench::{self, BenchOptions};
     after_help = "Examples:\n  covey bench --all --output-dir results\n  covey bench predict\n  covey bench idle"
 )]
 pub(super) struct Bench {
-    /// The measurement: predict, consensus, failover, idle or memory
+    /// The measurement: predict, consensus, failover, idle, overload or memory
     #[arg(required_unless_present = "all")]
     name: Option<String>,
     /// All measurements, one after the other

@@ -100,10 +100,7 @@ impl RunningNode {
         watch_state(&context, &root, failed.clone());
         let listening = Listening::new(failed);
         let membership = Membership::new(context.clone());
-        let gate = Gate {
-            context: context.clone(),
-            membership: membership.clone(),
-        };
+        let gate = Gate::new(context.clone(), membership.clone());
         let peer_routes = services::peer_routes(&context, &membership, gate.clone());
         listening.serve(ports.peer, peer_routes, &listening.peer).await;
         founding::write_down(&context.ledger, &context.config, &data, identity).await?;

@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 
 use covey_proto::v1;
 use covey_proto::v1::features_client::FeaturesClient;
+use futures::StreamExt as _;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
@@ -251,6 +252,22 @@ async fn a_stream_is_answered_with_its_totals() {
     assert_eq!(reply.refused.iter().map(|row| row.row).collect::<Vec<_>>(), [4]);
     let after = read(&mut features, &["JFK"], &[0]).await;
     assert_eq!(column(&after, "weather__wind_count_3h"), [integer(3)]);
+}
+
+#[tokio::test]
+async fn a_stream_of_small_messages_faster_than_the_node_keeps_its_connection() {
+    let (_server, mut features) = ready().await;
+    let batch = push("weather", winds(&[("JFK", 0, 1.0)]));
+    let batches = futures::stream::iter(0..2_000).then(move |_| {
+        let batch = batch.clone();
+        async {
+            // Each message leaves in a part of its own.
+            tokio::task::yield_now().await;
+            batch
+        }
+    });
+    let reply = features.push_stream(batches).await.unwrap().into_inner();
+    assert_eq!(reply.accepted, 2_000);
 }
 
 #[tokio::test]

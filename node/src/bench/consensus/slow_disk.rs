@@ -1,6 +1,5 @@
 //! Covey's Raft host on disks that take long for every sync, offered more than they can take.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -9,11 +8,11 @@ use covey_proto::etcd::PutRequest;
 use covey_proto::etcd::kv_client::KvClient;
 use futures::future::try_join_all;
 use tokio::task::JoinSet;
-use tonic::Code;
 use tonic::transport::Endpoint;
 
 use super::load::Clients;
 use super::servers::{Servers, System};
+use crate::bench::outcomes::Outcomes;
 
 /// How long each sync takes. A vote is synced by two before it counts, so much more would leave no time to elect.
 const SYNC: Duration = Duration::from_millis(100);
@@ -24,6 +23,9 @@ const VALUE_BYTES: usize = 256 << 10;
 const CONNECTIONS: usize = 96;
 /// How long they go on.
 const SPAN: Duration = Duration::from_secs(30);
+/// How long a refused client waits before it tries again; twice as long each time, as clients of gRPC do.
+const PAUSE_MIN: Duration = Duration::from_millis(100);
+const PAUSE_MAX: Duration = Duration::from_secs(2);
 /// How long one write may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -37,18 +39,16 @@ pub(in crate::bench) async fn measure() -> Result<Vec<(&'static str, f64)>> {
     let peak = servers.peak_mib();
     servers.stop().await?;
     let (outcomes, peak) = (outcomes?, peak?);
-    let counted = |code: Code| f64::from(outcomes.get(&(code as i32)).copied().unwrap_or(0));
-    let (acknowledged, refused) = (counted(Code::Ok), counted(Code::ResourceExhausted));
-    let all: f64 = outcomes.values().copied().map(f64::from).sum();
+    println!("a slow disk:\n{outcomes}");
     Ok(vec![
-        ("slow_disk_acknowledged", acknowledged),
-        ("slow_disk_refused_busy", refused),
-        ("slow_disk_otherwise", all - acknowledged - refused),
+        ("slow_disk_acknowledged", outcomes.acknowledged()),
+        ("slow_disk_refused_busy", outcomes.refused_busy()),
+        ("slow_disk_otherwise", outcomes.otherwise()),
         ("slow_disk_peak_mib", peak),
     ])
 }
 
-async fn write(servers: &Servers) -> Result<BTreeMap<i32, u32>> {
+async fn write(servers: &Servers) -> Result<Outcomes> {
     let dialled = (0..CONNECTIONS).map(|number| {
         let address = &servers.clients[number % servers.clients.len()];
         let endpoint = Endpoint::from_shared(format!("http://{address}"));
@@ -65,26 +65,24 @@ async fn write(servers: &Servers) -> Result<BTreeMap<i32, u32>> {
             value: value.clone(),
         };
         writers.spawn(async move {
-            let mut outcomes: BTreeMap<i32, u32> = BTreeMap::new();
+            let mut outcomes = Outcomes::default();
+            let mut pause = PAUSE_MIN;
             while Instant::now() < until {
                 let answer = tokio::time::timeout(PATIENCE, client.put(request.clone())).await;
-                let code = answer.map_or(Code::Unknown, |answer| {
-                    answer.map_or_else(|status| status.code(), |_| Code::Ok)
-                });
-                *outcomes.entry(code as i32).or_default() += 1;
-                if code == Code::ResourceExhausted {
+                if outcomes.add(answer) {
                     // sleep: what a refusal asks for.
-                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    tokio::time::sleep(pause).await;
+                    pause = PAUSE_MAX.min(pause * 2);
+                } else {
+                    pause = PAUSE_MIN;
                 }
             }
             outcomes
         });
     }
-    let mut all: BTreeMap<i32, u32> = BTreeMap::new();
+    let mut all = Outcomes::default();
     while let Some(outcomes) = writers.join_next().await {
-        for (code, count) in outcomes? {
-            *all.entry(code).or_default() += count;
-        }
+        all.add_all(outcomes?);
     }
     Ok(all)
 }
