@@ -2,14 +2,15 @@
 //!
 //! A round through the log costs nearly the same for one entry as for a hundred: messages, wake-ups, a sync on every
 //! node. So a proposal that finds a round under way waits for those that come after it, and all of them go in the next
-//! one. That begins when the earlier one is done, or when two thirds of the time are over that rounds take of late, so that
-//! three are under way in the time of two: the more a busy machine slows the rounds down, the more each of them carries. A
-//! quorum far away keeps nobody waiting for long. A proposal that finds nothing under way goes at once.
+//! one. That begins when the earlier one is done, or a while after it began: a quorum far away must not keep anybody waiting
+//! for long. A group alone on its node gains from rounds that overlap, because else its processors would stand still; where
+//! other groups are at work too, fewer and larger rounds leave more of the processors to all. A proposal that finds nothing
+//! under way goes at once.
 //!
 //! Invariant: proposals enter the log in the order in which they came.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -17,52 +18,30 @@ use covey_state::GroupId;
 use futures::StreamExt as _;
 use openraft::errors::RaftError;
 use tokio::sync::oneshot;
-use tokio::time::Instant;
 
 use crate::consensus::{Raft, Request};
 use crate::forward::Outcome;
+use crate::host::Inner;
 use crate::machine::{Committed, LogPosition, StateMachine};
 
-/// The shortest and the longest that a round keeps the next one waiting, unless it is done earlier.
-const PACE_MIN: Duration = Duration::from_millis(1);
-const PACE_MAX: Duration = Duration::from_millis(25);
+/// How long a round may keep the next one waiting in a group that is at work alone, and in one among others.
+const PACE_ALONE: Duration = Duration::from_millis(5);
+const PACE_AMONG_OTHERS: Duration = Duration::from_millis(25);
 
-/// How long rounds take of late: each one counts for an eighth.
-#[derive(Default)]
-struct Usual(AtomicU64);
-
-impl Usual {
-    fn took(&self, took: Duration) {
-        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX / 8);
-        let before = self.0.load(Ordering::Relaxed);
-        // Rounds that end at the same time may overwrite each other's count.
-        self.0.store(before - before / 8 + micros / 8, Ordering::Relaxed);
-    }
-
-    /// How long a round keeps the next one waiting.
-    fn pace(&self) -> Duration {
-        let usual = Duration::from_micros(self.0.load(Ordering::Relaxed));
-        (usual * 2 / 3).clamp(PACE_MIN, PACE_MAX)
-    }
-}
-
-/// The limits of one round.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct RoundLimits {
-    /// Entries in it.
-    pub(crate) entries: usize,
-    /// Bytes in it, unless a single entry is larger.
-    pub(crate) bytes: usize,
-}
+/// Counts the groups of a node that have rounds under way.
+pub(crate) type AtWork = Arc<AtomicUsize>;
 
 /// The proposals of one group.
 pub(crate) struct Proposals {
     group: GroupId,
     raft: Raft,
     machine: Arc<dyn StateMachine>,
-    limits: RoundLimits,
+    /// Entries in one round.
+    entries_max: usize,
+    /// Bytes in one round, unless a single entry is larger.
+    bytes_max: usize,
     queue: Mutex<Queue>,
-    usual: Usual,
+    at_work: AtWork,
 }
 
 #[derive(Default)]
@@ -77,19 +56,15 @@ struct Proposal {
 }
 
 impl Proposals {
-    pub(crate) fn new(
-        group: GroupId,
-        raft: Raft,
-        machine: Arc<dyn StateMachine>,
-        limits: RoundLimits,
-    ) -> Arc<Self> {
+    pub(crate) fn new(inner: &Inner, group: GroupId, raft: Raft) -> Arc<Self> {
         Arc::new(Self {
             group,
             raft,
-            machine,
-            limits,
+            machine: Arc::clone(&inner.machine),
+            entries_max: inner.config.apply_entries_max,
+            bytes_max: inner.config.append_bytes_max,
             queue: Mutex::default(),
-            usual: Usual::default(),
+            at_work: Arc::clone(&inner.at_work),
         })
     }
 
@@ -110,7 +85,7 @@ impl Proposals {
         };
         if first {
             // In a task of its own: the caller may give up while others still wait.
-            tokio::spawn(Running(Arc::clone(self)).run());
+            tokio::spawn(Running::of(self).run());
         }
         answered
             .await
@@ -128,8 +103,8 @@ impl Proposals {
         queue.waiting.retain(|proposal| !proposal.answer.is_closed());
         let (mut round, mut bytes) = (Vec::new(), 0);
         while let Some(proposal) = queue.waiting.front()
-            && round.len() < self.limits.entries
-            && (round.is_empty() || bytes + proposal.request.bytes() <= self.limits.bytes)
+            && round.len() < self.entries_max
+            && (round.is_empty() || bytes + proposal.request.bytes() <= self.bytes_max)
         {
             bytes += proposal.request.bytes();
             round.extend(queue.waiting.pop_front());
@@ -144,7 +119,6 @@ impl Proposals {
             .into_iter()
             .map(|proposal| (proposal.request, proposal.answer))
             .unzip();
-        let begun = Instant::now();
         let mut results = match self.raft.client_write_many(requests).await {
             Ok(results) => results,
             Err(fatal) => {
@@ -170,7 +144,6 @@ impl Proposals {
             };
             answer(caller, outcome);
         }
-        self.usual.took(begun.elapsed());
     }
 }
 
@@ -183,6 +156,19 @@ fn answer(caller: oneshot::Sender<Outcome<Committed>>, outcome: Outcome<Committe
 struct Running(Arc<Proposals>);
 
 impl Running {
+    fn of(proposals: &Arc<Proposals>) -> Self {
+        proposals.at_work.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(proposals))
+    }
+
+    /// How long the round that begins now may keep the next one waiting.
+    fn pace(&self) -> Duration {
+        match self.0.at_work.load(Ordering::Relaxed) {
+            0 | 1 => PACE_ALONE,
+            _ => PACE_AMONG_OTHERS,
+        }
+    }
+
     async fn run(self) {
         loop {
             let round = self.0.next_round();
@@ -190,8 +176,7 @@ impl Running {
                 return;
             }
             let mut under_way = Box::pin(Arc::clone(&self.0).round(round));
-            let pace = self.0.usual.pace();
-            if tokio::time::timeout(pace, &mut under_way).await.is_err() {
+            if tokio::time::timeout(self.pace(), &mut under_way).await.is_err() {
                 tokio::spawn(under_way);
             }
         }
@@ -200,34 +185,11 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        self.0.at_work.fetch_sub(1, Ordering::Relaxed);
         if std::thread::panicking() {
             let mut queue = self.0.lock();
             queue.running = false;
             queue.waiting.clear();
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_pace_follows_the_time_that_rounds_take_within_its_limits() {
-        let usual = Usual::default();
-        assert_eq!(usual.pace(), PACE_MIN, "nothing is known yet");
-        let settle = |millis| {
-            (0..100).for_each(|_| usual.took(Duration::from_millis(millis)));
-            usual.pace()
-        };
-        let pace = settle(12);
-        let off = pace.abs_diff(Duration::from_millis(8));
-        assert!(off < Duration::from_millis(1), "{pace:?}");
-        assert_eq!(settle(80), PACE_MAX, "a quorum far away");
-        let pace = settle(6);
-        assert!(
-            pace.abs_diff(Duration::from_millis(4)) < Duration::from_millis(1),
-            "{pace:?}"
-        );
     }
 }

@@ -27,7 +27,7 @@ use crate::leadership::Leadership;
 use crate::log_store::LogStore;
 use crate::machine::Committed;
 use crate::probation::Probation;
-use crate::proposals::{Proposals, RoundLimits};
+use crate::proposals::Proposals;
 use crate::round::{NoAnswer, Rounds};
 use crate::snapshot::SnapshotStore;
 use crate::status::GroupStatus;
@@ -125,13 +125,9 @@ impl Replica {
         raft.runtime_config().elect(campaigns);
         freshness.watch(metrics.clone());
         let config = &inner.config;
-        let limits = RoundLimits {
-            entries: config.apply_entries_max,
-            bytes: config.append_bytes_max,
-        };
         Ok(Arc::new(Self {
             group,
-            rounds: Proposals::new(group, raft.clone(), Arc::clone(&inner.machine), limits),
+            rounds: Proposals::new(inner, group, raft.clone()),
             leadership: Leadership::new(raft.clone(), contacts, confirming, config),
             raft,
             snapshots,

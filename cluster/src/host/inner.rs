@@ -19,6 +19,7 @@ use crate::identity::Identity;
 use crate::machine::StateMachine;
 use crate::marks::Marks;
 use crate::metrics::HostMetrics;
+use crate::proposals::AtWork;
 use crate::replica::Replica;
 use crate::transport::{Gate, Transport};
 
@@ -36,6 +37,7 @@ pub(crate) struct Inner {
     pub(crate) gate: Gate,
     pub(crate) metrics: HostMetrics,
     pub(crate) admission: Admission,
+    pub(crate) at_work: AtWork,
     /// Flushes of the state, shared by all groups.
     pub(crate) flush: StateFlush,
     /// When replicas on this node may vote: one lease after the start, unless nothing was here before.
@@ -77,6 +79,7 @@ impl Inner {
             transport: Arc::new(Transport::new(identity, Arc::clone(&config), metrics.clone())),
             gate: Gate::new(identity),
             metrics,
+            at_work: AtWork::default(),
             admission: Admission::new(&config),
             flush,
             votes_from: if has_past && !is_planted(Bug::LeaseAfterRestart) {
