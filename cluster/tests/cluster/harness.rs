@@ -71,8 +71,11 @@ pub(crate) fn config() -> HostConfig {
 /// How far ahead of every clock entries named `tomorrow` are.
 pub(crate) const TOMORROW: Duration = Duration::from_secs(86_400);
 
-/// Entries are `name=number`; the state is a map from names to numbers, and the answer is the old number. To apply `slow`
-/// takes as many milliseconds.
+/// While a test holds it, no machine gets beyond an entry named `held`.
+pub(crate) static HOLD: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+/// Entries are `name=number`; the state is a map from names to numbers, and the answer is the old number. `held` waits for
+/// [`HOLD`].
 struct Numbers {
     node: NodeId,
 }
@@ -85,13 +88,8 @@ impl StateMachine for Numbers {
             return Err(storage::Error::Injected("a test's fault"));
         }
         let number = number.parse().unwrap();
-        if name == "slow" {
-            #[allow(
-                clippy::disallowed_methods,
-                reason = "what applies entries is no runtime's thread"
-            )]
-            // sleep: this machine is to be slow.
-            std::thread::sleep(Duration::from_millis(number));
+        if name == "held" {
+            drop(HOLD.blocking_lock());
         }
         let key = Key::ProducerFloor(name.to_owned());
         let before = match batch.get(&key).unwrap() {

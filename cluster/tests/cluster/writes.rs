@@ -7,7 +7,7 @@ use covey_cluster::{Error, SlotMap, slot_of};
 use covey_state::GroupId;
 use tokio::time::Instant;
 
-use crate::harness::{Cluster, GROUP, TOMORROW, config, deadline, eventually};
+use crate::harness::{Cluster, GROUP, HOLD, TOMORROW, config, deadline, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_from_any_node_is_applied_on_every_node_in_one_order() {
@@ -158,9 +158,15 @@ async fn a_slow_leader_that_is_alive_is_not_asked_to_do_it_again() {
     let cluster = Cluster::voting(3, config()).await;
     let (leader, follower) = (cluster.leader().await, cluster.follower().await);
     let first = cluster.nodes[leader].put("first", 1).await.position.index;
-    // Three times as long as a leader may be silent, from the leader's own node and from another one.
-    cluster.nodes[follower].put("slow", 3_000).await;
-    cluster.nodes[leader].put("slow", 3_000).await;
+    for at in [leader, follower] {
+        let held = HOLD.lock().await;
+        let mut slow = std::pin::pin!(cluster.nodes[at].put("held", 1));
+        // Three times as long as a leader may be silent.
+        let waited = tokio::time::timeout(3 * config().election_max, &mut slow).await;
+        assert!(waited.is_err(), "it was answered before it was applied");
+        drop(held);
+        slow.await;
+    }
     let last = cluster.nodes[leader].put("last", 1).await.position.index;
     assert_eq!(last, first + 3, "each stands in the log once");
 }
