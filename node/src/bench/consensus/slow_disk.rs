@@ -16,7 +16,7 @@ use crate::bench::outcomes::Outcomes;
 
 /// How long each sync takes. A vote is synced by two before it counts, so much more would leave no time to elect.
 const SYNC: Duration = Duration::from_millis(100);
-/// Clients, and the bytes of what each writes over and over: four times what a node lets wait.
+/// Clients, and the bytes of what each writes over and over: eight times what a node lets wait.
 const CLIENTS: usize = 4_096;
 const VALUE_BYTES: usize = 256 << 10;
 /// Connections that they share.
