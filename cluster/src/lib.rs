@@ -20,6 +20,7 @@ pub mod probation;
 pub mod read;
 pub mod slots;
 pub mod status;
+pub mod steps;
 pub mod verify;
 
 mod admission;
@@ -59,4 +60,5 @@ pub use probation::Probation;
 pub use read::{Consistency, ReadPoint};
 pub use slots::{SlotMap, slot_of};
 pub use status::{GroupStatus, Role};
+pub use steps::{Members, Step, next_steps};
 pub use verify::{Finding, Verification};

@@ -53,7 +53,7 @@ impl PlantedBug {
     /// The faults that can bring it to light.
     pub fn faults(self) -> &'static [FaultKind] {
         match self {
-            Self::AckBeforeFsync => &[FaultKind::PowerLoss],
+            Self::AckBeforeFsync => &[FaultKind::PowerLoss, FaultKind::SlowDisk],
             Self::ForgetVote | Self::LeaseAfterRestart => &[
                 FaultKind::PowerLoss,
                 FaultKind::Kill,

@@ -30,6 +30,8 @@ pub enum FaultKind {
     DiskFull,
     /// Power is cut to one node or to all: what was not synced is gone, the last writes are torn
     PowerLoss,
+    /// Syncs take 20 to 120 ms on one node's disk, or on all
+    SlowDisk,
     /// A bit of one node's log, state or snapshots flips; the node is rebuilt from the others
     Flip,
     /// No packets between two parts of the cluster
@@ -58,6 +60,8 @@ pub enum FaultKind {
 pub enum Lane {
     /// What happens to processes and their disks.
     Processes,
+    /// How fast disks are.
+    Disks,
     /// What happens to packets.
     Network,
     /// What happens to clocks.
@@ -68,12 +72,13 @@ pub enum Lane {
 
 impl FaultKind {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Kill,
         Self::Blackout,
         Self::Pause,
         Self::DiskFull,
         Self::PowerLoss,
+        Self::SlowDisk,
         Self::Flip,
         Self::Partition,
         Self::OneWay,
@@ -94,6 +99,7 @@ impl FaultKind {
             Self::Pause => "pause",
             Self::DiskFull => "disk-full",
             Self::PowerLoss => "power-loss",
+            Self::SlowDisk => "slow-disk",
             Self::Flip => "flip",
             Self::Partition => "partition",
             Self::OneWay => "one-way",
@@ -113,6 +119,7 @@ impl FaultKind {
             Self::Kill | Self::Blackout | Self::Pause | Self::DiskFull | Self::PowerLoss | Self::Flip => {
                 Lane::Processes
             }
+            Self::SlowDisk => Lane::Disks,
             Self::Partition | Self::OneWay | Self::Bridge | Self::Loss | Self::Latency => Lane::Network,
             Self::Clock => Lane::Clocks,
             Self::Drain | Self::Replace | Self::Snapshot => Lane::Members,
@@ -135,12 +142,23 @@ pub struct Step {
     pub seed: u64,
 }
 
+impl Lane {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::Processes,
+        Self::Network,
+        Self::Clocks,
+        Self::Members,
+        Self::Disks,
+    ];
+}
+
 /// A plan of these kinds for so long. Every kind of a lane comes before any comes again.
 pub fn plan(seed: u64, kinds: &[FaultKind], length: Duration) -> Vec<Step> {
     let mut random = Xoshiro256PlusPlus::seed_from_u64(seed);
     let end_ms = u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
     let mut steps = Vec::new();
-    for lane in [Lane::Processes, Lane::Network, Lane::Clocks, Lane::Members] {
+    for lane in Lane::ALL {
         let mut ours: Vec<FaultKind> = kinds.iter().copied().filter(|kind| kind.lane() == lane).collect();
         ours.sort_unstable();
         ours.dedup();

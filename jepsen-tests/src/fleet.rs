@@ -50,6 +50,8 @@ pub struct FleetConfig {
     pub groups: u64,
     /// Entries between two snapshots of a group.
     pub snapshot_every: u64,
+    /// Whether linearizable reads are answered from leases.
+    pub lease_reads: bool,
     /// What nodes are connected by.
     pub network: NetworkKind,
     /// What they store on.

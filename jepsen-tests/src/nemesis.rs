@@ -42,7 +42,7 @@ pub(crate) async fn carry_out(
     steps: &[Step],
     length: Duration,
 ) -> Vec<Injected> {
-    let lanes = [Lane::Processes, Lane::Network, Lane::Clocks, Lane::Members].map(|lane| {
+    let lanes = Lane::ALL.map(|lane| {
         let ours: Vec<Step> = steps
             .iter()
             .copied()
@@ -65,6 +65,8 @@ pub(crate) async fn restore(fleet: &Fleet) -> Result<Duration> {
     let began = Instant::now();
     for number in 1..=fleet.size() {
         let mut node = fleet.node(number).await;
+        // Only a disk of ours can be slow.
+        drop(node.disk.speed_up());
         if !node.runs() {
             node.start(None).await?;
         } else if node.is_paused() {
@@ -152,6 +154,13 @@ impl Nemesis {
                     victims = (1..=self.fleet.size()).collect();
                 }
                 processes::lose_power(&self.fleet, &victims, lasts, step.seed).await
+            }
+            FaultKind::SlowDisk => {
+                let mut victims = vec![self.victim(&mut random).await];
+                if random.gen_bool(0.5) {
+                    victims = (1..=self.fleet.size()).collect();
+                }
+                processes::slow_down(&self.fleet, &victims, lasts, random.gen_range(20..=120)).await
             }
             FaultKind::Flip => {
                 let victim = self.victim(&mut random).await;

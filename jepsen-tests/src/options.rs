@@ -80,6 +80,9 @@ struct Run {
     /// Entries between two snapshots of a group
     #[arg(long, default_value_t = 300)]
     snapshot_every: u64,
+    /// Have nodes answer linearizable reads from their leases
+    #[arg(long)]
+    lease_reads: bool,
     /// Clients of each workload
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=32))]
     clients: u8,
@@ -189,6 +192,7 @@ impl Run {
             nodes: usize::from(self.nodes),
             groups: self.groups,
             snapshot_every: self.snapshot_every,
+            lease_reads: self.lease_reads,
             network: self.network,
             disk: self.disk,
             clocks: false,

@@ -60,7 +60,9 @@ pub async fn possible(faults: &[FaultKind], config: &FleetConfig) -> (Vec<FaultK
             FaultKind::DiskFull if config.disk == DiskKind::Directory => {
                 Some("it needs --disk tmpfs or volatile")
             }
-            FaultKind::PowerLoss if config.disk != DiskKind::Volatile => Some("it needs --disk volatile"),
+            FaultKind::PowerLoss | FaultKind::SlowDisk if config.disk != DiskKind::Volatile => {
+                Some("it needs --disk volatile")
+            }
             FaultKind::Clock if !Process::clocks_can_move() => Some("libfaketime is not installed"),
             FaultKind::Latency if cuts && !delays => Some("the kernel has no queues of packets (NFQUEUE)"),
             _ if kind.lane() == Lane::Network && !cuts => Some("it needs network namespaces"),

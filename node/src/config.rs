@@ -75,6 +75,8 @@ pub struct Config {
     pub max_clock_skew: Duration,
     /// How often the replicas of each group are compared by its leader; zero for never.
     pub verify_every: Duration,
+    /// Whether linearizable reads are answered from a leader's lease.
+    pub lease_reads: bool,
     /// Whether listening beyond this machine without TLS is allowed.
     pub insecure: bool,
     /// How log lines look.
@@ -101,6 +103,7 @@ impl Config {
             dead_after: options.dead_after.map_or(DEAD_AFTER, Length::duration),
             max_clock_skew: options.max_clock_skew.map_or(MAX_CLOCK_SKEW, Length::duration),
             verify_every: options.verify_every.map_or(VERIFY_EVERY, Length::duration),
+            lease_reads: options.lease_reads,
             insecure: options.insecure,
             log_format: options.log_format.unwrap_or_default(),
             log_filter: options.log_filter.unwrap_or_else(|| "info".to_owned()),
@@ -198,6 +201,7 @@ impl fmt::Display for Config {
         writeln!(f, "dead-after = \"{}s\"", self.dead_after.as_secs())?;
         writeln!(f, "max-clock-skew = \"{}ms\"", self.max_clock_skew.as_millis())?;
         writeln!(f, "verify-every = \"{}ms\"", self.verify_every.as_millis())?;
+        writeln!(f, "lease-reads = {}", self.lease_reads)?;
         writeln!(f, "insecure = {}", self.insecure)?;
         writeln!(
             f,

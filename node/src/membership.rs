@@ -17,7 +17,6 @@ mod reconcile;
 mod release;
 mod repair;
 pub mod report;
-mod step;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};

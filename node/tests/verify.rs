@@ -146,7 +146,7 @@ async fn a_flipped_bit_in_the_state_of_one_node_is_found_in_the_background_and_r
         let node = cluster.node_mut(1);
         let log = node.log();
         let named = log.contains("the store of this group is damaged on this node")
-            || log.contains("the state is stopped by a damaged block");
+            || log.contains("is stopped by a damaged block");
         std::future::ready((named && log.contains(".sst")).then_some(()))
     })
     .await;
@@ -157,13 +157,13 @@ async fn a_flipped_bit_in_the_state_of_one_node_is_found_in_the_background_and_r
     })
     .await;
 
-    // If the damaged block is still in its file, the next start writes the state anew.
+    // If the damaged block is still in its file, the next start writes the database anew.
     keep_running(cluster.node_mut(1));
     cluster.node_mut(1).stop().await;
     cluster.node_mut(1).start(None);
     cluster.settled(3).await;
-    assert!(!cluster.node(1).dir().join("state").join("rewrite").exists());
-    assert!(cluster.node(1).log().contains("rewriting the state"));
+    assert!(!cluster.node(1).dir().join("state").join("db.rewrite").exists());
+    assert!(cluster.node(1).log().contains("rewriting the database"));
     all_equal(cluster.node(2)).await;
     let models = RegistryClient::new(cluster.node(1).channel())
         .list_models(v1::ListModelsRequest {})

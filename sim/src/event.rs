@@ -37,6 +37,16 @@ pub enum Event {
         /// Who are to vote.
         voters: BTreeSet<NodeId>,
     },
+    /// The planner has decided who is to vote.
+    Placed {
+        /// Who.
+        voters: BTreeSet<NodeId>,
+    },
+    /// A leader is asked to let a damaged replica go.
+    LetGo {
+        /// Whose.
+        node: NodeId,
+    },
     /// A node has told a candidate that it votes for it.
     Granted {
         /// Who votes.

@@ -8,13 +8,14 @@ mod leader_completeness;
 mod linearizable_reads;
 mod log_matching;
 mod monotonic_reads;
+mod replication_kept;
 mod state_machine_safety;
 mod state_with_position;
 mod voters_as_asked;
 mod votes_are_kept;
 mod windows_recounted;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use covey_cluster::GroupStatus;
 use covey_proto::peer::v1 as wire;
@@ -56,6 +57,8 @@ pub struct Scene<'a> {
     pub nodes: &'a [Observed],
     /// How much faster or slower than the world's a clock may run, as a part of it.
     pub skew: f64,
+    /// How many replicas vote when nothing is amiss.
+    pub replication: usize,
 }
 
 /// Something that must hold after every step.
@@ -77,6 +80,7 @@ impl Default for Properties {
             Box::new(votes_are_kept::VotesAreKept::default()),
             Box::new(committed_stays::CommittedStays::default()),
             Box::new(voters_as_asked::VotersAsAsked::default()),
+            Box::new(replication_kept::ReplicationKept::default()),
             Box::new(log_matching::LogMatching::default()),
             Box::new(leader_completeness::LeaderCompleteness::default()),
             Box::new(state_machine_safety::StateMachineSafety::default()),
@@ -160,6 +164,28 @@ fn entries(node: &Observed, from: u64, to: u64) -> Result<Vec<(u64, u32, wire::E
         }
     }
     Ok(found)
+}
+
+/// A set of voters.
+type Side = BTreeSet<NodeId>;
+
+/// Memberships by the entries that they are in; two sides each, while a change is half done.
+type Memberships = Vec<(u64, BTreeSet<Side>)>;
+
+/// The memberships in a node's log between two indexes, both included, and whether all of those entries are there.
+fn memberships(node: &Observed, from: u64, to: u64) -> Result<(bool, Memberships), String> {
+    let side = |voters: &wire::VoterSet| voters.nodes.iter().copied().map(NodeId::new).collect();
+    let found = entries(node, from, to)?;
+    let whole = found.first().is_some_and(|(index, ..)| *index == from);
+    let memberships = found
+        .into_iter()
+        .filter_map(|(index, _, entry)| match entry.payload {
+            Some(wire::entry::Payload::Membership(membership)) => {
+                Some((index, membership.configs.iter().map(side).collect()))
+            }
+            _ => None,
+        });
+    Ok((whole, memberships.collect()))
 }
 
 /// The appends and reads among the events.

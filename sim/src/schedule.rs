@@ -32,8 +32,10 @@ pub enum Fault {
     Snapshot(NodeId),
     /// Leadership is handed to a node.
     Transfer(NodeId),
-    /// A node leaves the group and comes back.
+    /// A node is to give up its replica for so many milliseconds; where there is a spare node, that takes it.
     Leave(NodeId, u64),
+    /// The replica of a node is damaged: its group lets it go, it erases what it has and is admitted anew.
+    Rebuild(NodeId),
 }
 
 impl fmt::Display for Fault {
@@ -50,6 +52,7 @@ impl fmt::Display for Fault {
             Self::Snapshot(node) => write!(f, "{node} takes a snapshot"),
             Self::Transfer(node) => write!(f, "{node} is asked to lead"),
             Self::Leave(node, ms) => write!(f, "{node} leaves the group for {ms} ms"),
+            Self::Rebuild(node) => write!(f, "the replica of {node} is rebuilt"),
         }
     }
 }
@@ -59,8 +62,10 @@ impl fmt::Display for Fault {
 pub struct Schedule {
     /// The seed that the rest of the world follows from.
     pub seed: u64,
-    /// The nodes, numbered from 1; all are members of the group.
+    /// The nodes, numbered from 1; the first are members of the group at the beginning.
     pub nodes: u64,
+    /// How many of them are to vote.
+    pub replication: u32,
     /// How much faster or slower than the world's a clock may run, as a part of it.
     pub skew: f64,
     /// How long, at least, a follower waits for others before it asks for votes, in milliseconds.
@@ -85,7 +90,12 @@ impl Schedule {
     /// The schedule of a seed.
     pub fn of_seed(seed: u64) -> Self {
         let mut chance = Chance::new(seed, "schedule");
-        let nodes = if chance.happens(0.75) { 3 } else { 5 };
+        let (nodes, replication) = match chance.within(0, 9) {
+            0..5 => (3, 3),
+            5..7 => (4, 3),
+            7 => (5, 3),
+            _ => (5, 5),
+        };
         // Some worlds only ask what a leader's lease is worth once everybody else has forgotten it.
         let only_leases = chance.happens(0.12);
         let lease_reads = only_leases || chance.happens(0.4);
@@ -106,6 +116,7 @@ impl Schedule {
         Self {
             seed,
             nodes,
+            replication,
             skew: chance.fraction(0.0, if lease_reads { 0.02 } else { 0.2 }),
             election_min_ms: if only_leases || chance.happens(0.5) {
                 120
@@ -151,8 +162,9 @@ fn fault(chance: &mut Chance, nodes: u64) -> Fault {
         72..76 => Fault::Reset,
         76..84 => Fault::SlowDisk(one(chance), chance.within(5, 400), chance.within(100, 4_000)),
         84..92 => Fault::Snapshot(one(chance)),
-        92..97 => Fault::Transfer(one(chance)),
-        _ => Fault::Leave(one(chance), chance.within(100, 4_000)),
+        92..95 => Fault::Transfer(one(chance)),
+        95..98 => Fault::Leave(one(chance), chance.within(100, 4_000)),
+        _ => Fault::Rebuild(one(chance)),
     }
 }
 

@@ -323,7 +323,8 @@ impl Workload {
         if work.under_way {
             return work;
         }
-        let up: Vec<&Node> = nodes.iter().filter(|node| node.is_up()).collect();
+        // A client is sent on to where there is a replica.
+        let up: Vec<&Node> = nodes.iter().filter(|node| node.status().is_some()).collect();
         let Some(node) = self.chance.pick(&up) else {
             return work;
         };

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use covey_cluster::{Consistency, HostConfig};
 use covey_state::NodeId;
 
+use self::membership::Membership;
 use crate::chance::Chance;
 use crate::event::{Event, Recounted};
 use crate::ledger::{Ledger, whole};
@@ -98,11 +99,7 @@ pub(crate) struct World {
     lasting: Vec<(Moment, Fault)>,
     next_fault: usize,
     founded: bool,
-    /// Nodes that are to leave the group.
-    away: BTreeSet<NodeId>,
-    admitted: membership::Admitted,
-    /// The newest term that somebody led in.
-    newest_term: u64,
+    membership: Membership,
     /// The order in which nodes take their turns.
     chance: Chance,
 }
@@ -130,9 +127,7 @@ impl World {
             lasting: Vec::new(),
             next_fault: 0,
             founded: false,
-            away: BTreeSet::new(),
-            admitted: membership::Admitted::default(),
-            newest_term: 0,
+            membership: Membership::new(schedule.replication, schedule.ids()),
             schedule,
             network,
             trace,
@@ -180,28 +175,47 @@ impl World {
         let states: Vec<String> = self
             .nodes
             .iter()
-            .map(|node| format!("{:?}", node.status()))
+            .map(|node| format!("{}: {:?}", node.id, node.status()))
             .collect();
         Err(self.broken(
             "the cluster heals",
-            format!("it did not within {HEALING_MS} ms: {}", states.join("; ")),
+            format!(
+                "it did not within {HEALING_MS} ms to {:?}: {}",
+                self.membership.decided(),
+                states.join("; ")
+            ),
         ))
     }
 
-    /// Whether every node runs and has taken in the same.
+    /// Whether every node runs, who is in the group is who should be, and all members have taken in the same.
     fn is_whole(&self) -> bool {
+        let decided = self.membership.decided();
+        let settled = self.nodes.iter().all(|node| match node.status() {
+            Some(status) => {
+                let voters: BTreeSet<NodeId> = status.voters.iter().copied().collect();
+                decided.holds(node.id)
+                    && voters == decided.voters
+                    && !status.joint
+                    && status.learners.is_empty()
+            }
+            None => node.is_up() && !decided.holds(node.id),
+        });
         let applied: BTreeSet<Option<u64>> = self
-            .nodes
-            .iter()
+            .members()
             .map(|node| node.status().and_then(|status| status.applied_index))
             .collect();
-        applied.len() == 1 && !applied.contains(&None)
+        settled && self.membership.is_sound() && applied.len() == 1 && !applied.contains(&None)
+    }
+
+    /// The nodes that should be in the group.
+    fn members(&self) -> impl Iterator<Item = &Node> {
+        let decided = self.membership.decided();
+        self.nodes.iter().filter(|node| decided.holds(node.id))
     }
 
     fn compare(&mut self, answered: Tally) -> Result<(), Failure> {
         let states: Vec<(NodeId, u64)> = self
-            .nodes
-            .iter()
+            .members()
             .filter_map(|node| Some((node.id, node.view().map(|view| digest(&view))?)))
             .collect();
         self.trace.line(format_args!("states {states:x?}"));
@@ -215,9 +229,9 @@ impl World {
         self.check()
     }
 
-    /// Shows the properties what every node has counted.
+    /// Shows the properties what every member has counted.
     fn recount(&self) -> anyhow::Result<()> {
-        for node in &self.nodes {
+        for node in self.members() {
             let Some(view) = node.view() else { continue };
             self.trace.event(Event::Recounted(Recounted {
                 node: node.id,
@@ -266,6 +280,7 @@ impl World {
             events: &events,
             nodes: &observed,
             skew: self.schedule.skew,
+            replication: self.schedule.replication as usize,
         };
         let checked = self.properties.check(&scene);
         checked.map_err(|violation| Failure::Broken {

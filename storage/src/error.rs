@@ -116,6 +116,11 @@ pub enum Place {
         /// Where in it the damaged record begins.
         offset: u64,
     },
+    /// A log that was left out when the database was written anew.
+    Log {
+        /// The group.
+        group: GroupId,
+    },
     /// A log entry.
     LogEntry {
         /// The group.
@@ -162,6 +167,7 @@ impl fmt::Display for Place {
             Self::WriteAheadLog { path, offset } => {
                 write!(f, "write-ahead log `{}` at {offset}", path.display())
             }
+            Self::Log { group } => write!(f, "log of group {group}"),
             Self::LogEntry { group, index } => write!(f, "log entry {index} of group {group}"),
             Self::LogMarker { group, kind } => write!(f, "{kind} marker of the log of group {group}"),
             Self::State { group, table, key } => {

@@ -19,6 +19,7 @@ macro_rules! fault {
 mod checksum;
 mod error;
 mod files;
+mod rewrite;
 mod wal;
 
 pub mod artifacts;

@@ -13,6 +13,7 @@ mod layout;
 mod memory;
 mod queue;
 mod recovery;
+mod rewrite;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -23,9 +24,10 @@ use bytes::Bytes;
 use covey_state::GroupId;
 use rocksdb::{DB, DBCompressionType, DBRecoveryMode, Options};
 
-use crate::error::Error;
+use crate::error::{Error, Place};
 use crate::files;
 use crate::metrics::RaftDbMetrics;
+use crate::rewrite::Rewrite;
 use crate::wal;
 use group::GroupCell;
 use queue::Queue;
@@ -118,9 +120,10 @@ struct Shared {
 
 impl Shared {
     fn open(path: &Path, config: RaftDbConfig) -> Result<Arc<Self>, Error> {
+        Rewrite::of(path).finish(|rewrite| rewrite::make(rewrite, &config))?;
         files::create_dir(path)?;
         wal::check(path)?;
-        let db = DB::open(&options(&config), path)
+        let db = DB::open(&open_options(&config), path)
             .map_err(|source| Error::reading(|| wal::damaged_place(path), source))?;
         let groups = recovery::recover(&db, path)?;
         let queue = Queue::new(config.queue_bytes_max, config.batch_bytes_max);
@@ -132,6 +135,20 @@ impl Shared {
             groups: Mutex::new(groups),
             committed: Mutex::default(),
         }))
+    }
+
+    /// A write or sync that failed: a damaged block that RocksDB met by itself stops the database for all groups.
+    fn write_failed(&self, action: &'static str, source: rocksdb::Error) -> Error {
+        if source.kind() != rocksdb::ErrorKind::Corruption {
+            return Error::Database { action, source };
+        }
+        Rewrite::of(self.db.path()).stopped(&source);
+        Error::Corrupt {
+            place: Place::Database {
+                path: self.db.path().to_owned(),
+            },
+            reason: source.into_string(),
+        }
     }
 
     /// Bytes of recent entries that each group may keep in memory now.
@@ -201,6 +218,19 @@ impl RaftDb {
         self.group(group).forget(done);
     }
 
+    /// Has the database rewritten at the next start. Call it when a damaged group was forgotten: the damage is out of sight
+    /// then, but still in a file.
+    pub fn rewrite_at_next_start(&self) -> Result<(), Error> {
+        Rewrite::of(self.0.shared.db.path()).request()
+    }
+
+    /// Whether the database writes nothing any more because of a damaged block. The next start writes it anew; the groups
+    /// that are damaged answer with that then.
+    pub fn is_stopped(&self) -> bool {
+        let failure = self.0.shared.queue.failure();
+        failure.is_some_and(|failure| failure.is_corruption())
+    }
+
     /// What the committer measures.
     pub fn metrics(&self) -> &RaftDbMetrics {
         &self.0.shared.metrics
@@ -225,7 +255,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn options(config: &RaftDbConfig) -> Options {
+fn open_options(config: &RaftDbConfig) -> Options {
     let mut options = Options::default();
     options.create_if_missing(true);
     // The committer alone decides when the WAL goes to the file and to the disk.

@@ -31,6 +31,7 @@ use rocksdb::{
 
 use crate::error::{Error, Place};
 use crate::files;
+use crate::rewrite::Rewrite;
 use crate::wal;
 use layout::{Marker, TABLES, table_name};
 use owned_snapshot::OwnedSnapshot;
@@ -87,7 +88,7 @@ impl StateDb {
     /// Opens or makes the database at `path` and finishes installs that a crash has interrupted.
     pub fn open(path: &Path, config: StateDbConfig) -> Result<Self, Error> {
         let (database, staging) = (path.join("db"), path.join("installing"));
-        rewrite::finish(path, &config)?;
+        Rewrite::of(&database).finish(|rewrite| rewrite::make(rewrite, &config, &staging))?;
         files::create_dir(&staging)?;
         let db = open_database(&database, &config)?;
         files::sync_dir(path)?;
@@ -121,7 +122,7 @@ impl StateDb {
     /// Has the database rewritten at the next start. Call it when a damaged group was erased: the damage is out of sight
     /// then, but still in a file.
     pub fn rewrite_at_next_start(&self) -> Result<(), Error> {
-        rewrite::request(self.0.directory())
+        self.0.rewrite().request()
     }
 
     /// Whether the database writes nothing any more because of a damaged block. The next start writes it anew, without
@@ -161,10 +162,9 @@ impl Shared {
         self.syncs.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The directory of the state.
-    fn directory(&self) -> &Path {
-        let directory = self.staging.parent();
-        directory.expect("the staging directory is inside the one of the state")
+    /// The database, by its directory.
+    fn rewrite(&self) -> Rewrite {
+        Rewrite::of(self.db.path())
     }
 
     /// A failed write. A damaged block that RocksDB met by itself stops the database for all groups, whosesoever it is.
@@ -173,14 +173,10 @@ impl Shared {
         if source.kind() != rocksdb::ErrorKind::Corruption {
             return Error::Database { action, source };
         }
-        let path = self.directory().to_owned();
         if !self.stopped.swap(true, Ordering::Relaxed) {
-            let (shown, damage) = (path.display(), source.to_string());
-            tracing::error!(path = %shown, damage, "the state is stopped by a damaged block; the next start writes it anew");
-            if let Err(error) = rewrite::request(&path) {
-                tracing::error!(%error, "that could not be written down");
-            }
+            self.rewrite().stopped(&source);
         }
+        let path = self.db.path().to_owned();
         Error::Corrupt {
             place: Place::Database { path },
             reason: source.into_string(),

@@ -13,7 +13,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use openraft::errors::{InitializeError, RaftError};
 use tokio::sync::oneshot;
 
-use super::Inner;
+use super::{Inner, Stores};
 use crate::blocking::blocking;
 use crate::consensus::Address;
 use crate::error::{Error, chain};
@@ -188,9 +188,11 @@ pub(super) async fn close(inner: &Arc<Inner>, group: GroupId, wipe: Wipe) -> Res
             erase_state(inner, group).await?;
             if slot.is_some_and(|slot| slot.status(group).damaged.is_some()) {
                 // Until then the damage is in a file that nobody reads, except to compact it.
-                let statedb = &inner.stores.statedb;
-                let asked = statedb.rewrite_at_next_start();
-                asked.map_err(Error::storage("ask for a rewrite of the state", group))?;
+                let Stores { raftdb, statedb, .. } = &inner.stores;
+                let asked = raftdb
+                    .rewrite_at_next_start()
+                    .and_then(|()| statedb.rewrite_at_next_start());
+                asked.map_err(Error::storage("ask for a rewrite", group))?;
             }
             Ok(())
         }

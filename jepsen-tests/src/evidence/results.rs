@@ -11,7 +11,7 @@ use super::{Verdict, write_json};
 /// What all runs together have shown.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Results {
-    /// Runs that proved something.
+    /// Runs that passed.
     pub runs: u64,
     /// Hours in which clients and faults were at work.
     pub hours: f64,
@@ -32,7 +32,7 @@ pub struct Results {
 }
 
 impl Results {
-    /// Adds a run. One that proves nothing adds nothing but what was wrong in it.
+    /// Adds a run. One that has not passed adds nothing but what was wrong in it.
     pub fn add(&mut self, verdict: &Verdict) {
         for found in &verdict.findings {
             self.lost += found.lost as u64;
@@ -41,7 +41,7 @@ impl Results {
             self.unknown += found.undecided as u64;
         }
         self.divergent += verdict.divergent as u64;
-        if !verdict.vacuous.is_empty() {
+        if !verdict.passed {
             return;
         }
         self.runs += 1;

@@ -63,6 +63,7 @@ fn key() -> String {
         ("network", "network"),
         ("clocks", "clocks"),
         ("members", "members"),
+        ("disks", "disks"),
     ];
     let items = colours.map(|(name, words)| format!("<i style=\"background:var(--{name})\"></i>{words}"));
     format!("<p class=\"key\">{}</p>", items.concat())
@@ -128,6 +129,7 @@ fn band(svg: &mut String, top: f64, fault: &Injected, end_us: u64) {
         Lane::Network => "network",
         Lane::Clocks => "clocks",
         Lane::Members => "members",
+        Lane::Disks => "disks",
     };
     let without = if fault.took_effect { "" } else { " without" };
     let title = escaped(&format!(

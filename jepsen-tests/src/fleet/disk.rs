@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 
@@ -103,13 +104,26 @@ impl Disk {
         std::fs::remove_file(self.mount.join(FILLING)).context("cannot give the room back")
     }
 
+    /// Has every sync take this long.
+    pub(crate) fn slow_down(&self, sync: Duration) -> Result<()> {
+        self.volatile()?.slow_down(sync);
+        Ok(())
+    }
+
+    /// Has syncs take no time again; gives how many were held up.
+    pub(crate) fn speed_up(&self) -> Result<u64> {
+        Ok(self.volatile()?.speed_up())
+    }
+
     /// Forgets what was not synced; the node must have ended.
     pub(crate) fn lose_power(&self, seed: u64) -> Result<Lost> {
         Ok(self.volatile()?.lose_power(seed))
     }
 
     fn volatile(&self) -> Result<&Volatile> {
-        self.volatile.get().context("this disk cannot lose power")
+        self.volatile
+            .get()
+            .context("this disk is none of ours: it cannot lose power, nor be slow")
     }
 }
 

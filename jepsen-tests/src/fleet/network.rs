@@ -322,6 +322,8 @@ impl Namespaces {
 
     fn clear(&self) {
         for number in 1..=self.count {
+            // A namespace goes when its last process has, and its cable with it; the next fleet wants the name before.
+            run_at_the_end("ip", &["link", "del", &self.cable(number)]);
             run_at_the_end("ip", &["netns", "del", &self.namespace(number)]);
         }
         run_at_the_end("ip", &["link", "del", &self.tag]);

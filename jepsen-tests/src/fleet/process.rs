@@ -26,6 +26,7 @@ pub(crate) struct Process {
     peer: String,
     insecure: bool,
     snapshot_every: u64,
+    lease_reads: bool,
     bug: Option<PlantedBug>,
     log: PathBuf,
     /// The file that tells the process how far its clock is off, if it can be.
@@ -52,6 +53,7 @@ impl Process {
             peer: network.peer_address(number),
             insecure: network.can_cut(),
             snapshot_every: config.snapshot_every,
+            lease_reads: config.lease_reads,
             bug: config.bug,
             log: log_path(directory, number),
             clock,
@@ -95,6 +97,9 @@ impl Process {
         let log = log.with_context(|| format!("cannot write {}", self.log.display()))?;
         let mut command = self.command("start");
         command.args(["--snapshot-every", &self.snapshot_every.to_string()]);
+        if self.lease_reads {
+            command.arg("--lease-reads");
+        }
         if let Some(address) = join {
             command.args(["--join", address]);
         }

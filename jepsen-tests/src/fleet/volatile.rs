@@ -1,4 +1,4 @@
-//! A disk that loses power: a file system in memory, mounted through FUSE, which knows what has been synced and forgets the
+//! A disk that loses power and can be slow: a file system in memory, mounted through FUSE, which knows what has been synced and forgets the
 //! rest on demand.
 //!
 //! It speaks the kernel's protocol itself, because it needs twenty of its requests and no library. What it promises is what
@@ -6,12 +6,14 @@
 //! directory or its file was synced; a rename is atomic.
 
 mod bytes;
+mod pace;
 mod server;
 mod volume;
 mod wire;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use rand::SeedableRng;
@@ -51,6 +53,16 @@ impl Volatile {
     /// Whether there is room for more.
     pub(crate) fn set_full(&self, full: bool) {
         self.volume().set_full(full);
+    }
+
+    /// Has every sync take this long.
+    pub(crate) fn slow_down(&self, sync: Duration) {
+        self.volume().pace.slow_down(sync);
+    }
+
+    /// Has syncs take no time again; gives how many were held up.
+    pub(crate) fn speed_up(&self) -> u64 {
+        self.volume().pace.speed_up()
     }
 
     fn volume(&self) -> std::sync::MutexGuard<'_, Volume> {

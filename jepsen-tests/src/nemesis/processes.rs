@@ -64,6 +64,33 @@ pub(super) async fn lose_power(
     })
 }
 
+/// Has the syncs of nodes take so many milliseconds for a while.
+pub(super) async fn slow_down(
+    fleet: &Fleet,
+    victims: &[usize],
+    lasts: Duration,
+    sync_ms: u64,
+) -> Result<Effect> {
+    for number in victims {
+        fleet
+            .node(*number)
+            .await
+            .disk
+            .slow_down(Duration::from_millis(sync_ms))?;
+    }
+    pause(lasts).await;
+    let mut held = Vec::new();
+    for number in victims {
+        held.push(fleet.node(*number).await.disk.speed_up()?);
+    }
+    Ok(Effect {
+        nodes: victims.to_vec(),
+        what: format!("syncs took {sync_ms} ms for {} ms", lasts.as_millis()),
+        shown: format!("syncs that were held up, by node: {held:?}"),
+        took: held.iter().any(|syncs| *syncs > 0),
+    })
+}
+
 /// Starts a node and waits until it answers.
 async fn start(fleet: &Fleet, number: usize) -> Result<()> {
     fleet.node(number).await.start(None).await?;

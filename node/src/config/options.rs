@@ -46,6 +46,10 @@ pub struct Options {
     /// How often the leader of a group compares its replicas, at a low rate; 0s for never [default: 1h]
     #[arg(long, env = "COVEY_VERIFY_EVERY", value_name = "LENGTH")]
     pub verify_every: Option<Length>,
+    /// Let this node answer linearizable reads of groups that it leads from its lease, without asking the others: sound only
+    /// where the clocks of all nodes run at nearly the same speed
+    #[arg(long, env = "COVEY_LEASE_READS")]
+    pub lease_reads: bool,
     /// Allow listening beyond this machine without TLS and without authentication
     #[arg(long, env = "COVEY_INSECURE")]
     pub insecure: bool,
@@ -84,6 +88,7 @@ impl Options {
             dead_after: self.dead_after.or(file.dead_after),
             max_clock_skew: self.max_clock_skew.or(file.max_clock_skew),
             verify_every: self.verify_every.or(file.verify_every),
+            lease_reads: self.lease_reads || file.lease_reads,
             insecure: self.insecure || file.insecure,
             log_format: self.log_format.or(file.log_format),
             log_filter: self.log_filter.or(file.log_filter),

@@ -1,10 +1,9 @@
 //! A group's leader carries out the group's placement.
 
-use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use covey_cluster::{GroupStatus, Probation, Role};
+use covey_cluster::{GroupStatus, Members, Probation, Role, Step, next_steps};
 use covey_proto::node::v1 as node_v1;
 use covey_proto::v1::list_groups_reply::Replica;
 use covey_state::topology::Placement;
@@ -12,7 +11,6 @@ use covey_state::{GroupId, NodeId};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
-use super::step::{Members, Step, next_steps};
 use super::{CHANGES_MAX, Membership, peer_of};
 use crate::api::Caller;
 use crate::error::{Failure, chain};
@@ -27,8 +25,6 @@ const HAND_OVERS_MAX: usize = 8;
 const RETAIN: bool = true;
 /// How long a node gets to say what it holds.
 const REPORT_LIMIT: Duration = Duration::from_secs(2);
-/// A follower that misses at most this many entries has caught up.
-const LAG_MAX: u64 = 500;
 
 /// How much is done at one time.
 struct Slots {
@@ -102,7 +98,7 @@ impl Membership {
 
     fn steps(&self, status: &GroupStatus, desired: &Placement) -> Vec<Step> {
         match status.role {
-            Role::Leader => next_steps(&members_of(self.context.ledger.node(), status), desired),
+            Role::Leader => next_steps(&Members::of(self.context.ledger.node(), status), desired),
             Role::Follower | Role::Learner | Role::Candidate | Role::Stopped => Vec::new(),
         }
     }
@@ -224,28 +220,4 @@ impl Membership {
             .map(|_| probation)
             .map_err(|status| Failure::from_peer(node, status))
     }
-}
-
-fn members_of(leader: NodeId, status: &GroupStatus) -> Members {
-    Members {
-        leader: Some(leader),
-        voters: status.voters.iter().copied().collect(),
-        joint: status.joint,
-        learners: status.learners.iter().copied().collect(),
-        caught_up: caught_up(leader, status),
-    }
-}
-
-/// The members that have nearly all of the log and know who takes part, as their leader knows.
-pub(super) fn caught_up(leader: NodeId, status: &GroupStatus) -> BTreeSet<NodeId> {
-    let last = status.last_log_index.unwrap_or(0);
-    let near = |held: &Option<u64>| {
-        held.is_some_and(|index| last.saturating_sub(index) <= LAG_MAX && Some(index) >= status.members_index)
-    };
-    let followers = status
-        .replication
-        .iter()
-        .filter(|(_, held)| near(held))
-        .map(|(node, _)| *node);
-    followers.chain([leader]).collect()
 }

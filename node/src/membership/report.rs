@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use covey_cluster::{GroupStatus, Role};
+use covey_cluster::{GroupStatus, Members, Role};
 use covey_proto::node::v1 as node_v1;
 use covey_proto::v1;
 use covey_proto::v1::list_groups_reply::Replica;
@@ -13,7 +13,6 @@ use futures::future::join_all;
 use tokio::time::Instant;
 
 use super::census::Observed;
-use super::reconcile::caught_up;
 use crate::api::Caller;
 use crate::catalog::CatalogCopy;
 use crate::context::Context;
@@ -233,7 +232,11 @@ fn replica(node: NodeId, status: &GroupStatus) -> Replica {
         bytes: 0,
         reads: 0,
         caught_up: match status.role {
-            Role::Leader => caught_up(node, status).iter().map(NodeId::to_string).collect(),
+            Role::Leader => Members::of(node, status)
+                .caught_up
+                .iter()
+                .map(NodeId::to_string)
+                .collect(),
             Role::Follower | Role::Learner | Role::Candidate | Role::Stopped => Vec::new(),
         },
     }

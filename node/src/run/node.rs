@@ -34,8 +34,8 @@ const HAND_OVER_LIMIT: Duration = Duration::from_secs(1);
 /// How long requests that were begun get to finish when the node stops.
 const DRAIN_LIMIT: Duration = Duration::from_secs(2);
 
-/// How often it is looked whether the state has been stopped.
-const STATE_LOOK_EVERY: Duration = Duration::from_millis(500);
+/// How often it is looked whether a store has been stopped.
+const STORES_LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// The parts of a node that is up.
 pub(super) struct RunningNode {
@@ -73,6 +73,7 @@ impl RunningNode {
         let config = Arc::new(config);
         let metrics = Arc::new(Metrics::new()?);
         let stores = Opened::open(&config, &metrics).await?;
+        let (raftdb, statedb) = (stores.raftdb.clone(), stores.statedb.clone());
         let clock = Clock::new(identity.node_id, config.max_clock_skew);
         if identity.founding.is_some() {
             // Nobody else is there yet.
@@ -97,7 +98,7 @@ impl RunningNode {
         keep_catalog(&context, &root, copies);
 
         let (failed, failures) = mpsc::channel(4);
-        watch_state(&context, &root, failed.clone());
+        watch_stores(&root, raftdb, statedb, failed.clone());
         let listening = Listening::new(failed);
         let membership = Membership::new(context.clone());
         let gate = Gate::new(context.clone(), membership.clone());
@@ -175,6 +176,7 @@ async fn start_host(
         logs_kept: every / 4,
         purge_batch: (every / 20).max(1),
         lag_max: every + every / 2,
+        lease_reads: config.lease_reads,
         registry: Some(metrics.registry().clone()),
         ..HostConfig::default()
     };
@@ -237,18 +239,29 @@ fn keep_catalog(context: &Context, root: &RootSupervisor, copies: watch::Sender<
     });
 }
 
-/// A state that a damaged block has stopped is of no use until the next start writes it anew.
-fn watch_state(context: &Context, root: &RootSupervisor, failed: mpsc::Sender<anyhow::Error>) {
-    let statedb = context.ledger.statedb().clone();
-    root.run("state watch", move || {
-        let (statedb, failed) = (statedb.clone(), failed.clone());
+/// A store that a damaged block has stopped is of no use until the next start writes it anew.
+fn watch_stores(
+    root: &RootSupervisor,
+    raftdb: RaftDb,
+    statedb: StateDb,
+    failed: mpsc::Sender<anyhow::Error>,
+) {
+    root.run("stores", move || {
+        let (raftdb, statedb, failed) = (raftdb.clone(), statedb.clone(), failed.clone());
         async move {
-            while !statedb.is_stopped() {
-                // sleep: the store tells nobody.
-                tokio::time::sleep(STATE_LOOK_EVERY).await;
-            }
-            let reason =
-                "the state is stopped by a damaged block; start the node again, and it is written anew";
+            let store = loop {
+                if raftdb.is_stopped() {
+                    break "log";
+                }
+                if statedb.is_stopped() {
+                    break "state";
+                }
+                // sleep: the stores tell nobody.
+                tokio::time::sleep(STORES_LOOK_EVERY).await;
+            };
+            let reason = format!(
+                "the {store} is stopped by a damaged block; start the node again, and it is written anew"
+            );
             // The channel holds a failure of each part; more cannot come.
             drop(failed.try_send(anyhow!(reason)));
         }

@@ -49,6 +49,8 @@ impl Property for StateWithPosition {
                 Event::Forgot { node } => drop(self.positions.remove(node)),
                 Event::Stopped { .. }
                 | Event::VotersAsked { .. }
+                | Event::Placed { .. }
+                | Event::LetGo { .. }
                 | Event::Granted { .. }
                 | Event::Appended(_)
                 | Event::Asked { .. }

@@ -4,14 +4,8 @@
 
 use std::collections::BTreeSet;
 
-use covey_proto::peer::v1 as wire;
-use covey_state::NodeId;
-
-use super::{Observed, Property, Scene, entries};
+use super::{Observed, Property, Scene, Side, memberships};
 use crate::event::Event;
-
-/// A set of voters.
-type Side = BTreeSet<NodeId>;
 
 /// See the page's head.
 #[derive(Default)]
@@ -47,16 +41,13 @@ impl VotersAsAsked {
         let Some(end) = node.status.committed_index.filter(|end| *end >= self.next) else {
             return Ok(());
         };
-        for (index, _, entry) in entries(node, self.next, end)? {
-            if index > self.next {
-                // A snapshot has brought what is not in the log, and a membership may have been in it.
-                self.sides.clear();
-            }
-            self.next = index + 1;
-            if let Some(wire::entry::Payload::Membership(membership)) = entry.payload {
-                let sides = membership.configs.iter().map(side).collect();
-                self.meet(index, sides)?;
-            }
+        let (whole, found) = memberships(node, self.next, end)?;
+        if !whole {
+            // A snapshot has brought what is not in the log, and a membership may have been in it.
+            self.sides.clear();
+        }
+        for (index, sides) in found {
+            self.meet(index, sides)?;
         }
         self.next = end + 1;
         Ok(())
@@ -79,12 +70,10 @@ impl VotersAsAsked {
     }
 }
 
-fn side(voters: &wire::VoterSet) -> Side {
-    voters.nodes.iter().copied().map(NodeId::new).collect()
-}
-
 #[cfg(test)]
 mod tests {
+    use covey_state::NodeId;
+
     use super::*;
 
     fn sides<const N: usize>(sides: [&[u64]; N]) -> BTreeSet<Side> {

@@ -56,6 +56,8 @@ impl Property for VotesAreKept {
                 }
                 Event::Stopped { .. }
                 | Event::VotersAsked { .. }
+                | Event::Placed { .. }
+                | Event::LetGo { .. }
                 | Event::Applied(_)
                 | Event::Appended(_)
                 | Event::Asked { .. }

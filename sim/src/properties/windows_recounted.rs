@@ -49,6 +49,8 @@ impl Property for WindowsRecounted {
                 Event::Recounted(read) => self.check_read(read)?,
                 Event::Stopped { .. }
                 | Event::VotersAsked { .. }
+                | Event::Placed { .. }
+                | Event::LetGo { .. }
                 | Event::Forgot { .. }
                 | Event::Granted { .. }
                 | Event::Appended(_)
@@ -160,6 +162,7 @@ mod tests {
                 events: &[event],
                 nodes: &[],
                 skew: 0.0,
+                replication: 3,
             };
             self.page.check(&scene)
         }

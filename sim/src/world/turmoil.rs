@@ -91,8 +91,12 @@ impl World {
                 return Ok(());
             }
             Fault::Leave(node, ms) => {
-                self.away.insert(*node);
+                self.membership.leaving.insert(*node);
                 *ms
+            }
+            Fault::Rebuild(node) => {
+                self.membership.damage(*node);
+                return Ok(());
             }
         };
         self.lasting.push((self.now.plus_ms(lasts_ms), fault));
@@ -104,13 +108,14 @@ impl World {
             Fault::Crash(..) | Fault::Blackout(_) => self.start_all()?,
             Fault::Storm(..) => self.network.set_weather(Weather::FAIR),
             Fault::SlowDisk(node, ..) => self.node(*node).sync_ms = (1, 3),
-            Fault::Leave(node, _) => drop(self.away.remove(node)),
+            Fault::Leave(node, _) => drop(self.membership.leaving.remove(node)),
             Fault::Split(..)
             | Fault::Orphan(..)
             | Fault::OneWay(..)
             | Fault::Reset
             | Fault::Snapshot(_)
-            | Fault::Transfer(_) => {}
+            | Fault::Transfer(_)
+            | Fault::Rebuild(_) => {}
         }
         Ok(())
     }
@@ -136,10 +141,10 @@ impl World {
 
     /// Makes the group and the models.
     pub(super) fn found(&mut self) {
-        let peers: Vec<Peer> = self.nodes.iter().map(Node::peer).collect();
-        let voters = self.schedule.ids().collect();
+        let voters = self.membership.decided().voters.clone();
+        let peers: Vec<Peer> = self.members().map(Node::peer).collect();
         self.trace.event(Event::VotersAsked { voters });
-        for (place, node) in self.nodes.iter().enumerate() {
+        for (place, node) in self.members().enumerate() {
             let Some((host, runtime)) = node.host() else {
                 continue;
             };

@@ -110,7 +110,7 @@ fn write(shared: &Shared, batch: WriteBatch) -> Result<(), Error> {
     shared
         .db
         .write(batch)
-        .map_err(Error::database("write to the log"))?;
+        .map_err(|source| shared.write_failed("write to the log", source))?;
     fault!("raftdb::after_write");
     shared
         .metrics
@@ -125,7 +125,7 @@ fn sync(shared: &Shared, jobs: &[Job]) -> Result<(), Error> {
     shared
         .db
         .flush_wal(true)
-        .map_err(Error::database("sync the log"))?;
+        .map_err(|source| shared.write_failed("sync the log", source))?;
     fault!("raftdb::after_sync");
     shared
         .metrics

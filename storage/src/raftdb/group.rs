@@ -46,6 +46,11 @@ impl GroupCell {
         lock(&self.memory).written(sequence, tail_bytes_max);
     }
 
+    /// What was found damaged when the database was opened.
+    pub(super) fn damage(&self) -> Option<Error> {
+        lock(&self.memory).damage.clone()
+    }
+
     /// The memory, unless the log is damaged.
     fn sound(&self) -> Result<MutexGuard<'_, LogMemory>, Error> {
         let memory = lock(&self.memory);

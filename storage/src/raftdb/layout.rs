@@ -18,10 +18,12 @@ pub(super) enum Kind {
     Entry = 3,
     /// What a replica that began anew has to hear of first.
     Probation = 4,
+    /// What was damaged in a log that was left out when the database was written anew.
+    Damage = 5,
 }
 
 /// The first number after the kinds: an exclusive upper bound of all keys of a group.
-const KINDS_END: u8 = 5;
+const KINDS_END: u8 = 6;
 
 impl Kind {
     /// How the marker is called in errors.
@@ -32,6 +34,7 @@ impl Kind {
             Self::Committed => "commit",
             Self::Entry => "entry",
             Self::Probation => "probation",
+            Self::Damage => "damage",
         }
     }
 }

@@ -47,6 +47,12 @@ pub(super) fn recover(db: &DB, path: &Path) -> Result<BTreeMap<GroupId, Arc<Grou
 }
 
 fn recover_group(db: &DB, group: GroupId) -> Result<LogMemory, Error> {
+    if let Some(words) = marker(db, group, Kind::Damage)? {
+        return Err(Error::Corrupt {
+            place: Place::Log { group },
+            reason: String::from_utf8_lossy(&words).into_owned(),
+        });
+    }
     let purged = marker(db, group, Kind::Purged)?
         .map(|payload| split_purged(group, &payload))
         .transpose()?;

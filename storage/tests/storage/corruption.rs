@@ -18,7 +18,7 @@ const NEIGHBOUR: GroupId = GroupId::new(3);
 /// Larger than a block of a table, so that every value has a block to itself.
 const LARGE: usize = 20_000;
 
-fn files_ending(directory: &Path, ending: &str) -> Vec<PathBuf> {
+pub(crate) fn files_ending(directory: &Path, ending: &str) -> Vec<PathBuf> {
     let files = fs::read_dir(directory)
         .unwrap()
         .map(|entry| entry.unwrap().path());
@@ -28,7 +28,7 @@ fn files_ending(directory: &Path, ending: &str) -> Vec<PathBuf> {
 }
 
 /// Flips one bit of the only place in the files where `needle` stands.
-fn flip_where(files: &[PathBuf], needle: &[u8]) {
+pub(crate) fn flip_where(files: &[PathBuf], needle: &[u8]) {
     let mut flipped = 0;
     for path in files {
         let mut bytes = fs::read(path).unwrap();
@@ -305,7 +305,7 @@ fn a_damaged_block_of_an_erased_group_is_gone_after_a_rewrite_and_everything_els
         .count();
     assert_eq!(damaged, 0, "the damaged block is in no file any more");
     assert!(
-        !directory.path().join("rewrite").exists(),
+        !directory.path().join("db.rewrite").exists(),
         "it is not rewritten again"
     );
 }

@@ -9,6 +9,7 @@ mod flipped_tail;
 mod install;
 mod keys;
 mod log_crash;
+mod log_rewrite;
 mod raftdb;
 mod sample;
 mod statedb;

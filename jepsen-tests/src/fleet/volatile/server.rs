@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result};
 use rustix::io::Errno;
@@ -55,9 +55,9 @@ pub(super) fn serve(mut device: &File, volume: &Mutex<Volume>) {
             continue;
         };
         let unique = request.unique;
-        let answer = {
-            let mut volume = volume.lock().unwrap_or_else(PoisonError::into_inner);
-            answer(&mut volume, request)
+        let answer = match request.ask {
+            Ask::Sync => Some(sync(volume, request.node).map(|()| Answer::default())),
+            _ => answer(&mut locked(volume), request),
         };
         let bytes = match answer {
             Some(Ok(answer)) => answer.framed(unique),
@@ -67,6 +67,26 @@ pub(super) fn serve(mut device: &File, volume: &Mutex<Volume>) {
         // Nobody waits any more for an answer that cannot be given.
         drop(device.write_all(&bytes));
     }
+}
+
+fn locked(volume: &Mutex<Volume>) -> MutexGuard<'_, Volume> {
+    volume.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Syncs, in the time that it takes; meanwhile power may be lost, and nothing else is answered.
+fn sync(volume: &Mutex<Volume>, node: u64) -> Result<(), Errno> {
+    let begun = locked(volume).pace.begin();
+    if !begun.takes.is_zero() {
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "the thread is the disk's own, and the disk is slow"
+        )]
+        // sleep: this is the disk that is slow.
+        std::thread::sleep(begun.takes);
+    }
+    let mut volume = locked(volume);
+    volume.pace.end(&begun)?;
+    volume.sync(node)
 }
 
 /// What is answered, if anything.
@@ -126,9 +146,8 @@ fn carry_out(volume: &mut Volume, node: u64, ask: Ask<'_>) -> Result<Answer, Err
         }
         Ask::Space => Ok(Answer::space(if volume.is_full() { 0 } else { FREE })),
         Ask::Close => Ok(done),
-        Ask::Sync => volume.sync(node).map(|()| done),
         Ask::List { offset, length } => Ok(Answer::list(&listed(volume, node)?, offset, length)),
-        Ask::Forget(_) | Ask::ForgetMany(_) | Ask::Interrupt | Ask::Other => Err(Errno::NOSYS),
+        Ask::Forget(_) | Ask::ForgetMany(_) | Ask::Interrupt | Ask::Sync | Ask::Other => Err(Errno::NOSYS),
     }
 }
 

@@ -9,6 +9,7 @@ use rand::Rng;
 use rustix::io::Errno;
 
 use super::bytes::{Bytes, Lost};
+use super::pace::Pace;
 
 /// The number of the directory in which everything is.
 pub(super) const ROOT: u64 = 1;
@@ -35,6 +36,8 @@ pub(super) struct Volume {
     known: BTreeMap<u64, u64>,
     next: u64,
     full: bool,
+    /// How long syncs take.
+    pub(super) pace: Pace,
 }
 
 impl Volume {
@@ -45,6 +48,7 @@ impl Volume {
             known: BTreeMap::new(),
             next: ROOT + 1,
             full: false,
+            pace: Pace::default(),
         }
     }
 
@@ -217,6 +221,7 @@ impl Volume {
 
     /// Leaves what was synced, and of unsynced appends a part.
     pub(super) fn lose_power(&mut self, random: &mut impl Rng) -> Lost {
+        self.pace.power_was_lost();
         let mut lost = Lost::default();
         for node in self.nodes.values_mut() {
             match node {

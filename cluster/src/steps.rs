@@ -9,6 +9,11 @@ use std::collections::BTreeSet;
 use covey_state::NodeId;
 use covey_state::topology::Placement;
 
+use crate::status::GroupStatus;
+
+/// A follower that misses at most this many entries has caught up.
+const LAG_MAX: u64 = 500;
+
 /// What a group's leader does next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
@@ -35,6 +40,33 @@ pub struct Members {
     pub learners: BTreeSet<NodeId>,
     /// Who has nearly all of the leader's log.
     pub caught_up: BTreeSet<NodeId>,
+}
+
+impl Members {
+    /// The members of a group that `leader` leads, by its own status.
+    pub fn of(leader: NodeId, status: &GroupStatus) -> Self {
+        Self {
+            leader: Some(leader),
+            voters: status.voters.iter().copied().collect(),
+            joint: status.joint,
+            learners: status.learners.iter().copied().collect(),
+            caught_up: caught_up(leader, status),
+        }
+    }
+}
+
+/// The members that have nearly all of the log and know who takes part, as their leader knows.
+fn caught_up(leader: NodeId, status: &GroupStatus) -> BTreeSet<NodeId> {
+    let last = status.last_log_index.unwrap_or(0);
+    let near = |held: &Option<u64>| {
+        held.is_some_and(|index| last.saturating_sub(index) <= LAG_MAX && Some(index) >= status.members_index)
+    };
+    let followers = status
+        .replication
+        .iter()
+        .filter(|(_, held)| near(held))
+        .map(|(node, _)| *node);
+    followers.chain([leader]).collect()
 }
 
 /// What the leader does next, in order; nothing if all is as desired or must wait.
