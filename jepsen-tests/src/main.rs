@@ -4,7 +4,9 @@ mod options;
 
 use std::process::ExitCode;
 
+use anyhow::bail;
 use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
 
 use options::Options;
 
@@ -18,10 +20,13 @@ fn main() -> ExitCode {
         }
     };
     let outcome = runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
         tokio::select! {
-            outcome = options.carry_out() => outcome,
-            _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("stopped; the nodes have been ended")),
+            outcome = options.carry_out() => return outcome,
+            _ = tokio::signal::ctrl_c() => {}
+            _ = terminate.recv() => {}
         }
+        bail!("stopped; the nodes have been ended")
     });
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

@@ -30,7 +30,8 @@ use tokio::time::Instant;
 
 pub use census::Census;
 pub use hand_over::hand_over;
-pub use join::{join, spec_of};
+pub use join::{join, keep_seeds, spec_of};
+pub use repair::ask_dismissal;
 
 use crate::context::Context;
 use crate::error::Failure;

@@ -2,6 +2,7 @@
 
 mod founding;
 mod node;
+mod rebuild;
 mod services;
 mod supervisor;
 mod telemetry;
@@ -103,7 +104,11 @@ pub async fn start(config: Config, beginning: Beginning) -> anyhow::Result<()> {
         () = &mut told => return Ok(()),
     };
     let identity = data.begin(identity)?;
-    let node = RunningNode::start(config, data, identity, ports).await?;
+    // It may have to wait for others first.
+    let node = tokio::select! {
+        node = RunningNode::start(config, data, identity, ports) => node?,
+        () = &mut told => return Ok(()),
+    };
     let ended = tokio::select! {
         ended = node.failure() => Err(ended),
         () = &mut told => Ok(()),

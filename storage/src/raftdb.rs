@@ -194,6 +194,11 @@ impl RaftDb {
         Ok((Self(Arc::new(handle)), committer))
     }
 
+    /// Removes the database at `path`, which must not be open, with all that a rewrite may have left beside it.
+    pub fn remove(path: &Path) -> Result<(), Error> {
+        Rewrite::of(path).remove_all()
+    }
+
     /// The log of a group, empty if the group was never written.
     pub fn group(&self, group: GroupId) -> GroupLog {
         let mut groups = lock(&self.0.shared.groups);
@@ -224,11 +229,11 @@ impl RaftDb {
         Rewrite::of(self.0.shared.db.path()).request()
     }
 
-    /// Whether the database writes nothing any more because of a damaged block. The next start writes it anew; the groups
-    /// that are damaged answer with that then.
-    pub fn is_stopped(&self) -> bool {
-        let failure = self.0.shared.queue.failure();
-        failure.is_some_and(|failure| failure.is_corruption())
+    /// Why the database writes nothing any more, if it does not: a write or a sync has failed, and what the disk holds is
+    /// unknown until the next start. If a damaged block was the reason, that start writes the database anew; groups that are
+    /// damaged answer with that then.
+    pub fn failure(&self) -> Option<Error> {
+        self.0.shared.queue.failure()
     }
 
     /// What the committer measures.

@@ -14,6 +14,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
@@ -93,6 +94,19 @@ impl Rewrite {
         }
         fs::remove_file(&self.request).map_err(Error::file("remove", &self.request))?;
         files::sync_dir(&self.directory)
+    }
+
+    /// Removes the database with all that a rewrite may have left beside it.
+    pub(crate) fn remove_all(&self) -> Result<(), Error> {
+        for part in [&self.new, &self.old, &self.work, &self.current] {
+            files::remove_dir(part)?;
+        }
+        match fs::remove_file(&self.request) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(Error::file("remove", &self.request)(error))
+            }
+            _ => files::sync_dir(&self.directory),
+        }
     }
 }
 

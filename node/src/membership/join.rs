@@ -1,5 +1,6 @@
 //! Becoming a member, and saying at each start where this node is now.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -7,14 +8,18 @@ use covey_cluster::Peer;
 use covey_proto::v1;
 use covey_proto::v1::cluster_client::ClusterClient;
 use covey_state::command::NodeSpec;
+use covey_state::topology::NodeState;
 use covey_state::{Command, GroupId, Rejection};
+use tokio::sync::watch;
+use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 use tonic::transport::Endpoint;
 use tonic::{Code, Request, Status};
 use uuid::Uuid;
 
-use super::Membership;
+use super::{Membership, peer_of};
 use crate::api::{Caller, REQUEST_ID};
+use crate::catalog::CatalogCopy;
 use crate::config::Config;
 use crate::error::{Failure, chain};
 use crate::identity::{DataDir, Identity};
@@ -121,6 +126,39 @@ fn identity_of(reply: v1::JoinReply) -> anyhow::Result<Identity> {
         founding: None,
         seeds,
     })
+}
+
+/// Keeps in the identity where the other nodes are, as often as that changes.
+pub async fn keep_seeds(
+    mut changes: watch::Receiver<Arc<CatalogCopy>>,
+    data: Arc<DataDir>,
+    mut identity: Identity,
+) {
+    loop {
+        let copy = Arc::clone(&changes.borrow_and_update());
+        let others = copy
+            .nodes
+            .values()
+            .filter(|node| node.state != NodeState::Removed && node.id != identity.node_id);
+        let seeds: Vec<Peer> = others.map(peer_of).collect();
+        if !seeds.is_empty() && seeds != identity.seeds {
+            identity.seeds = seeds;
+            let (data, identity) = (Arc::clone(&data), identity.clone());
+            match spawn_blocking(move || data.store(&identity)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    tracing::warn!(
+                        reason = format!("{error:#}"),
+                        "where the other nodes are could not be stored"
+                    )
+                }
+                Err(error) => tracing::error!(%error, "storing where the other nodes are"),
+            }
+        }
+        if changes.changed().await.is_err() {
+            return;
+        }
+    }
 }
 
 impl Membership {

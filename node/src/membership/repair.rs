@@ -12,13 +12,14 @@ use std::time::Duration;
 use covey_cluster::{Consistency, GroupStatus, Role, Wipe};
 use covey_proto::node::v1 as node_v1;
 use covey_state::{GroupId, NodeId, Rejection};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::reconcile::Change;
 use super::report::Reports;
 use super::{Membership, has_member};
 use crate::api::Caller;
 use crate::error::{Failure, chain};
+use crate::peers::Peers;
 
 /// How often a node looks for damaged replicas.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -88,7 +89,7 @@ impl Membership {
         Ok(host.transfer_leader(status.group, *heir, deadline).await?)
     }
 
-    /// Asks everybody who might lead the group to let this node's replica go. The last answer is the reason.
+    /// Asks everybody who might lead the group to let this node's replica go.
     async fn ask_dismissal(&self, group: GroupId) -> Result<(), Failure> {
         let here = self.context.ledger.node();
         let wanted = self.desired(group).map(|desired| desired.voters);
@@ -96,29 +97,7 @@ impl Membership {
         let known = wanted.unwrap_or_else(|| self.context.ledger.host().peers().into_iter().collect());
         let leader = self.context.ledger.leader(group);
         let candidates: BTreeSet<NodeId> = known.into_iter().chain(leader).collect();
-        let mut answer = Err(Failure::unavailable(format!("the leader of group {group}")));
-        for candidate in candidates.into_iter().filter(|candidate| *candidate != here) {
-            match self.ask_dismissal_of(candidate, group).await {
-                Ok(()) => return Ok(()),
-                // What a leader says counts more than that somebody does not lead.
-                Err(failure) if failure.may_pass() && answer.as_ref().is_err_and(|last| !last.may_pass()) => {
-                }
-                Err(failure) => answer = Err(failure),
-            }
-        }
-        answer
-    }
-
-    async fn ask_dismissal_of(&self, candidate: NodeId, group: GroupId) -> Result<(), Failure> {
-        let caller = Caller::internal("repair").by_deadline(Instant::now() + DISMISS_LIMIT);
-        let request = caller.request(node_v1::DismissRequest {
-            group: group.get(),
-            node: self.context.ledger.node().to_string(),
-        });
-        let asked = self.context.peers.node_peer(candidate)?.dismiss(request).await;
-        asked
-            .map(drop)
-            .map_err(|status| Failure::from_peer(candidate, status))
+        ask_dismissal(&self.context.peers, candidates, group, here).await
     }
 
     /// Lets a damaged replica of another node go, if this node leads the group and a majority is intact without it.
@@ -174,6 +153,44 @@ impl Membership {
             group,
         })
     }
+}
+
+/// Asks each of those who might lead a group to let the replica of `node` go. The last answer is the reason.
+pub async fn ask_dismissal(
+    peers: &Peers,
+    candidates: impl IntoIterator<Item = NodeId>,
+    group: GroupId,
+    node: NodeId,
+) -> Result<(), Failure> {
+    let mut answer = Err(Failure::unavailable(format!("the leader of group {group}")));
+    for candidate in candidates.into_iter().filter(|candidate| *candidate != node) {
+        match ask_dismissal_of(peers, candidate, group, node).await {
+            Ok(()) => return Ok(()),
+            // What a leader says counts more than that somebody does not lead.
+            Err(failure) if failure.may_pass() && answer.as_ref().is_err_and(|last| !last.may_pass()) => {}
+            Err(failure) => answer = Err(failure),
+        }
+    }
+    answer
+}
+
+async fn ask_dismissal_of(
+    peers: &Peers,
+    candidate: NodeId,
+    group: GroupId,
+    node: NodeId,
+) -> Result<(), Failure> {
+    let caller = Caller::internal("repair").by_deadline(Instant::now() + DISMISS_LIMIT);
+    let request = caller.request(node_v1::DismissRequest {
+        group: group.get(),
+        node: node.to_string(),
+    });
+    let mut peer = peers.node_peer(candidate)?;
+    let asked = timeout(DISMISS_LIMIT, peer.dismiss(request)).await;
+    let asked = asked.map_err(|_| Failure::unavailable(format!("an answer of node {candidate}")))?;
+    asked
+        .map(drop)
+        .map_err(|status| Failure::from_peer(candidate, status))
 }
 
 fn too_few(group: GroupId, intact: usize, voters: usize) -> Failure {

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 use super::supervisor::RootSupervisor;
-use super::{founding, services};
+use super::{founding, rebuild, services};
 use crate::api::{self, Gate, Health, Ports};
 use crate::artifacts::Artifacts;
 use crate::catalog::{CatalogCopy, CatalogWatch, feed};
@@ -22,10 +22,11 @@ use crate::clock::{Clock, TimedMachine};
 use crate::config::Config;
 use crate::context::{ComputePool, Context};
 use crate::drift;
+use crate::error::chain;
 use crate::features::service_plan::Plans;
 use crate::identity::{DataDir, Identity};
 use crate::ledger::{Ledger, Parts};
-use crate::membership::{Census, Membership, hand_over};
+use crate::membership::{self, Census, Membership, hand_over};
 use crate::metrics::Metrics;
 use crate::peers::Peers;
 
@@ -44,7 +45,7 @@ pub(super) struct RunningNode {
     health: Health,
     ports: Listening,
     failures: Mutex<mpsc::Receiver<anyhow::Error>>,
-    _data: DataDir,
+    _data: Arc<DataDir>,
 }
 
 /// The ports while they are served.
@@ -72,7 +73,7 @@ impl RunningNode {
     ) -> anyhow::Result<Self> {
         let config = Arc::new(config);
         let metrics = Arc::new(Metrics::new()?);
-        let stores = Opened::open(&config, &metrics).await?;
+        let stores = open_stores(&config, &identity, &metrics).await?;
         let (raftdb, statedb) = (stores.raftdb.clone(), stores.statedb.clone());
         let clock = Clock::new(identity.node_id, config.max_clock_skew);
         if identity.founding.is_some() {
@@ -104,7 +105,9 @@ impl RunningNode {
         let gate = Gate::new(context.clone(), membership.clone());
         let peer_routes = services::peer_routes(&context, &membership, gate.clone());
         listening.serve(ports.peer, peer_routes, &listening.peer).await;
-        founding::write_down(&context.ledger, &context.config, &data, identity).await?;
+        founding::write_down(&context.ledger, &context.config, &data, identity.clone()).await?;
+        let data = Arc::new(data);
+        keep_seeds(&context, &root, &data, identity);
         membership.spawn(&root);
         services::spawn(&context, &root).await?;
         let (health, api_routes) = services::public_routes(&context, gate).await?;
@@ -145,6 +148,22 @@ impl RunningNode {
         }
         tracing::info!("stopped");
     }
+}
+
+/// Opens the stores. A damaged node that knows others begins anew from them first.
+async fn open_stores(config: &Config, identity: &Identity, metrics: &Metrics) -> anyhow::Result<Opened> {
+    rebuild::finish(config)?;
+    let failure = match Opened::open(config, metrics).await {
+        Err(failure) if rebuild::is_damage(&failure) && !identity.seeds.is_empty() => failure,
+        opened => return opened,
+    };
+    let damage = format!("{failure:#}");
+    tracing::error!(
+        damage,
+        "the stores are damaged; this node has its groups let it go, and begins anew"
+    );
+    rebuild::begin_anew(config, identity).await?;
+    Opened::open(config, metrics).await
 }
 
 impl Opened {
@@ -239,7 +258,19 @@ fn keep_catalog(context: &Context, root: &RootSupervisor, copies: watch::Sender<
     });
 }
 
-/// A store that a damaged block has stopped is of no use until the next start writes it anew.
+/// Keeps the addresses of the other nodes where they are found without any group: whoever has lost all of them needs a way in.
+fn keep_seeds(context: &Context, root: &RootSupervisor, data: &Arc<DataDir>, identity: Identity) {
+    let (catalog, data) = (context.catalog.clone(), Arc::clone(data));
+    let identity = Identity {
+        founding: None,
+        ..identity
+    };
+    root.run("seeds", move || {
+        membership::keep_seeds(catalog.changes(), Arc::clone(&data), identity.clone())
+    });
+}
+
+/// A node whose log or state writes nothing any more is of no use until it starts again: others lead and vote in its place.
 fn watch_stores(
     root: &RootSupervisor,
     raftdb: RaftDb,
@@ -249,19 +280,17 @@ fn watch_stores(
     root.run("stores", move || {
         let (raftdb, statedb, failed) = (raftdb.clone(), statedb.clone(), failed.clone());
         async move {
-            let store = loop {
-                if raftdb.is_stopped() {
-                    break "log";
+            let reason = loop {
+                if let Some(failure) = raftdb.failure() {
+                    break format!("{}; start the node again", chain(&failure));
                 }
                 if statedb.is_stopped() {
-                    break "state";
+                    break "the state is stopped by a damaged block; start the node again, and it is written anew"
+                        .to_owned();
                 }
                 // sleep: the stores tell nobody.
                 tokio::time::sleep(STORES_LOOK_EVERY).await;
             };
-            let reason = format!(
-                "the {store} is stopped by a damaged block; start the node again, and it is written anew"
-            );
             // The channel holds a failure of each part; more cannot come.
             drop(failed.try_send(anyhow!(reason)));
         }

@@ -70,12 +70,12 @@ fn a_damaged_block_that_a_compaction_meets_stops_the_log_and_the_next_start_writ
             append(index).err()
         });
         assert!(failure.unwrap().is_corruption());
-        assert!(db.is_stopped());
+        assert!(db.failure().unwrap().is_corruption());
     }
     assert!(has_damage(&path));
     let db = RaftDb::open(&path, config).unwrap();
     assert!(!has_damage(&path), "the damaged block is in no file any more");
-    assert!(!db.is_stopped());
+    assert!(db.failure().is_none());
     assert_eq!(db.groups().unwrap(), [NEIGHBOUR]);
     let kept = db.group(NEIGHBOUR);
     assert_eq!(kept.vote().unwrap().as_deref(), Some(&b"vote"[..]));
