@@ -115,7 +115,13 @@ impl Disk {
         Ok(self.volatile()?.speed_up())
     }
 
-    /// Forgets what was not synced; the node must have ended.
+    /// From now on it makes nothing durable.
+    pub(crate) fn cut_power(&self) -> Result<()> {
+        self.volatile()?.cut_power();
+        Ok(())
+    }
+
+    /// Forgets what was not synced, and has power again; the node must have ended.
     pub(crate) fn lose_power(&self, seed: u64) -> Result<Lost> {
         Ok(self.volatile()?.lose_power(seed))
     }

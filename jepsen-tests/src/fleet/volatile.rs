@@ -44,7 +44,13 @@ impl Volatile {
         })
     }
 
-    /// Forgets what was not synced, as a power cut would; whoever used it must have ended.
+    /// From now on nothing is made durable, not even by syncs that are under way: a process that is killed in one waits for
+    /// its end, and power does not.
+    pub(crate) fn cut_power(&self) {
+        self.volume().pace.cut_power();
+    }
+
+    /// Forgets what was not synced, as a power cut would, and has power again; whoever used it must have ended.
     pub(crate) fn lose_power(&self, seed: u64) -> Lost {
         let mut random = Xoshiro256PlusPlus::seed_from_u64(seed);
         self.volume().lose_power(&mut random)

@@ -43,6 +43,9 @@ pub(super) async fn lose_power(
     lasts: Duration,
     seed: u64,
 ) -> Result<Effect> {
+    for number in victims {
+        fleet.node(*number).await.disk.cut_power()?;
+    }
     let cut = victims.iter().map(|number| async move {
         let mut node = fleet.node(*number).await;
         node.kill().await;

@@ -1,4 +1,5 @@
-//! How long syncs take. A sync that power is lost under makes nothing durable.
+//! How long syncs take, and whether there is power: a sync that power is cut under, or that is asked for without it, makes
+//! nothing durable.
 
 use std::time::Duration;
 
@@ -10,7 +11,10 @@ pub(super) struct Pace {
     sync: Duration,
     /// Syncs that took long.
     held_up: u64,
-    power_losses: u64,
+    /// How often power was cut.
+    cuts: u64,
+    /// Whether it has not come back yet.
+    off: bool,
 }
 
 /// A sync that was begun.
@@ -18,7 +22,7 @@ pub(super) struct Pace {
 pub(super) struct Begun {
     /// How long it takes.
     pub(super) takes: Duration,
-    power_losses: u64,
+    cuts: u64,
 }
 
 impl Pace {
@@ -38,19 +42,25 @@ impl Pace {
         self.held_up += u64::from(!self.sync.is_zero());
         Begun {
             takes: self.sync,
-            power_losses: self.power_losses,
+            cuts: self.cuts,
         }
     }
 
-    /// The time of a sync is over; an error if power was lost meanwhile.
+    /// The time of a sync is over; an error if there is no power, or was none meanwhile.
     pub(super) fn end(&self, begun: &Begun) -> Result<(), Errno> {
-        (self.power_losses == begun.power_losses)
-            .then_some(())
-            .ok_or(Errno::IO)
+        let powered = !self.off && self.cuts == begun.cuts;
+        powered.then_some(()).ok_or(Errno::IO)
     }
 
-    pub(super) fn power_was_lost(&mut self) {
-        self.power_losses += 1;
+    /// From now on nothing is made durable.
+    pub(super) fn cut_power(&mut self) {
+        self.cuts += 1;
+        self.off = true;
+    }
+
+    /// There is power again.
+    pub(super) fn restore_power(&mut self) {
+        self.off = false;
     }
 }
 
@@ -64,9 +74,17 @@ mod tests {
         pace.slow_down(Duration::from_millis(50));
         let begun = pace.begin();
         assert_eq!(begun.takes, Duration::from_millis(50));
-        pace.power_was_lost();
+        pace.cut_power();
         assert_eq!(pace.end(&begun), Err(Errno::IO));
-        assert_eq!(pace.speed_up(), 1);
+        let without = pace.begin();
+        assert_eq!(
+            pace.end(&without),
+            Err(Errno::IO),
+            "nor is one that is begun without power"
+        );
+        pace.restore_power();
+        assert_eq!(pace.end(&begun), Err(Errno::IO), "it is not made good later");
+        assert_eq!(pace.speed_up(), 2);
         let begun = pace.begin();
         assert_eq!(begun.takes, Duration::ZERO);
         assert_eq!(pace.end(&begun), Ok(()));

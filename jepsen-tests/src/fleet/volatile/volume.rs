@@ -221,7 +221,7 @@ impl Volume {
 
     /// Leaves what was synced, and of unsynced appends a part.
     pub(super) fn lose_power(&mut self, random: &mut impl Rng) -> Lost {
-        self.pace.power_was_lost();
+        self.pace.restore_power();
         let mut lost = Lost::default();
         for node in self.nodes.values_mut() {
             match node {
