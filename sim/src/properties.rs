@@ -169,6 +169,13 @@ fn entries(node: &Observed, from: u64, to: u64) -> Result<Vec<(u64, u32, wire::E
 /// A set of voters.
 type Side = BTreeSet<NodeId>;
 
+/// The sides with these voters.
+#[cfg(test)]
+fn sides<const N: usize>(sides: [&[u64]; N]) -> BTreeSet<Side> {
+    let side = |voters: &[u64]| voters.iter().copied().map(NodeId::new).collect();
+    sides.into_iter().map(side).collect()
+}
+
 /// Memberships by the entries that they are in; two sides each, while a change is half done.
 type Memberships = Vec<(u64, BTreeSet<Side>)>;
 

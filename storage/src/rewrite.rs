@@ -59,7 +59,7 @@ impl Rewrite {
         files::sync_dir(&self.directory)
     }
 
-    /// Asks for it because a database has stopped; says so, once per stop, and gives the error to answer with.
+    /// Asks for it because the database was stopped by a damaged block, and says so.
     pub(crate) fn stopped(&self, source: &rocksdb::Error) {
         let (path, damage) = (self.current.display(), source.to_string());
         tracing::error!(%path, damage, "the database is stopped by a damaged block; the next start writes it anew");

@@ -2,10 +2,12 @@
 //!
 //! Invariant: whatever happens, dropping a process ends it; the demo leaves nothing running unless it was asked to.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -142,8 +144,15 @@ impl Drop for NodeProcess {
     }
 }
 
-/// A port on loopback that is free just now.
+/// A port on loopback that is free just now and was given to no other node: the system may offer one again before the node
+/// that it is for listens there.
 fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind("127.0.0.1:0").context("no free port on loopback")?;
-    Ok(listener.local_addr()?.port())
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    loop {
+        let listener = TcpListener::bind("127.0.0.1:0").context("no free port on loopback")?;
+        let port = listener.local_addr()?.port();
+        if GIVEN.lock().unwrap_or_else(PoisonError::into_inner).insert(port) {
+            return Ok(port);
+        }
+    }
 }

@@ -1,7 +1,9 @@
 //! A cluster of one node, as a process of its own, for the time of one test.
 
+#[path = "../support/ports.rs"]
+mod ports;
+
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -83,8 +85,6 @@ fn covey(data: &Path) -> Command {
     command
 }
 
-/// An address that nobody listens on just now.
 fn free_address() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().to_string()
+    format!("127.0.0.1:{}", ports::free_port())
 }

@@ -1,8 +1,10 @@
 //! Nodes of the built binary on loopback, each with a folder and two ports of its own, and their clients.
 
+#[path = "../support/ports.rs"]
+mod ports;
+
 use std::fs::File;
 use std::future::Future;
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
@@ -50,7 +52,7 @@ impl Cluster {
         };
         let mut first_peer = 0;
         for number in 0..count {
-            let (api, peer) = (free_port(), free_port());
+            let (api, peer) = (ports::free_port(), ports::free_port());
             if number == 0 {
                 first_peer = peer;
                 let made = cluster
@@ -186,12 +188,4 @@ pub(crate) async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut look
     found
         .await
         .unwrap_or_else(|_| panic!("waited in vain for {what}"))
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
 }

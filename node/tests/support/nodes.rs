@@ -4,13 +4,13 @@
 
 #![allow(dead_code, reason = "every test uses its own part")]
 
-use std::collections::BTreeSet;
+#[path = "ports.rs"]
+mod ports;
+
 use std::fs::File;
 use std::future::Future;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Mutex;
 use std::time::Duration;
 
 use covey_proto::v1;
@@ -359,13 +359,6 @@ where
     }
 }
 
-/// An address on loopback that nobody listens on now, and that no other node of this test program was given.
 fn free_address() -> String {
-    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
-    loop {
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        if GIVEN.lock().unwrap().insert(address.port()) {
-            return address.to_string();
-        }
-    }
+    format!("127.0.0.1:{}", ports::free_port())
 }

@@ -72,14 +72,8 @@ impl ReplicationKept {
 
 #[cfg(test)]
 mod tests {
+    use super::super::sides;
     use super::*;
-
-    fn sides<const N: usize>(sides: [&[u64]; N]) -> BTreeSet<Side> {
-        sides
-            .iter()
-            .map(|side| side.iter().copied().map(NodeId::new).collect())
-            .collect()
-    }
 
     #[test]
     fn a_replica_may_be_missing_only_from_when_it_is_let_go_until_it_votes_again() {

@@ -72,16 +72,8 @@ impl VotersAsAsked {
 
 #[cfg(test)]
 mod tests {
-    use covey_state::NodeId;
-
+    use super::super::sides;
     use super::*;
-
-    fn sides<const N: usize>(sides: [&[u64]; N]) -> BTreeSet<Side> {
-        sides
-            .iter()
-            .map(|side| side.iter().copied().map(NodeId::new).collect())
-            .collect()
-    }
 
     #[test]
     fn voters_change_through_both_sides_and_only_to_whom_somebody_asked_for() {
