@@ -27,6 +27,7 @@ mod admission;
 mod backoff;
 mod blocking;
 mod codec;
+mod cohort;
 mod consensus;
 mod contact;
 mod damage;

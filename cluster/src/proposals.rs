@@ -4,13 +4,12 @@
 //! node. So a proposal that finds a round under way waits for those that come after it, and all of them go in the next
 //! one. That begins when the earlier one is done, or a while after it began: a quorum far away must not keep anybody waiting
 //! for long. A group alone on its node gains from rounds that overlap, because else its processors would stand still; where
-//! other groups are at work too, fewer and larger rounds leave more of the processors to all. A proposal that finds nothing
-//! under way goes at once.
+//! other groups are at work too, fewer and larger rounds leave more of the processors to all, and those of all groups begin
+//! together (`cohort.rs`). A proposal that finds nothing under way goes at once.
 //!
 //! Invariant: proposals enter the log in the order in which they came.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -19,6 +18,7 @@ use futures::StreamExt as _;
 use openraft::errors::RaftError;
 use tokio::sync::oneshot;
 
+use crate::cohort::{Cohorts, Member};
 use crate::consensus::{Raft, Request};
 use crate::forward::Outcome;
 use crate::host::Inner;
@@ -27,9 +27,6 @@ use crate::machine::{Committed, LogPosition, StateMachine};
 /// How long a round may keep the next one waiting in a group that is at work alone, and in one among others.
 const PACE_ALONE: Duration = Duration::from_millis(5);
 const PACE_AMONG_OTHERS: Duration = Duration::from_millis(25);
-
-/// Counts the groups of a node that have rounds under way.
-pub(crate) type AtWork = Arc<AtomicUsize>;
 
 /// The proposals of one group.
 pub(crate) struct Proposals {
@@ -41,7 +38,7 @@ pub(crate) struct Proposals {
     /// Bytes in one round, unless a single entry is larger.
     bytes_max: usize,
     queue: Mutex<Queue>,
-    at_work: AtWork,
+    cohorts: Arc<Cohorts>,
 }
 
 #[derive(Default)]
@@ -64,7 +61,7 @@ impl Proposals {
             entries_max: inner.config.apply_entries_max,
             bytes_max: inner.config.append_bytes_max,
             queue: Mutex::default(),
-            at_work: Arc::clone(&inner.at_work),
+            cohorts: Arc::clone(&inner.cohorts),
         })
     }
 
@@ -94,6 +91,13 @@ impl Proposals {
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether somebody waits for a round. If nobody does, the rounds have ended.
+    fn is_wanted(&self) -> bool {
+        let mut queue = self.lock();
+        queue.running = !queue.waiting.is_empty();
+        queue.running
     }
 
     /// What goes into the next round; empty when nobody waits, and then the rounds have ended. Those whose callers have
@@ -153,29 +157,35 @@ fn answer(caller: oneshot::Sender<Outcome<Committed>>, outcome: Outcome<Committe
 }
 
 /// The task that runs the rounds. When it panics, those who wait learn it and the next proposal starts anew.
-struct Running(Arc<Proposals>);
+struct Running {
+    proposals: Arc<Proposals>,
+    member: Member,
+}
 
 impl Running {
     fn of(proposals: &Arc<Proposals>) -> Self {
-        proposals.at_work.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(proposals))
+        Self {
+            proposals: Arc::clone(proposals),
+            member: proposals.cohorts.enter(),
+        }
     }
 
     /// How long the round that begins now may keep the next one waiting.
     fn pace(&self) -> Duration {
-        match self.0.at_work.load(Ordering::Relaxed) {
-            0 | 1 => PACE_ALONE,
-            _ => PACE_AMONG_OTHERS,
+        match self.member.is_alone() {
+            true => PACE_ALONE,
+            false => PACE_AMONG_OTHERS,
         }
     }
 
     async fn run(self) {
-        loop {
-            let round = self.0.next_round();
+        while self.proposals.is_wanted() {
+            let _place = self.member.next().await;
+            let round = self.proposals.next_round();
             if round.is_empty() {
                 return;
             }
-            let mut under_way = Box::pin(Arc::clone(&self.0).round(round));
+            let mut under_way = Box::pin(Arc::clone(&self.proposals).round(round));
             if tokio::time::timeout(self.pace(), &mut under_way).await.is_err() {
                 tokio::spawn(under_way);
             }
@@ -185,9 +195,8 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.0.at_work.fetch_sub(1, Ordering::Relaxed);
         if std::thread::panicking() {
-            let mut queue = self.0.lock();
+            let mut queue = self.proposals.lock();
             queue.running = false;
             queue.waiting.clear();
         }

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::Stores;
 use super::groups::Slot;
 use crate::admission::Admission;
+use crate::cohort::Cohorts;
 use crate::config::HostConfig;
 use crate::error::Error;
 use crate::flush::StateFlush;
@@ -19,7 +20,6 @@ use crate::identity::Identity;
 use crate::machine::StateMachine;
 use crate::marks::Marks;
 use crate::metrics::HostMetrics;
-use crate::proposals::AtWork;
 use crate::replica::Replica;
 use crate::transport::{Gate, Transport};
 
@@ -37,7 +37,7 @@ pub(crate) struct Inner {
     pub(crate) gate: Gate,
     pub(crate) metrics: HostMetrics,
     pub(crate) admission: Admission,
-    pub(crate) at_work: AtWork,
+    pub(crate) cohorts: Arc<Cohorts>,
     /// Flushes of the state, shared by all groups.
     pub(crate) flush: StateFlush,
     /// When replicas on this node may vote: one lease after the start, unless nothing was here before.
@@ -79,7 +79,7 @@ impl Inner {
             transport: Arc::new(Transport::new(identity, Arc::clone(&config), metrics.clone())),
             gate: Gate::new(identity),
             metrics,
-            at_work: AtWork::default(),
+            cohorts: Arc::default(),
             admission: Admission::new(&config),
             flush,
             votes_from: if has_past && !is_planted(Bug::LeaseAfterRestart) {
