@@ -345,3 +345,6 @@ impl<'a> Search<'a> {
         self.pause_now.then(|| self.backoff.pause())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,6 +11,8 @@ mod definitions;
 #[path = "support/nodes.rs"]
 mod nodes;
 
+use std::time::Duration;
+
 use covey_proto::v1;
 use covey_proto::v1::cluster_client::ClusterClient;
 use covey_proto::v1::features_client::FeaturesClient;
@@ -145,6 +147,36 @@ async fn a_node_that_was_away_gets_a_snapshot_and_no_acknowledged_row_is_lost() 
     let received = measured(cluster.node(1), "covey_raft_snapshots_received_total").await;
     assert!(received.is_some_and(|snapshots| snapshots >= 1.0), "{received:?}");
     a_node_that_drains_hands_everything_over(&cluster).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_whose_log_cannot_be_synced_ends_and_says_so_instead_of_running_on() {
+    let mut cluster = Nodes::start(3, 2).await;
+    FeaturesClient::new(cluster.node(0).channel())
+        .apply_catalog(catalog())
+        .await
+        .unwrap();
+    let broken = cluster.node_mut(1);
+    broken.kill();
+    broken.break_at("raftdb::before_sync=40*off->return");
+    broken.start(None);
+    broken.break_at("");
+
+    let mut pushes = 0;
+    let ended = tokio::time::timeout(Duration::from_secs(90), async {
+        while cluster.node_mut(1).runs() {
+            pushes += 1;
+            acknowledged(&[cluster.node(0), cluster.node(2)], numbered(pushes)).await;
+        }
+    });
+    ended.await.expect("a node that cannot write ends");
+    assert!(!cluster.node_mut(1).ended().await, "it must not end well");
+    let log = cluster.node(1).log();
+    assert!(log.contains("start the node again"), "{log}");
+
+    cluster.node_mut(1).start(None);
+    cluster.settled(3).await;
+    all_hold(&cluster, pushes).await;
 }
 
 /// It leads nothing any more, rows that come meanwhile are acknowledged, and it leads again when it is back.

@@ -57,7 +57,7 @@ pub(crate) struct Inner {
 
 impl Inner {
     /// A host without any group.
-    pub(super) fn new(
+    pub(crate) fn new(
         config: HostConfig,
         identity: Identity,
         stores: Stores,
