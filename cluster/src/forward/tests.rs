@@ -1,3 +1,6 @@
+//! What a search does with each answer, told by a call whose answers are written down. Finding a leader among real nodes is
+//! tested from outside the crate.
+
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
