@@ -2,16 +2,14 @@
 
 mod groups;
 mod inner;
+mod proposal;
 mod pulse;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
-use covey_proto::peer::v1 as wire;
-use covey_proto::peer::v1::envelope::Body;
 use covey_proto::peer::v1::peer_service_server::PeerServiceServer;
 use covey_state::{GroupId, NodeId};
 use covey_storage::{RaftDb, StateDb};
@@ -21,19 +19,19 @@ use tonic::transport::Channel;
 
 use crate::config::HostConfig;
 use crate::error::Error;
-use crate::forward::{LeaderCall, Outcome, lead};
+use crate::forward::lead;
 use crate::identity::{Identity, Peer};
 use crate::machine::{Committed, StateMachine};
 use crate::members::{self, Change, ChangeCall};
 use crate::probation::Probation;
 use crate::read::{self, Consistency, ReadPoint};
-use crate::replica::Replica;
-use crate::service::{self, PeerEndpoint};
+use crate::service::PeerEndpoint;
 use crate::status::GroupStatus;
-use crate::transport::{Priority, Transport};
+use crate::tenure::Tenure;
 use crate::verify::{self, Verification};
 pub use groups::Wipe;
 pub(crate) use inner::Inner;
+use proposal::Proposal;
 
 /// The service that the peer port mounts.
 pub type PeerServer = PeerServiceServer<PeerEndpoint>;
@@ -241,7 +239,13 @@ impl Host {
         members::admit(&*self.inner.hosted(group)?, peer, probation.term).await
     }
 
-    /// Replaces the voters; new ones must be learners and are waited for until they have nearly caught up.
+    /// The group as this node leads it in this term, for changes that must not be made by a later leader.
+    pub fn tenure(&self, group: GroupId, term: u64) -> Tenure {
+        Tenure::new(Arc::clone(&self.inner), group, term)
+    }
+
+    /// Replaces the voters; new ones must be learners and are waited for until they have nearly caught up. Leaders are
+    /// asked one after the other until the deadline, so it may undo what was decided meanwhile; see [`Tenure`].
     ///
     /// # Errors
     /// [`Error::Refused`] when it cannot be, [`Error::Deadline`] when time runs out.
@@ -355,42 +359,5 @@ impl Host {
             promote_lag_max: self.inner.config.promote_lag_max,
         };
         lead(&self.inner, group, &call, deadline).await
-    }
-}
-
-/// An entry on its way to the leader.
-struct Proposal {
-    group: GroupId,
-    entry: Bytes,
-    /// The request that it is part of; empty if nobody has named it.
-    request: String,
-}
-
-impl LeaderCall for Proposal {
-    type Answer = Committed;
-
-    const NAME: &'static str = "proposal";
-
-    fn patience(&self, config: &HostConfig) -> Duration {
-        config.election_max
-    }
-
-    async fn here(&self, replica: Arc<Replica>, _: Instant) -> Outcome<Committed> {
-        replica.propose(self.entry.clone()).await
-    }
-
-    async fn there(&self, transport: &Transport, to: NodeId, until: Instant) -> Outcome<Committed> {
-        // With the consensus messages, not as a call of its own: many proposals then share a frame.
-        let request = wire::ProposeRequest {
-            entry: self.entry.clone(),
-            timeout_ms: service::timeout_ms(until),
-            request: self.request.clone(),
-        };
-        let body = Body::Propose(request);
-        match transport.request(to, Priority::Bulk, self.group, body).await {
-            Ok(Body::ProposeReply(reply)) => service::propose_outcome(self.group, reply),
-            Ok(other) => Outcome::of_other_answer(&other, to, &transport.config),
-            Err(error) => Outcome::of_call(error, to, &transport.config),
-        }
     }
 }

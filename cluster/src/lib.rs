@@ -21,6 +21,7 @@ pub mod read;
 pub mod slots;
 pub mod status;
 pub mod steps;
+pub mod tenure;
 pub mod verify;
 
 mod admission;
@@ -62,4 +63,5 @@ pub use read::{Consistency, ReadPoint};
 pub use slots::{SlotMap, slot_of};
 pub use status::{GroupStatus, Role};
 pub use steps::{Members, Step, next_steps};
+pub use tenure::Tenure;
 pub use verify::{Finding, Verification};

@@ -13,11 +13,12 @@ use covey_state::{GroupId, NodeId};
 use openraft::ChangeMembers;
 use openraft::async_runtime::watch::WatchReceiver as _;
 use openraft::errors::{ClientWriteError, RaftError};
+use openraft::raft::Precondition;
 use tokio::time::Instant;
 
 use crate::codec;
 use crate::config::HostConfig;
-use crate::consensus::{RaftMetrics, TypeConfig};
+use crate::consensus::{LeaderId, RaftMetrics, TypeConfig};
 use crate::error::{Error, chain};
 use crate::forward::{LeaderCall, Outcome};
 use crate::identity::Peer;
@@ -63,7 +64,7 @@ impl LeaderCall for ChangeCall {
     }
 
     async fn here(&self, replica: Arc<Replica>, until: Instant) -> Outcome<()> {
-        make(&replica, self.change.clone(), self.promote_lag_max, until).await
+        make(&replica, self.change.clone(), self.promote_lag_max, until, None).await
     }
 
     async fn there(&self, transport: &Transport, to: NodeId, until: Instant) -> Outcome<()> {
@@ -83,16 +84,27 @@ impl LeaderCall for ChangeCall {
     }
 }
 
-/// Makes a change, if `replica` leads.
+/// Makes a change, if `replica` leads, and does so in `term` if one is given.
 pub(crate) async fn make(
     replica: &Replica,
     change: Change,
     promote_lag_max: u64,
     until: Instant,
+    term: Option<u64>,
 ) -> Outcome<()> {
     if let Err(to) = replica.raft.as_leader() {
         return Outcome::elsewhere(to);
     }
+    if let Some(term) = term.filter(|term| *term != replica.status().term) {
+        return Outcome::Rejected(leads_no_more(term));
+    }
+    // Looked at once more by the library, in the moment in which it writes the entry.
+    let condition = term.map(|term| Precondition::CommittedLeaderId {
+        committed_leader_id: LeaderId {
+            term,
+            node_id: *replica.raft.node_id(),
+        },
+    });
     match change {
         Change::AddLearner(peer) => outcome(
             replica
@@ -115,9 +127,12 @@ pub(crate) async fn make(
                 };
             }
             let voters: BTreeSet<u64> = voters.into_iter().map(NodeId::get).collect();
-            outcome(replica.raft.change_membership(voters, retain_as_learners).await)
+            let changed = replica
+                .raft
+                .change_membership_if(voters, retain_as_learners, condition);
+            outcome(changed.await)
         }
-        Change::RemoveLearner(node) => remove_learner(replica, node).await,
+        Change::RemoveLearner(node) => remove_learner(replica, node, condition).await,
         Change::TransferLeader(to) => transfer(replica, to, until).await,
     }
 }
@@ -130,10 +145,15 @@ pub(crate) async fn admit(replica: &Replica, peer: Peer, term: u64) -> Result<()
     };
     let now = replica.status();
     if now.term != term || replica.raft.as_leader().is_err() {
-        return Err(refused(format!("the leader of term {term} leads no more")));
+        return Err(refused(leads_no_more(term)));
     }
     let added = replica.raft.add_learner(peer.node.get(), peer.into(), false);
     added.await.map(drop).map_err(|error| refused(chain(&error)))
+}
+
+/// Why a change of an earlier term is refused.
+pub(crate) fn leads_no_more(term: u64) -> String {
+    format!("the leader of term {term} leads no more")
 }
 
 fn outcome<T>(written: Result<T, RaftError<TypeConfig, ClientWriteError<TypeConfig>>>) -> Outcome<()> {
@@ -153,7 +173,11 @@ fn heir(leader: &GroupStatus, voters: &BTreeSet<NodeId>) -> Option<NodeId> {
     staying.max_by_key(|(_, held)| *held).map(|(node, _)| *node)
 }
 
-async fn remove_learner(replica: &Replica, node: NodeId) -> Outcome<()> {
+async fn remove_learner(
+    replica: &Replica,
+    node: NodeId,
+    condition: Option<Precondition<TypeConfig>>,
+) -> Outcome<()> {
     let status = replica.status();
     if status.voters.contains(&node) {
         return Outcome::Rejected(format!("{node} is a voter, it has to become a learner first"));
@@ -162,7 +186,7 @@ async fn remove_learner(replica: &Replica, node: NodeId) -> Outcome<()> {
         return Outcome::Done(());
     }
     let removal = ChangeMembers::RemoveNodes(BTreeSet::from([node.get()]));
-    outcome(replica.raft.change_membership(removal, false).await)
+    outcome(replica.raft.change_membership_if(removal, false, condition).await)
 }
 
 /// Waits until every voter-to-be has nearly all of the log.

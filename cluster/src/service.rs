@@ -115,7 +115,8 @@ impl PeerService for PeerEndpoint {
         let change =
             members::from_wire(change).map_err(|error| Status::invalid_argument(error.to_string()))?;
         let lag_max = self.inner.config.promote_lag_max;
-        let make = async |replica: Arc<Replica>, until| members::make(&replica, change, lag_max, until).await;
+        let make =
+            async |replica: Arc<Replica>, until| members::make(&replica, change, lag_max, until, None).await;
         let outcome = self.with_replica(group, timeout_ms, make).await;
         Ok(Response::new(outcome::change_members_reply(outcome)))
     }

@@ -88,6 +88,36 @@ async fn a_leader_can_be_taken_out_of_the_voters() {
     assert_eq!(cluster.nodes[leader].read("a").await, Some(1));
 }
 
+/// The simulation's seed 2468: a damaged replica's dismissal was begun, its leader replaced, the replica voted for again, and then
+/// the dismissal was asked for once more, of a leader that had not decided it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_was_decided_in_an_earlier_term_is_not_made_in_a_later_one() {
+    let cluster = Cluster::voting(3, config()).await;
+    let leader = &cluster.nodes[cluster.leader().await];
+    let host = leader.host();
+    let decided = host.group(GROUP).unwrap();
+    let other = decided.voters.iter().find(|voter| **voter != leader.peer.node);
+    for heir in [*other.unwrap(), leader.peer.node] {
+        host.transfer_leader(GROUP, heir, deadline()).await.unwrap();
+    }
+    eventually("it leads again", || {
+        (leader.status().role == Role::Leader).then_some(())
+    })
+    .await;
+    let rest = ids([leader.peer.node.get(), other.unwrap().get()]);
+    let earlier = host.tenure(GROUP, decided.term);
+    let late = earlier.change_voters(rest.clone(), false, deadline()).await;
+    assert!(matches!(late, Err(Error::Refused { .. })), "{late:?}");
+    assert_eq!(leader.status().voters, decided.voters);
+
+    let now = host.tenure(GROUP, leader.status().term);
+    now.change_voters(rest.clone(), false, deadline()).await.unwrap();
+    eventually("two voters", || {
+        (leader.status().voters.len() == rest.len()).then_some(())
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn changes_that_cannot_be_are_refused() {
     let cluster = Cluster::voting(3, config()).await;

@@ -88,9 +88,10 @@ impl Membership {
         let Some(change) = self.begin_change(group) else {
             return;
         };
+        let term = status.term;
         tokio::spawn(async move {
             for step in steps {
-                change.membership.carry_out(group, step).await;
+                change.membership.carry_out(group, term, step).await;
             }
             drop((change, slot));
         });
@@ -103,8 +104,8 @@ impl Membership {
         }
     }
 
-    async fn carry_out(&self, group: GroupId, step: Step) {
-        match self.perform(group, &step).await {
+    async fn carry_out(&self, group: GroupId, term: u64, step: Step) {
+        match self.perform(group, term, &step).await {
             Ok(()) => tracing::info!(%group, ?step, "the group has changed"),
             // It is tried again at the next pass, and may have to wait for a node to come back.
             Err(failure) => {
@@ -113,7 +114,8 @@ impl Membership {
         }
     }
 
-    async fn perform(&self, group: GroupId, step: &Step) -> Result<(), Failure> {
+    /// Takes a step that was decided by the leader of `term`, as that leader.
+    async fn perform(&self, group: GroupId, term: u64, step: &Step) -> Result<(), Failure> {
         let host = self.context.ledger.host();
         let deadline = Instant::now() + STEP_LIMIT;
         match step {
@@ -130,14 +132,14 @@ impl Membership {
             }
             Step::Vote(voters) => {
                 fault!("move::voting");
-                host.change_voters(group, voters.clone(), RETAIN, deadline)
-                    .await?;
+                let tenure = host.tenure(group, term);
+                tenure.change_voters(voters.clone(), RETAIN, deadline).await?;
                 fault!("move::voted");
             }
             Step::Dismiss(node) => {
                 self.check_dismissal(group, *node).await?;
                 fault!("move::dismissing");
-                host.remove_learner(group, *node, deadline).await?;
+                host.tenure(group, term).remove_learner(*node, deadline).await?;
                 fault!("move::dismissed");
             }
             Step::HandOver(node) => {

@@ -118,8 +118,10 @@ impl Membership {
         if !has_member(&status, node) {
             return Ok(());
         }
+        // Under a later leader others may be damaged.
+        let tenure = host.tenure(group, status.term);
         if !status.voters.contains(&node) {
-            return Ok(host.remove_learner(group, node, deadline).await?);
+            return Ok(tenure.remove_learner(node, deadline).await?);
         }
         let intact = self.intact_voters(&status, node).await;
         if intact.len() * 2 <= status.voters.len() {
@@ -128,9 +130,7 @@ impl Membership {
         tracing::warn!(%group, %node, "a damaged replica is let go, to be rebuilt from the others");
         let others = status.voters.iter().copied().filter(|voter| *voter != node);
         fault!("repair::dismissing");
-        Ok(host
-            .change_voters(group, others.collect(), RETAIN, deadline)
-            .await?)
+        Ok(tenure.change_voters(others.collect(), RETAIN, deadline).await?)
     }
 
     /// The other voters that answer and know of no damage.

@@ -58,6 +58,7 @@ pub(super) async fn take(
     newcomers: &BTreeMap<NodeId, Office>,
 ) {
     let deadline = Instant::now() + STEP_WITHIN;
+    let tenure = leader.tenure(GROUP, probation.term);
     let taken = match step {
         Step::Admit(node) => {
             let Some(newcomer) = newcomers.get(&node).cloned() else {
@@ -69,8 +70,8 @@ pub(super) async fn take(
                 Ok(false) | Err(_) => return,
             }
         }
-        Step::Vote(voters) => leader.change_voters(GROUP, voters, true, deadline).await,
-        Step::Dismiss(node) => leader.remove_learner(GROUP, node, deadline).await,
+        Step::Vote(voters) => tenure.change_voters(voters, true, deadline).await,
+        Step::Dismiss(node) => tenure.remove_learner(node, deadline).await,
         Step::HandOver(node) => leader.transfer_leader(GROUP, node, deadline).await,
     };
     drop(taken);
@@ -170,8 +171,9 @@ async fn let_go(leader: Office, node: NodeId, intact: BTreeSet<NodeId>, trace: T
     if !has_member(&status, node) {
         return true;
     }
+    let tenure = leader.host.tenure(GROUP, status.term);
     if !status.voters.contains(&node) {
-        return leader.host.remove_learner(GROUP, node, deadline).await.is_ok();
+        return tenure.remove_learner(node, deadline).await.is_ok();
     }
     let others: BTreeSet<NodeId> = status
         .voters
@@ -185,11 +187,7 @@ async fn let_go(leader: Office, node: NodeId, intact: BTreeSet<NodeId>, trace: T
     trace.event(Event::LetGo { node });
     let voters = others.clone();
     trace.event(Event::VotersAsked { voters });
-    leader
-        .host
-        .change_voters(GROUP, others, false, deadline)
-        .await
-        .is_ok()
+    tenure.change_voters(others, false, deadline).await.is_ok()
 }
 
 async fn erase(office: &Office, trace: &Trace) {
