@@ -50,7 +50,7 @@ pub struct Stores {
 /// This node's replicas of all groups. Clones share it.
 #[derive(Clone)]
 pub struct Host {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
 impl Host {
@@ -241,7 +241,7 @@ impl Host {
 
     /// The group as this node leads it in this term, for changes that must not be made by a later leader.
     pub fn tenure(&self, group: GroupId, term: u64) -> Tenure {
-        Tenure::new(Arc::clone(&self.inner), group, term)
+        Tenure::new(self.clone(), group, term)
     }
 
     /// Replaces the voters; new ones must be learners and are waited for until they have nearly caught up. Leaders are

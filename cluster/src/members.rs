@@ -139,16 +139,23 @@ pub(crate) async fn make(
 
 /// Adds a node that follows without voting, if `replica` leads in this term.
 pub(crate) async fn admit(replica: &Replica, peer: Peer, term: u64) -> Result<(), Error> {
-    let refused = |reason| Error::Refused {
-        group: replica.group,
-        reason,
-    };
-    let now = replica.status();
-    if now.term != term || replica.raft.as_leader().is_err() {
-        return Err(refused(leads_no_more(term)));
-    }
+    leads_in(replica, term)?;
     let added = replica.raft.add_learner(peer.node.get(), peer.into(), false);
-    added.await.map(drop).map_err(|error| refused(chain(&error)))
+    added.await.map(drop).map_err(|error| Error::Refused {
+        group: replica.group,
+        reason: chain(&error),
+    })
+}
+
+/// Refuses unless `replica` leads in this term.
+pub(crate) fn leads_in(replica: &Replica, term: u64) -> Result<(), Error> {
+    if replica.status().term == term && replica.raft.as_leader().is_ok() {
+        return Ok(());
+    }
+    Err(Error::Refused {
+        group: replica.group,
+        reason: leads_no_more(term),
+    })
 }
 
 /// Why a change of an earlier term is refused.

@@ -1,33 +1,32 @@
 //! What the leader of one term changes in its group.
 //!
 //! Invariant: what was decided in a term is done by that term's leader, or never. Whoever decides looks at who takes part and
-//! which replicas are intact, and under a later leader both may be otherwise.
+//! which replicas are intact, and under a later leader both may be otherwise. Only a leader that is to lose its vote cannot make
+//! the change itself: it hands over, and whoever leads then makes it.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use covey_state::{GroupId, NodeId};
 use tokio::time::{Instant, timeout_at};
 
 use crate::error::Error;
 use crate::forward::{LeaderCall as _, Outcome};
-use crate::host::Inner;
+use crate::host::Host;
 use crate::members::{self, Change, ChangeCall};
 
 /// A group in one term of its leader, who is on this node. Nothing asked of it outlasts the term.
 pub struct Tenure {
-    inner: Arc<Inner>,
+    host: Host,
     group: GroupId,
     term: u64,
 }
 
 impl Tenure {
-    pub(crate) fn new(inner: Arc<Inner>, group: GroupId, term: u64) -> Self {
-        Self { inner, group, term }
+    pub(crate) fn new(host: Host, group: GroupId, term: u64) -> Self {
+        Self { host, group, term }
     }
 
-    /// Replaces the voters; new ones must be learners and are waited for until they have nearly caught up. A leader that is
-    /// to lose its vote hands over instead, and its heir has to decide anew.
+    /// Replaces the voters; new ones must be learners and are waited for until they have nearly caught up.
     ///
     /// # Errors
     /// [`Error::Refused`] when it cannot be, or this node does not lead in that term any more; then a change may be half
@@ -38,6 +37,13 @@ impl Tenure {
         retain_as_learners: bool,
         deadline: impl Into<Instant> + Send,
     ) -> Result<(), Error> {
+        if !voters.contains(&self.host.identity().node) {
+            members::leads_in(&*self.host.inner.hosted(self.group)?, self.term)?;
+            let changed = self
+                .host
+                .change_voters(self.group, voters, retain_as_learners, deadline);
+            return changed.await;
+        }
         let change = Change::ReplaceVoters {
             voters,
             retain_as_learners,
@@ -59,8 +65,8 @@ impl Tenure {
 
     async fn change(&self, change: Change, deadline: Instant) -> Result<(), Error> {
         let group = self.group;
-        let replica = self.inner.hosted(group)?;
-        let lag_max = self.inner.config.promote_lag_max;
+        let replica = self.host.inner.hosted(group)?;
+        let lag_max = self.host.inner.config.promote_lag_max;
         let made = members::make(&replica, change, lag_max, deadline, Some(self.term));
         let refused = |reason| Err(Error::Refused { group, reason });
         match timeout_at(deadline, made).await {

@@ -132,14 +132,8 @@ impl Membership {
             }
             Step::Vote(voters) => {
                 fault!("move::voting");
-                // A leader that is to lose its vote hands over, and its heir makes the change in a term of its own.
-                if voters.contains(&self.context.ledger.node()) {
-                    let tenure = host.tenure(group, term);
-                    tenure.change_voters(voters.clone(), RETAIN, deadline).await?;
-                } else {
-                    host.change_voters(group, voters.clone(), RETAIN, deadline)
-                        .await?;
-                }
+                let tenure = host.tenure(group, term);
+                tenure.change_voters(voters.clone(), RETAIN, deadline).await?;
                 fault!("move::voted");
             }
             Step::Dismiss(node) => {

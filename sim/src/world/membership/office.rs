@@ -70,11 +70,7 @@ pub(super) async fn take(
                 Ok(false) | Err(_) => return,
             }
         }
-        Step::Vote(voters) if voters.contains(&leader.identity().node) => {
-            tenure.change_voters(voters, true, deadline).await
-        }
-        // It hands over, and its heir makes the change in a term of its own.
-        Step::Vote(voters) => leader.change_voters(GROUP, voters, true, deadline).await,
+        Step::Vote(voters) => tenure.change_voters(voters, true, deadline).await,
         Step::Dismiss(node) => tenure.remove_learner(node, deadline).await,
         Step::HandOver(node) => leader.transfer_leader(GROUP, node, deadline).await,
     };
