@@ -33,8 +33,19 @@ pub(crate) fn copy(from: &Path, to: &Path) -> io::Result<()> {
         if listing(from)? == before {
             return Ok(());
         }
-        fs::remove_dir_all(to)?;
+        remove(to)?;
     }
+}
+
+/// Removes a directory with all it holds. What is left in it when that fails is in the error.
+pub(crate) fn remove(directory: &Path) -> io::Result<()> {
+    fs::remove_dir_all(directory).map_err(|error| {
+        let left = listing(directory);
+        io::Error::new(
+            error.kind(),
+            format!("{}: {error}; it holds {left:?}", directory.display()),
+        )
+    })
 }
 
 /// Every file below a directory with its length, without what the database writes for people.

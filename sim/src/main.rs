@@ -13,7 +13,10 @@ use covey_sim::run::{Report, Voice, run};
 use covey_sim::{Schedule, shrink};
 
 /// A world takes seconds. One that has not ended by then waits for something that the simulation does not move on.
-const WORLD_ENDS_WITHIN: Duration = Duration::from_secs(300);
+const WORLD_ENDS_WITHIN: u32 = 300;
+
+/// Its unit.
+const WATCH: Duration = Duration::from_secs(1);
 
 /// Simulated worlds that try to make Covey break a promise.
 #[derive(Parser)]
@@ -125,12 +128,14 @@ fn one(seed: u64, faults: Option<Vec<usize>>, voice: Voice) -> bool {
     report.outcome.is_ok()
 }
 
-/// Ends the process as a failed world unless what it gives is dropped in time.
+/// Ends the process as a failed world unless what it gives is dropped in time. Time in which the process was stopped
+/// does not count.
 fn watch(seed: u64) -> mpsc::Sender<()> {
     let (ended, end) = mpsc::channel();
     std::thread::spawn(move || {
-        if end.recv_timeout(WORLD_ENDS_WITHIN) == Err(mpsc::RecvTimeoutError::Timeout) {
-            println!("seed {seed} failed: no end after {WORLD_ENDS_WITHIN:?}");
+        let late = |_| end.recv_timeout(WATCH) == Err(mpsc::RecvTimeoutError::Timeout);
+        if (0..WORLD_ENDS_WITHIN).all(late) {
+            println!("seed {seed} failed: no end after {WORLD_ENDS_WITHIN} s");
             #[allow(
                 clippy::disallowed_methods,
                 reason = "the thread of the world waits for ever, and nothing of it is worth keeping"

@@ -212,7 +212,7 @@ impl Node {
         drop(running);
         let (log, copied) = (before.join("raft"), after.join("raft"));
         let late = disk::straggle(&log, &copied, &mut self.chance)?;
-        std::fs::remove_dir_all(&before)?;
+        disk::remove(&before)?;
         let trace = &self.surroundings.trace;
         trace.line(format_args!(
             "{} lost {torn} bytes of state and kept {late} of an unfinished log",
