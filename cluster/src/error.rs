@@ -61,7 +61,17 @@ pub enum Error {
         /// When to try again; clients should add jitter.
         retry_after: Duration,
     },
-    /// A change of members or an entry that cannot succeed as it stands.
+    /// An entry that no message could carry. Nothing was done.
+    #[error("an entry of {bytes} bytes for group {group} is larger than the limit of {limit} bytes")]
+    TooLarge {
+        /// The group.
+        group: GroupId,
+        /// The entry's bytes.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// A change of members that cannot succeed as it stands.
     #[error("group {group} refuses: {reason}")]
     Refused {
         /// The group.

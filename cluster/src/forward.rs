@@ -151,7 +151,7 @@ pub(crate) async fn lead<C: LeaderCall>(
                 return Ok(answer);
             }
             Outcome::Rejected(reason) => return Err(Error::Refused { group, reason }),
-            Outcome::Ahead(ahead) => {
+            Outcome::Ahead(ahead) if search.unanswered == 0 => {
                 let (node, leader) = (inner.identity.node, target);
                 return Err(Error::ClockAhead {
                     group,
@@ -163,6 +163,7 @@ pub(crate) async fn lead<C: LeaderCall>(
             // Asking again at once would only make it worse; the caller knows best whether to wait.
             Outcome::Busy(busy) if search.unanswered == 0 => return Err(busy.into()),
             // To be refused now says nothing of the earlier try, which may have been successful.
+            Outcome::Ahead(ahead) => search.failed(format!("to {target} the clock here is {ahead}")),
             Outcome::Busy(busy) => search.failed(format!("{} of {target} is full", busy.queue)),
             Outcome::Unavailable(reason) => {
                 search.unanswered += 1;

@@ -80,6 +80,22 @@ impl Host {
         groups::bootstrap(&self.inner, group, members).await
     }
 
+    /// Whether this node's replica of a group was opened with [`Probation::UNTIL_TOLD`] and has not been told since.
+    pub fn is_prepared(&self, group: GroupId) -> bool {
+        self.inner
+            .replica(group)
+            .is_some_and(|replica| replica.is_prepared())
+    }
+
+    /// Makes `members` the first voters of a group that is prepared here; otherwise it changes nothing. For somebody who
+    /// had to learn first whether the group may be begun here: what is prepared survives a restart, and elects nobody.
+    ///
+    /// # Errors
+    /// As [`Self::bootstrap_group`].
+    pub async fn begin_prepared_group(&self, group: GroupId, members: Vec<Peer>) -> Result<(), Error> {
+        groups::begin_prepared(&self.inner, group, members).await
+    }
+
     /// Opens an empty replica that waits to be added to its group, or the one that is there already.
     ///
     /// # Errors
@@ -152,7 +168,7 @@ impl Host {
     ///
     /// # Errors
     /// [`Error::Deadline`] when time runs out, and then the entry may still be committed; [`Error::Overloaded`] when
-    /// too many proposals wait here or at the leader, or its disk is behind; [`Error::Refused`] when the entry is too large.
+    /// too many proposals wait here or at the leader, or its disk is behind; [`Error::TooLarge`] for an entry that is.
     pub async fn propose(
         &self,
         group: GroupId,
@@ -175,8 +191,7 @@ impl Host {
     ) -> Result<Committed, Error> {
         let (bytes, limit) = (entry.len(), self.inner.config.entry_bytes_max);
         if bytes > limit {
-            let reason = format!("an entry of {bytes} bytes is larger than the limit of {limit}");
-            return Err(Error::Refused { group, reason });
+            return Err(Error::TooLarge { group, bytes, limit });
         }
         let _room = self.inner.admission.admit(bytes)?;
         let proposal = Proposal {

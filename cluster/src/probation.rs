@@ -21,9 +21,21 @@ pub struct Probation {
 }
 
 impl Probation {
+    /// Until somebody says that it is to live: of a group that is being made, or of one whose leader has yet to admit it.
+    pub const UNTIL_TOLD: Self = Self {
+        term: 0,
+        index: u64::MAX,
+    };
+
+    /// It was told so.
+    pub(crate) const OVER: Self = Self {
+        term: u64::MAX,
+        index: 0,
+    };
+
     /// Whether a replica whose newest membership stands at this index is still on probation.
     pub(crate) fn lasts(self, membership: Option<u64>) -> bool {
-        membership.is_none_or(|membership| membership <= self.index)
+        self != Self::OVER && membership.is_none_or(|membership| membership <= self.index)
     }
 
     /// Whether it takes the place of what an earlier leader has said.
@@ -65,6 +77,13 @@ mod tests {
         assert!(PROBATION.lasts(None));
         assert!(PROBATION.lasts(Some(105)));
         assert!(!PROBATION.lasts(Some(106)));
+    }
+
+    #[test]
+    fn one_until_told_ends_with_no_membership_and_one_that_is_over_never_comes_again() {
+        assert!(Probation::UNTIL_TOLD.lasts(Some(u64::MAX - 1)));
+        assert!(!Probation::OVER.lasts(None) && !Probation::OVER.lasts(Some(0)));
+        assert!(PROBATION.replaces(Probation::UNTIL_TOLD) && !PROBATION.replaces(Probation::OVER));
     }
 
     #[test]

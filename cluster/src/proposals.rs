@@ -143,8 +143,8 @@ impl Proposals {
                     answer: written.response,
                 }),
                 Some(Ok(Err(refused))) => Outcome::of_failure(RaftError::APIError(refused)),
-                Some(Err(fatal)) => Outcome::of_failure(RaftError::Fatal(fatal)),
-                None => Outcome::Unavailable("the replica has stopped".to_owned()),
+                // It may be in the log of others by then.
+                Some(Err(_)) | None => Outcome::Unavailable("the replica has stopped".to_owned()),
             };
             answer(caller, outcome);
         }

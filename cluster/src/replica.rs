@@ -1,9 +1,10 @@
 //! This node's replica of one group: the running consensus, and what it says about itself.
 
 mod stores;
+mod votes;
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,7 +12,7 @@ use covey_state::{GroupId, NodeId};
 use covey_storage::GroupLog;
 use futures::FutureExt as _;
 use openraft::async_runtime::watch::WatchReceiver as _;
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
 use crate::admission::Busy;
@@ -33,6 +34,9 @@ use crate::snapshot::SnapshotStore;
 use crate::status::GroupStatus;
 use crate::transport::NetworkFactory;
 use stores::{check_no_hole, open_state};
+use votes::{newest_membership, votes_alone};
+
+pub(crate) use votes::save_probation;
 
 /// A running replica.
 pub(crate) struct Replica {
@@ -221,42 +225,6 @@ impl Replica {
         address.map(|address| address.of_node(node.get()))
     }
 
-    /// Whether it may vote. For one lease after the start of a node that was there before it may not: the node may have
-    /// confirmed a leader just before it stopped, and that leader relies on it until its lease is over.
-    pub(crate) fn may_vote(&self) -> bool {
-        Instant::now() >= self.votes_from && !self.on_probation()
-    }
-
-    /// Whether it began anew and has not heard of its own admission yet.
-    pub(crate) fn on_probation(&self) -> bool {
-        let probation = *self.probation.lock().unwrap_or_else(PoisonError::into_inner);
-        probation.is_some_and(|probation| probation.lasts(newest_membership(&self.metrics)))
-    }
-
-    /// Takes in that a later leader admits it.
-    pub(crate) async fn admitted(&self, again: Probation) -> Result<(), Error> {
-        let earlier = *self.probation.lock().unwrap_or_else(PoisonError::into_inner);
-        let believed = match earlier {
-            Some(earlier) => self.on_probation() && again.replaces(earlier),
-            // A replica that has nothing yet may have been opened without it, before somebody thought of admitting it.
-            None => newest_membership(&self.metrics).is_none(),
-        };
-        if !believed {
-            return Ok(());
-        }
-        save_probation(&self.log, again).await?;
-        *self.probation.lock().unwrap_or_else(PoisonError::into_inner) = Some(again);
-        Ok(())
-    }
-
-    /// Lets it ask for votes as soon as it may vote.
-    pub(crate) fn allow_campaign(&self) {
-        if self.may_vote() && !self.campaigns.load(Ordering::Relaxed) {
-            self.campaigns.store(true, Ordering::Relaxed);
-            self.raft.runtime_config().elect(true);
-        }
-    }
-
     /// On the leader: how many others must hear from it. 0 on everybody else.
     pub(crate) fn followers(&self) -> usize {
         let metrics = self.metrics.borrow_watched();
@@ -354,38 +322,6 @@ impl Replica {
         if let Err(error) = self.raft.shutdown().await {
             tracing::warn!(group = %self.group, %error, "a replica did not stop in order");
         }
-    }
-}
-
-/// Whether nobody else has a vote, so that nobody can be contradicted.
-async fn votes_alone(raft: &Raft, group: GroupId) -> Result<bool, Error> {
-    let voters = raft.with_raft_state(|state| {
-        let effective = state.membership_state.effective();
-        effective.membership().voter_ids().count()
-    });
-    let voters = voters.await.map_err(|fatal| stopped(group, &fatal))?;
-    Ok(voters <= 1)
-}
-
-/// The index of the newest membership that a replica has.
-fn newest_membership(metrics: &MetricsWatch) -> Option<u64> {
-    let metrics = metrics.borrow_watched();
-    metrics.membership_config.log_id().as_ref().map(|id| id.index)
-}
-
-/// Writes down what a replica has to hear of before it may vote; returns when that is durable.
-pub(crate) async fn save_probation(log: &GroupLog, probation: Probation) -> Result<(), Error> {
-    let group = log.id();
-    let (done, saved) = oneshot::channel();
-    let told = Box::new(move |outcome| drop(done.send(outcome)));
-    log.save_probation(probation.store(), told)
-        .map_err(Error::storage("write the probation", group))?;
-    match saved.await {
-        Ok(outcome) => outcome.map_err(Error::storage("write the probation", group)),
-        Err(_) => Err(Error::Stopped {
-            group,
-            reason: "the log committer is gone".to_owned(),
-        }),
     }
 }
 

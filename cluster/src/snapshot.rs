@@ -90,6 +90,10 @@ pub(crate) struct Saved {
     pub(crate) data: SnapshotData,
 }
 
+/// The number of the next directory. Not even a store that is opened anew gives a number again, for whoever still holds one from
+/// before removes it.
+static NEXT: AtomicU64 = AtomicU64::new(0);
+
 /// The snapshots of one group.
 #[derive(Debug)]
 pub(crate) struct SnapshotStore {
@@ -98,7 +102,6 @@ pub(crate) struct SnapshotStore {
     current: Mutex<Option<Saved>>,
     /// What is there of a snapshot whose transfer broke. Whoever receives one holds the lock.
     pub(crate) partial: tokio::sync::Mutex<Option<Partial>>,
-    next: AtomicU64,
 }
 
 impl SnapshotStore {
@@ -139,7 +142,6 @@ impl SnapshotStore {
             path,
             current: Mutex::new(newest),
             partial: tokio::sync::Mutex::default(),
-            next: AtomicU64::new(0),
         })
     }
 
@@ -154,9 +156,7 @@ impl SnapshotStore {
     /// A new directory, which goes again unless it is saved.
     pub(crate) fn scratch(&self) -> Result<SnapshotDir, Error> {
         loop {
-            let path = self
-                .path
-                .join(self.next.fetch_add(1, Ordering::Relaxed).to_string());
+            let path = self.path.join(NEXT.fetch_add(1, Ordering::Relaxed).to_string());
             match fs::create_dir(&path) {
                 Ok(()) => {
                     return Ok(SnapshotDir {

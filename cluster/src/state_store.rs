@@ -6,6 +6,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use covey_state::{GroupId, NodeId};
@@ -28,6 +29,10 @@ use crate::machine::{LogPosition, StateMachine};
 use crate::marks::Marks;
 use crate::metrics::HostMetrics;
 use crate::snapshot::{Saved, SnapshotData, SnapshotStore};
+
+/// How often, and after which pause, the first snapshot of a group is tried again.
+const SNAPSHOT_PAUSES_MAX: u32 = 30;
+const SNAPSHOT_PAUSE: Duration = Duration::from_secs(10);
 
 type RaftSnapshot = openraft::type_config::alias::SnapshotOf<TypeConfig, SnapshotData>;
 
@@ -334,10 +339,31 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
     type SnapshotData = SnapshotData;
 
     async fn build_snapshot(&mut self) -> io::Result<RaftSnapshot> {
-        let saved = take(&self.state, &self.snapshots, &self.damage).await?;
+        let saved = self.take().await?;
         // Next the log is purged, while the group waits. Then little is left to be flushed.
         self.flush.flush().await?;
         Ok(into_raft(saved))
+    }
+}
+
+impl SnapshotBuilder {
+    /// Takes a snapshot. One that could not be written, on a full disk, is no reason to stop the group: the one before it
+    /// stays, and the library tries again later. The first one of a group has none before it, and is tried again here.
+    async fn take(&self) -> io::Result<Saved> {
+        let mut pauses = 0;
+        loop {
+            let error = match take(&self.state, &self.snapshots, &self.damage).await {
+                Err(error) if self.damage.found().is_none() && pauses < SNAPSHOT_PAUSES_MAX => error,
+                taken => return taken,
+            };
+            tracing::error!(group = %self.state.id(), %error, "no snapshot could be taken");
+            if let Some(earlier) = self.snapshots.current() {
+                return Ok(earlier);
+            }
+            pauses += 1;
+            // sleep: nothing tells of room on a disk.
+            tokio::time::sleep(SNAPSHOT_PAUSE).await;
+        }
     }
 }
 

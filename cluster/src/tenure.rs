@@ -63,6 +63,18 @@ impl Tenure {
         self.change(Change::RemoveLearner(node), deadline.into()).await
     }
 
+    /// Hands leadership to a voter and returns when it leads. A later leader is not asked to.
+    ///
+    /// # Errors
+    /// As [`Tenure::change_voters`]; the voter may still take over.
+    pub async fn transfer_leader(
+        &self,
+        to: NodeId,
+        deadline: impl Into<Instant> + Send,
+    ) -> Result<(), Error> {
+        self.change(Change::TransferLeader(to), deadline.into()).await
+    }
+
     async fn change(&self, change: Change, deadline: Instant) -> Result<(), Error> {
         let group = self.group;
         let replica = self.host.inner.hosted(group)?;

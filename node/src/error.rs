@@ -151,6 +151,17 @@ impl Failure {
         }
     }
 
+    /// The same of one thing among several: the field of a refusal gets the thing in front.
+    pub fn about(self, kind: &str, name: &str) -> Self {
+        match self {
+            Self::Rejected(Rejection::Invalid { field, reason }) => Self::Rejected(Rejection::Invalid {
+                field: format!("{field} of {kind} `{name}`"),
+                reason,
+            }),
+            other => other,
+        }
+    }
+
     /// Whether asking again later, or asking another node, may work.
     pub fn may_pass(&self) -> bool {
         match self {
@@ -238,6 +249,10 @@ impl From<covey_cluster::Error> for Failure {
                 what: queue.into_owned(),
                 retry_after,
             },
+            Error::TooLarge { bytes, limit, .. } => Self::Rejected(Rejection::Limit {
+                what: format!("one change of {bytes} bytes"),
+                limit: limit as u64,
+            }),
             Error::Refused { .. } => Self::Unavailable {
                 what: "the change of members".to_owned(),
                 source: Some(error.into()),

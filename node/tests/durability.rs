@@ -151,6 +151,16 @@ async fn a_node_that_was_away_gets_a_snapshot_and_no_acknowledged_row_is_lost() 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_whose_log_cannot_be_synced_ends_and_says_so_instead_of_running_on() {
+    a_node_that_cannot_write_ends("raftdb::before_sync=40*off->return").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_whose_state_cannot_be_written_ends_and_says_so_instead_of_running_on() {
+    a_node_that_cannot_write_ends("statedb::write=60*off->return").await;
+}
+
+/// It ends, says why, and once it is started again holds every row that was acknowledged meanwhile.
+async fn a_node_that_cannot_write_ends(fault: &str) {
     let mut cluster = Nodes::start(3, 2).await;
     FeaturesClient::new(cluster.node(0).channel())
         .apply_catalog(catalog())
@@ -158,7 +168,7 @@ async fn a_node_whose_log_cannot_be_synced_ends_and_says_so_instead_of_running_o
         .unwrap();
     let broken = cluster.node_mut(1);
     broken.kill();
-    broken.break_at("raftdb::before_sync=40*off->return");
+    broken.break_at(fault);
     broken.start(None);
     broken.break_at("");
 

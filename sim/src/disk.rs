@@ -37,15 +37,15 @@ pub(crate) fn copy(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-/// Removes a directory with all it holds. What is left in it when that fails is in the error.
+/// Removes a directory with all it holds. A task of another node, which was asking this one for something, may still hold the
+/// database in it, and that finishes a file in the background; then it is removed once more.
 pub(crate) fn remove(directory: &Path) -> io::Result<()> {
-    fs::remove_dir_all(directory).map_err(|error| {
-        let left = listing(directory);
-        io::Error::new(
-            error.kind(),
-            format!("{}: {error}; it holds {left:?}", directory.display()),
-        )
-    })
+    loop {
+        match fs::remove_dir_all(directory) {
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+            removed => return removed,
+        }
+    }
 }
 
 /// Every file below a directory with its length, without what the database writes for people.

@@ -83,7 +83,7 @@ struct Group<'a> {
 impl Group<'_> {
     /// Whether the group has been made, or has never been placed, so that nobody is to make it.
     fn is_made(&self) -> bool {
-        self.before.founded || self.before.voters.is_empty()
+        self.before.is_made() || self.before.voters.is_empty()
     }
 }
 
@@ -117,8 +117,11 @@ fn plan(problem: &Problem, previous: &BTreeMap<GroupId, Placement>) -> BTreeMap<
         .zip(members)
         .map(
             |(group, ((voters, learners), (preferred_leader, leader_is_pinned)))| {
-                let is_made = group.is_made();
                 let (id, weight, before) = (group.id, group.weight, group.before);
+                let maker = match before.voters.is_empty() {
+                    true => voters.first().copied(),
+                    false => before.maker,
+                };
                 let pins = Pins {
                     replicas: before.pins.replicas && voters == before.voters,
                     leader: leader_is_pinned,
@@ -130,7 +133,7 @@ fn plan(problem: &Problem, previous: &BTreeMap<GroupId, Placement>) -> BTreeMap<
                     preferred_leader,
                     weight,
                     pins,
-                    founded: is_made,
+                    maker,
                 };
                 (id, wanted)
             },

@@ -112,14 +112,19 @@ pub struct Placement {
     pub weight: Weight,
     /// What an operator has decided about it.
     pub pins: Pins,
-    /// Whether the group has been made. Before that its only voter is the node that is to make it.
-    pub founded: bool,
+    /// Which node has made the group. As long as none has, its only voter is the one that is to make it.
+    pub maker: Option<NodeId>,
 }
 
 impl Placement {
     /// Every member.
     pub fn members(&self) -> impl Iterator<Item = NodeId> {
         self.voters.iter().chain(&self.learners).copied()
+    }
+
+    /// Whether the group has been made.
+    pub fn is_made(&self) -> bool {
+        self.maker.is_some()
     }
 
     /// Whether a node is a member.

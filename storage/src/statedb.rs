@@ -80,7 +80,7 @@ struct Shared {
     gate: RwLock<Gate>,
     /// Counts the syncs.
     syncs: AtomicU64,
-    /// RocksDB has met a damaged block while it compacted, and writes nothing any more.
+    /// A write has failed. What the disk holds is known again when the database is opened anew.
     stopped: AtomicBool,
 }
 
@@ -94,6 +94,8 @@ impl StateDb {
         files::sync_dir(path)?;
         let shared = Shared::new(db, config, staging);
         install::finish_interrupted(&shared)?;
+        // Whoever opens the groups reads these; damage in them is damage of the database.
+        layout::markers(&shared.db, Marker::Applied)?;
         Ok(Self(Arc::new(shared)))
     }
 
@@ -125,8 +127,8 @@ impl StateDb {
         self.0.rewrite().request()
     }
 
-    /// Whether the database writes nothing any more because of a damaged block. The next start writes it anew, without
-    /// the groups that are damaged.
+    /// Whether a write has failed, because of a damaged block or of the disk: then groups stand still until the database is
+    /// opened again. If it was a damaged block, the next start writes the database anew, without the groups that are damaged.
     pub fn is_stopped(&self) -> bool {
         self.0.stopped.load(Ordering::Relaxed)
     }
@@ -137,7 +139,7 @@ impl StateDb {
         self.0
             .db
             .flush_wal(true)
-            .map_err(Error::database("sync the state"))?;
+            .map_err(|source| self.0.write_failed(source))?;
         self.0.synced();
         fault!("statedb::after_flush");
         Ok(())
@@ -167,20 +169,29 @@ impl Shared {
         Rewrite::of(self.db.path())
     }
 
-    /// A failed write. A damaged block that RocksDB met by itself stops the database for all groups, whosesoever it is.
+    /// A failed write stops the database. A damaged block that RocksDB met by itself does so for all groups, whosesoever
+    /// it is.
     fn write_failed(&self, source: rocksdb::Error) -> Error {
-        let action = "write to the state";
         if source.kind() != rocksdb::ErrorKind::Corruption {
-            return Error::Database { action, source };
+            let action = "write to the state";
+            return self.stop(Error::Database { action, source });
         }
-        if !self.stopped.swap(true, Ordering::Relaxed) {
+        if !self.stopped.load(Ordering::Relaxed) {
             self.rewrite().stopped(&source);
         }
         let path = self.db.path().to_owned();
-        Error::Corrupt {
+        self.stop(Error::Corrupt {
             place: Place::Database { path },
             reason: source.into_string(),
+        })
+    }
+
+    /// Takes note that no more is written, and why.
+    fn stop(&self, error: Error) -> Error {
+        if !self.stopped.swap(true, Ordering::Relaxed) {
+            tracing::error!(%error, "the state cannot be written any more");
         }
+        error
     }
 
     fn read_gate(&self) -> RwLockReadGuard<'_, Gate> {
@@ -232,12 +243,17 @@ impl Gate {
     /// Refuses a group whose install has not ended, or that was erased since its erasures were counted.
     fn check(&self, group: GroupId, erasures: u64) -> Result<(), Error> {
         if self.unfinished.contains(&group) {
-            Err(Error::InstallUnfinished { group })
-        } else if self.erasures.get(&group).copied().unwrap_or(0) != erasures {
-            Err(Error::Erased { group })
-        } else {
-            Ok(())
+            return Err(Error::InstallUnfinished { group });
         }
+        self.check_life(group, erasures)
+    }
+
+    /// Refuses a group that was erased since its erasures were counted.
+    fn check_life(&self, group: GroupId, erasures: u64) -> Result<(), Error> {
+        if self.erasures.get(&group).copied().unwrap_or(0) != erasures {
+            return Err(Error::Erased { group });
+        }
+        Ok(())
     }
 }
 

@@ -111,6 +111,14 @@ async fn a_full_queue_after_a_try_without_an_answer_is_not_taken_for_a_refusal()
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_clock_that_is_ahead_after_a_try_without_an_answer_is_not_taken_for_a_refusal() {
+    let unanswered = Outcome::Unavailable("no answer".to_owned());
+    let (by, limit) = (Duration::from_secs(60), Duration::from_secs(10));
+    let call = Answers::of([unanswered, Outcome::Ahead(Ahead { by, limit }), Outcome::Done(7)]);
+    assert_eq!(lead_to_the_end(&call).await.unwrap(), 7);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_try_that_may_have_been_carried_out_ends_as_unknown_and_names_the_obstacle() {
     let unanswered = Outcome::Unavailable("no answer".to_owned());
     let answer = lead_to_the_end(&Answers::of([unanswered])).await;

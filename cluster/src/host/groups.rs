@@ -167,6 +167,21 @@ pub(super) async fn bootstrap(inner: &Arc<Inner>, group: GroupId, members: Vec<P
     }
 }
 
+/// See [`super::Host::begin_prepared_group`].
+pub(super) async fn begin_prepared(
+    inner: &Arc<Inner>,
+    group: GroupId,
+    members: Vec<Peer>,
+) -> Result<(), Error> {
+    let replica = inner.hosted(group)?;
+    if !replica.is_prepared() {
+        return Ok(());
+    }
+    // In this order: a crash in between leaves it prepared, and a repetition finds it begun.
+    bootstrap(inner, group, members).await?;
+    replica.told().await
+}
+
 /// See [`super::Host::close_group`].
 pub(super) async fn close(inner: &Arc<Inner>, group: GroupId, wipe: Wipe) -> Result<(), Error> {
     let _turn = inner.turn.lock().await;

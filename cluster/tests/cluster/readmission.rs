@@ -1,8 +1,10 @@
 //! A group that moves off a node and back: what is old in its log must not be acted upon.
 
-use covey_cluster::{HostConfig, Probation, Role, Wipe};
+use bytes::Bytes;
+use covey_cluster::{Error, HostConfig, Probation, Role, Wipe};
+use tokio::time::Instant;
 
-use crate::harness::{Cluster, GROUP, config, deadline, eventually, ids};
+use crate::harness::{Cluster, GROUP, TestNode, config, deadline, eventually, ids};
 
 /// Entries that were written while the node that comes back was the only voter.
 const OLD_ENTRIES: u64 = 300;
@@ -80,4 +82,47 @@ async fn a_replica_that_was_the_only_voter_once_does_not_elect_itself_when_it_is
         .unwrap();
     second.put("new", 2).await;
     assert_eq!(first.read("new").await, Some(2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prepared_group_has_no_leader_before_it_is_begun_not_even_after_a_restart() {
+    let mut cluster = Cluster::of(1, config()).await;
+    let prepare = async |node: &TestNode| {
+        node.host()
+            .admit_group(GROUP, Probation::UNTIL_TOLD)
+            .await
+            .unwrap();
+    };
+    let begin = async |node: &TestNode| {
+        let members = vec![node.peer.clone()];
+        node.host().begin_prepared_group(GROUP, members).await.unwrap();
+    };
+    prepare(&cluster.nodes[0]).await;
+    let refused = async |node: &TestNode| {
+        // Longer than several elections would take.
+        let soon = Instant::now() + 4 * config().election_max;
+        let error = node
+            .host()
+            .propose(GROUP, Bytes::from_static(b"early=1"), soon)
+            .await
+            .unwrap_err();
+        assert!(matches!(error, Error::Deadline { .. }), "{error}");
+        assert!(node.host().is_prepared(GROUP));
+    };
+    refused(&cluster.nodes[0]).await;
+    cluster.nodes[0].stop().await;
+    cluster.nodes[0].start().await;
+    refused(&cluster.nodes[0]).await;
+
+    // Repeating it changes nothing; once it is begun it stays so.
+    prepare(&cluster.nodes[0]).await;
+    begin(&cluster.nodes[0]).await;
+    cluster.nodes[0].put("late", 1).await;
+    cluster.nodes[0].stop().await;
+    cluster.nodes[0].start().await;
+    prepare(&cluster.nodes[0]).await;
+    begin(&cluster.nodes[0]).await;
+    assert!(!cluster.nodes[0].host().is_prepared(GROUP));
+    assert_eq!(cluster.nodes[0].read("late").await, Some(1));
+    assert_eq!(cluster.nodes[0].read("early").await, None);
 }

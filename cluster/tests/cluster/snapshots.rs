@@ -74,6 +74,29 @@ async fn a_snapshot_survives_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_that_cannot_be_written_stops_no_replica() {
+    let cluster = Cluster::voting(1, config()).await;
+    write_many(&cluster, 0).await;
+    let node = &cluster.nodes[0];
+    let taken = node.status().snapshot_index;
+    // No directory can be made where a file is.
+    let place = node.snapshot_dir().join(GROUP.to_string());
+    let aside = place.with_extension("aside");
+    std::fs::rename(&place, &aside).unwrap();
+    std::fs::write(&place, b"").unwrap();
+    write_many(&cluster, 0).await;
+    assert_eq!(node.status().fault, None);
+    assert_eq!(node.read("k0").await, Some(0));
+    std::fs::remove_file(&place).unwrap();
+    std::fs::rename(&aside, &place).unwrap();
+    write_many(&cluster, 0).await;
+    eventually("a later snapshot", || {
+        (node.status().snapshot_index > taken).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_broken_transfer_goes_on_where_it_broke() {
     let slow = HostConfig {
         snapshot_bytes_per_second: 10_000,

@@ -126,7 +126,7 @@ async fn an_entry_that_no_message_could_carry_is_refused() {
         .propose(GROUP, huge, deadline())
         .await
         .unwrap_err();
-    assert!(matches!(error, Error::Refused { .. }), "{error}");
+    assert!(matches!(error, Error::TooLarge { .. }), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

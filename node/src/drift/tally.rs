@@ -11,6 +11,7 @@ use covey_ml::frame::Frame;
 use covey_ml::{ProfileCounts, ReferenceProfile};
 use covey_state::Timestamp;
 use covey_state::monitor::{LoggedPrediction, WindowCounts};
+use covey_state::plan::TEXT_BYTES_MAX;
 use covey_state::registry::VersionId;
 
 use super::counts;
@@ -170,7 +171,8 @@ impl Held {
             if id.is_empty() {
                 continue;
             }
-            if self.predictions.len() >= PREDICTIONS_HELD_MAX {
+            // A longer id is known to no label.
+            if self.predictions.len() >= PREDICTIONS_HELD_MAX || id.len() > TEXT_BYTES_MAX {
                 self.lost += 1;
                 continue;
             }
@@ -239,6 +241,16 @@ mod tests {
         assert_eq!(found, [(1, 2), (2, 5), (3, 1)]);
         assert_eq!(delta.rows, 8);
         assert!(tally.is_empty() && tally.take().is_none());
+    }
+
+    #[test]
+    fn an_id_that_no_label_can_name_does_not_swell_the_entry_of_a_flush() {
+        let tally = Tally::default();
+        let ids = ["a", "", &"x".repeat(TEXT_BYTES_MAX + 1), "b"].map(str::to_owned);
+        counted(&tally, &[at(1)], &ids);
+        let logged = tally.take().unwrap().predictions;
+        let logged: Vec<&str> = logged.iter().map(|logged| logged.id.as_str()).collect();
+        assert_eq!(logged, ["a", "b"]);
     }
 
     #[test]

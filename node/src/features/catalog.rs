@@ -64,7 +64,8 @@ pub(crate) async fn apply(
         .map(|it| ("service", it.name.clone(), Command::PutService(it)));
     let mut applied = Vec::new();
     for (kind, name, command) in entities.chain(views).chain(services) {
-        let answered = ctx.ledger.ask_unique(caller, GroupId::CONTROL, command).await?;
+        let answered = ctx.ledger.ask_unique(caller, GroupId::CONTROL, command);
+        let answered = answered.await.map_err(|failure| failure.about(kind, &name))?;
         let version = match answered.answer {
             Answer::View(_, version) => u64::from(version),
             Answer::Done

@@ -34,7 +34,8 @@ pub async fn hand_over(context: &Context, limit: Duration) {
         let fit = |node: &NodeId| *node != here && status.voters.contains(node) && alive.may_lead(*node);
         let others = status.replication.iter().filter(|(node, _)| fit(node));
         let (heir, _) = others.max_by_key(|(_, held)| *held)?;
-        Some(host.transfer_leader(status.group, *heir, deadline))
+        let (heir, tenure) = (*heir, host.tenure(status.group, status.term));
+        Some(async move { tenure.transfer_leader(heir, deadline).await })
     });
     let handed = join_all(transfers).await;
     let failed = handed.iter().filter(|result| result.is_err()).count();

@@ -53,7 +53,7 @@ fn describe(copy: &CatalogCopy, namespace: &Namespace) -> v1::Namespace {
             .filter_map(|group| copy.placements.get(&group).map(|placed| (group, placed)))
     };
     v1::Namespace {
-        made: placed().all(|(_, placement)| placement.founded),
+        made: placed().all(|(_, placement)| placement.is_made()),
         broken: broken(copy, namespace).unwrap_or_default(),
         ..namespace.clone().into()
     }

@@ -3,13 +3,13 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use covey_cluster::{GroupStatus, Members, Probation, Role, Step, next_steps};
+use covey_cluster::{Consistency, GroupStatus, Members, Probation, Role, Step, next_steps};
 use covey_proto::node::v1 as node_v1;
 use covey_proto::v1::list_groups_reply::Replica;
 use covey_state::topology::Placement;
 use covey_state::{GroupId, NodeId};
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{CHANGES_MAX, Membership, peer_of};
 use crate::api::Caller;
@@ -19,6 +19,8 @@ use crate::error::{Failure, chain};
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How long one step may take; a step that takes longer is tried again at a later pass.
 const STEP_LIMIT: Duration = Duration::from_secs(20);
+/// How long a quorum gets to confirm a leader that is to admit somebody.
+const CONFIRM_LIMIT: Duration = Duration::from_secs(2);
 /// Leaderships that one node hands over at one time.
 const HAND_OVERS_MAX: usize = 8;
 /// Voters that leave stay as learners until they are dismissed.
@@ -56,9 +58,15 @@ impl Membership {
             hand_overs: Arc::new(Semaphore::new(HAND_OVERS_MAX)),
         };
         let mut changes = self.context.catalog.changes();
+        let mut last = GroupId::CONTROL;
         loop {
-            for status in self.context.ledger.host().groups() {
-                self.start_change(&status, &slots);
+            // After the one that was changed last: groups that fail again and again must not keep the slots from others.
+            let groups = self.context.ledger.host().groups();
+            let (before, after) = groups.split_at(groups.partition_point(|status| status.group <= last));
+            for status in after.iter().chain(before) {
+                if self.start_change(status, &slots) {
+                    last = status.group;
+                }
             }
             // Err means that nothing changed in the meantime, which is fine: replicas catch up without it.
             if let Ok(Err(_)) = timeout(LOOK_EVERY, changes.changed()).await {
@@ -67,26 +75,25 @@ impl Membership {
         }
     }
 
-    /// Starts to change a group's members, if this node leads it, it is not as desired, and there is a free slot.
-    fn start_change(&self, status: &GroupStatus, slots: &Slots) {
+    /// Starts to change a group's members, if this node leads it, it is not as desired, and there is a free slot. True if
+    /// the change takes a slot of those that move data.
+    fn start_change(&self, status: &GroupStatus, slots: &Slots) -> bool {
         let group = status.group;
         let Some(desired) = self.desired(group) else {
-            return;
+            return false;
         };
         let steps = self.steps(status, &desired);
         if steps.is_empty() {
-            return;
+            return false;
         }
         // Handing over moves no data; it may wait for a node that is down, and must not keep others from moving.
-        let slots = match steps.as_slice() {
-            [Step::HandOver(_)] => &slots.hand_overs,
-            _ => &slots.changes,
-        };
+        let moves = !matches!(steps.as_slice(), [Step::HandOver(_)]);
+        let slots = if moves { &slots.changes } else { &slots.hand_overs };
         let Ok(slot) = Arc::clone(slots).try_acquire_owned() else {
-            return;
+            return false;
         };
         let Some(change) = self.begin_change(group) else {
-            return;
+            return false;
         };
         let term = status.term;
         tokio::spawn(async move {
@@ -95,6 +102,7 @@ impl Membership {
             }
             drop((change, slot));
         });
+        moves
     }
 
     fn steps(&self, status: &GroupStatus, desired: &Placement) -> Vec<Step> {
@@ -125,9 +133,17 @@ impl Membership {
                     .nodes
                     .get(node)
                     .ok_or_else(|| Failure::not_found("node", node.to_string()))?;
-                let probation = self.ask_to_open(group, *node, deadline).await?;
+                // One without a quorum can admit nobody, and would have others hold empty replicas.
+                let confirmed = Instant::now() + CONFIRM_LIMIT;
+                host.read(group, Consistency::Linearizable, confirmed).await?;
+                let probation = self.ask_to_open(group, term, *node, deadline).await?;
                 fault!("move::admitting");
-                host.admit_learner(group, peer_of(known), probation).await?;
+                let admitted = host.admit_learner(group, peer_of(known), probation);
+                timeout_at(deadline, admitted)
+                    .await
+                    .map_err(|_| Failure::DeadlineExceeded {
+                        what: format!("admitting node {node} to group {group}"),
+                    })??;
                 fault!("move::admitted");
             }
             Step::Vote(voters) => {
@@ -154,7 +170,7 @@ impl Membership {
                     .then_some(())
                     .ok_or_else(|| Failure::unavailable(format!("node {node}")))?;
                 fault!("move::handing_over");
-                host.transfer_leader(group, *node, deadline).await?;
+                host.tenure(group, term).transfer_leader(*node, deadline).await?;
                 fault!("move::handed_over");
             }
         }
@@ -194,15 +210,18 @@ impl Membership {
         Some(reply.into_inner())
     }
 
-    /// The replica must run before the leader sends it anything. Gives what it has to hear of before it may vote.
+    /// The replica must run before the leader of `term` sends it anything. Gives what it has to hear of before it may vote.
     async fn ask_to_open(
         &self,
         group: GroupId,
+        term: u64,
         node: NodeId,
         deadline: Instant,
     ) -> Result<Probation, Failure> {
-        let leader = self.context.ledger.host().group(group);
-        let leader = leader.ok_or_else(|| Failure::unavailable(format!("group {group}")))?;
+        // The log of a leader that was replaced may end before memberships in which the newcomer votes.
+        let leads = |status: &GroupStatus| status.role == Role::Leader && status.term == term;
+        let leader = self.context.ledger.host().group(group).filter(leads);
+        let leader = leader.ok_or_else(|| Failure::unavailable(format!("the leader of group {group}")))?;
         let probation = Probation {
             term: leader.term,
             index: leader.last_log_index.unwrap_or(0),

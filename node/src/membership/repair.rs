@@ -85,8 +85,8 @@ impl Membership {
             return Err(too_few(status.group, intact.len(), status.voters.len()));
         };
         let deadline = Instant::now() + DISMISS_LIMIT;
-        let host = self.context.ledger.host();
-        Ok(host.transfer_leader(status.group, *heir, deadline).await?)
+        let tenure = self.context.ledger.host().tenure(status.group, status.term);
+        Ok(tenure.transfer_leader(*heir, deadline).await?)
     }
 
     /// Asks everybody who might lead the group to let this node's replica go.

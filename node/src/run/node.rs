@@ -87,11 +87,7 @@ impl RunningNode {
         } else if host.group(GroupId::CONTROL).is_none() {
             // It may have been erased here to be rebuilt, and the node have died before it was admitted anew. Whoever
             // admits it says what it has to hear of.
-            let until_admitted = Probation {
-                term: 0,
-                index: u64::MAX,
-            };
-            host.admit_group(GroupId::CONTROL, until_admitted).await?;
+            host.admit_group(GroupId::CONTROL, Probation::UNTIL_TOLD).await?;
         }
         let (copies, catalog) = CatalogWatch::channel();
         let context = assemble((config, metrics), &identity, (host, stores, catalog), clock)?;
@@ -285,7 +281,7 @@ fn watch_stores(
                     break format!("{}; start the node again", chain(&failure));
                 }
                 if statedb.is_stopped() {
-                    break "the state is stopped by a damaged block; start the node again, and it is written anew"
+                    break "the state cannot be written any more; the log says why; start the node again"
                         .to_owned();
                 }
                 // sleep: the stores tell nobody.

@@ -120,7 +120,7 @@ impl From<Placement> for v1::Placement {
             load: placement.weight.load,
             replicas_pinned: placement.pins.replicas,
             leader_pinned: placement.pins.leader,
-            made: placement.founded,
+            made: placement.maker.is_some(),
         }
     }
 }

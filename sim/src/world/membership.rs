@@ -40,9 +40,10 @@ pub(super) struct Membership {
 impl Membership {
     /// The first nodes vote, as many as are asked for.
     pub(super) fn new(replication: u32, nodes: impl Iterator<Item = NodeId>) -> Self {
+        let voters: BTreeSet<NodeId> = nodes.take(replication as usize).collect();
         let placement = Placement {
-            voters: nodes.take(replication as usize).collect(),
-            founded: true,
+            maker: voters.first().copied(),
+            voters,
             ..Placement::default()
         };
         Self {

@@ -57,7 +57,7 @@ pub(super) fn placements_hold_present_nodes(view: &MemoryView) -> Result<(), Str
 
 /// A group that has not been made yet has one voter.
 pub(super) fn unmade_groups_have_one_voter(view: &MemoryView) -> Result<(), String> {
-    let mut unmade = placements(view).filter(|(_, placement)| !placement.founded);
+    let mut unmade = placements(view).filter(|(_, placement)| !placement.is_made());
     unmade.try_for_each(|(group, placement)| {
         hold(placement.voters.len() == 1, || {
             format!("{group} is not made and has {} voters", placement.voters.len())

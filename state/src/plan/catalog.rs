@@ -13,7 +13,7 @@ use crate::catalog::{Entity, FeatureService, FeatureView, InstalledView, JoinKey
 use crate::id::ViewId;
 use crate::key::Key;
 use crate::plan::draft::{Decided, Draft, Stop};
-use crate::plan::field::{check_name, check_text, conflict, ensure, invalid, within};
+use crate::plan::field::{check_column_name, check_name, check_text, conflict, ensure, invalid, within};
 use crate::plan::{namespace, topology};
 use crate::record::Record;
 use crate::rejection::Rejection;
@@ -40,7 +40,7 @@ pub(super) fn put_entity(draft: &mut Draft<'_>, entity: &Entity) -> Decided {
     let mut names = BTreeSet::new();
     for (position, key) in entity.join_keys.iter().enumerate() {
         let field = format!("join_keys[{position}]");
-        check_name(&format!("{field}.name"), &key.name)?;
+        check_column_name(&format!("{field}.name"), &key.name)?;
         ensure(names.insert(&key.name), &format!("{field}.name"), || {
             format!("`{}` is there twice", key.name)
         })?;

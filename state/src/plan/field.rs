@@ -92,6 +92,17 @@ pub(super) fn check_name(field: &str, name: &str) -> Result<(), Rejection> {
     })
 }
 
+/// Names of the times that every row carries besides its columns.
+const TIMES: [&str; 2] = ["event_time", "created_time"];
+
+/// Whether a name can be that of a column or a join key: rows and files have the times under names of their own.
+pub(super) fn check_column_name(field: &str, name: &str) -> Result<(), Rejection> {
+    check_name(field, name)?;
+    ensure(!TIMES.contains(&name), field, || {
+        format!("`{name}` is the name of one of the times that every row carries")
+    })
+}
+
 /// An id or an address: anything short and printable without spaces.
 pub(super) fn check_token(field: &str, token: &str) -> Result<(), Rejection> {
     let printable = token.chars().all(|c| c.is_ascii_graphic());

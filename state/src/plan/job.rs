@@ -17,8 +17,8 @@ use crate::plan::registry::check_numbers;
 use crate::record::Record;
 use crate::rejection::Rejection;
 
-/// The largest trainer state that is kept in the log.
-pub const CHECKPOINT_BYTES_MAX: usize = 16 << 20;
+/// The largest trainer state that is kept in the log. It leaves room for the rest of the entry, which holds 16 MiB.
+pub const CHECKPOINT_BYTES_MAX: usize = 15 << 20;
 /// The most iterates of a job.
 pub const STEPS_MAX: u64 = 100_000;
 /// The most features that a job leaves out.

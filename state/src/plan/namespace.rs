@@ -123,7 +123,7 @@ pub(super) fn usable(draft: &Draft<'_>, name: &str) -> Result<Namespace, Stop> {
     let namespace: Namespace = draft.need(&Key::Namespace(name.to_owned()), "namespace", name)?;
     for group in namespace.span.iter() {
         let placement: Placement = draft.need(&Key::Placement(group), "group", &group.to_string())?;
-        if !placement.founded {
+        if !placement.is_made() {
             let hint = "wait a moment and try again";
             return Err(wrong_state("namespace", name, "being made", hint).into());
         }

@@ -26,7 +26,7 @@ pub(super) fn set(draft: &mut Draft<'_>, group: GroupId, expected: u64, placemen
         return Err(conflict("placement", &name, expected.to_string(), found).into());
     }
     check_sound(draft, placement)?;
-    if !known.founded {
+    if !known.is_made() {
         ensure(placement.voters.len() == 1, "placement.voters", || {
             format!("group {group} has not been made yet, so only the node that is to make it votes")
         })?;
@@ -34,7 +34,7 @@ pub(super) fn set(draft: &mut Draft<'_>, group: GroupId, expected: u64, placemen
     check_pinned(draft, group, &known, placement)?;
     let decided = Placement {
         revision: known.revision,
-        founded: known.founded,
+        maker: known.maker,
         ..placement.clone()
     };
     if decided == known {
@@ -45,22 +45,26 @@ pub(super) fn set(draft: &mut Draft<'_>, group: GroupId, expected: u64, placemen
     Ok(Answer::Number(revision))
 }
 
-/// Notes that a group has been made; only its one voter can have done that.
+/// Notes that a group has been made; only its one voter can have done that. Another node is told that it was not it, so that
+/// it does not let what it has begun live.
 pub(super) fn found(draft: &mut Draft<'_>, group: GroupId, node: NodeId) -> Decided {
     let known = existing(draft, group)?;
-    if known.founded {
-        return Ok(Answer::Number(known.revision));
+    match known.maker.or(known.voters.first().copied()) {
+        Some(maker) if maker == node => {}
+        other => {
+            let maker = other.map_or_else(String::new, |node| node.to_string());
+            return Err(conflict("maker of group", &group.to_string(), node.to_string(), maker).into());
+        }
     }
-    if !known.voters.contains(&node) {
-        let maker = known.voters.first().map_or_else(String::new, NodeId::to_string);
-        return Err(conflict("maker of group", &group.to_string(), node.to_string(), maker).into());
+    if known.is_made() {
+        return Ok(Answer::Number(known.revision));
     }
     let revision = known.revision + 1;
     draft.put(
         Key::Placement(group),
         Placement {
             revision,
-            founded: true,
+            maker: Some(node),
             ..known
         },
     );

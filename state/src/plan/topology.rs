@@ -72,7 +72,7 @@ pub(super) fn init(draft: &mut Draft<'_>, cluster: Cluster, first: &NodeSpec) ->
             revision: 1,
             voters: BTreeSet::from([FIRST_NODE]),
             preferred_leader: Some(FIRST_NODE),
-            founded: true,
+            maker: Some(FIRST_NODE),
             ..Placement::default()
         };
         draft.put(Key::Placement(GroupId::new(group)), placement);

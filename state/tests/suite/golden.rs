@@ -161,6 +161,8 @@ fn a_namespace_gets_groups_of_its_own_and_a_home() {
         )
         .tell("one who is not to make a group cannot have made it", found(3, 2))
         .tell("its first group is made", found(3, 1))
+        .tell("its maker may say so again", found(3, 1))
+        .tell("who was to make it before has not", found(3, 2))
         .tell("its second group is made", found(4, 2))
         .tell("now an entity may live in it", Command::PutEntity(entity()))
         .tell(

@@ -1,8 +1,8 @@
 //! A batch of changes to one group, readable before it is written.
 //!
 //! Invariants: reads through a batch see the group as it was when the batch began plus everything staged since. One
-//! batch per group at a time: whoever applies the group's log is the only writer. What was begun before the group was
-//! erased is not written after.
+//! batch per group at a time: whoever applies the group's log is the only writer. Nothing is written after the group was
+//! erased by anybody who held its state before.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -24,7 +24,7 @@ pub struct GroupBatch {
     shared: Arc<Shared>,
     group: GroupId,
     base: GroupView,
-    /// How often the group had been erased when the batch was begun.
+    /// How often the group had been erased when the state was taken that this is a batch of.
     erasures: u64,
     staged: BTreeMap<Key, Staged>,
     bytes: usize,
@@ -38,8 +38,7 @@ struct Staged {
 }
 
 impl GroupBatch {
-    pub(super) fn new(shared: Arc<Shared>, group: GroupId) -> Self {
-        let erasures = shared.erasures(group);
+    pub(super) fn new(shared: Arc<Shared>, group: GroupId, erasures: u64) -> Self {
         Self {
             base: shared.view(group),
             shared,
@@ -87,7 +86,7 @@ impl GroupBatch {
     }
 
     /// Writes everything staged, and `applied` as the group's marker, at once. It survives the process, but is synced
-    /// only by [`super::StateDb::flush`]. What was begun before the group was erased is refused.
+    /// only by [`super::StateDb::flush`]. It is refused if the group was erased since its state was taken.
     pub fn commit(self, applied: Bytes) -> Result<(), Error> {
         let gate = self.shared.read_gate();
         gate.check(self.group, self.erasures)?;
@@ -104,10 +103,17 @@ impl GroupBatch {
             layout::put_marker(self.group, Marker::Applied, &applied, &mut batch);
         }
         fault!("statedb::before_commit");
-        db.write(batch)
-            .map_err(|source| self.shared.write_failed(source))?;
+        self.write(batch)?;
         fault!("statedb::after_commit");
         Ok(())
+    }
+
+    fn write(&self, batch: WriteBatch) -> Result<(), Error> {
+        fail::fail_point!("statedb::write", |_| Err(self
+            .shared
+            .stop(Error::Injected("statedb::write"))));
+        let written = self.shared.db.write(batch);
+        written.map_err(|source| self.shared.write_failed(source))
     }
 }
 

@@ -13,12 +13,15 @@ use super::view::GroupView;
 use super::{Shared, install};
 use crate::error::Error;
 
-/// The state of one group. Clones share it. One caller at a time may write: batches, installs and clears of the same
-/// group must not overlap. Anybody may read.
+/// The state of one group. Clones share it. One caller at a time may write: batches and installs of the same group must not
+/// overlap. Anybody may read. After the group is erased it still reads, and refuses to write: whoever writes on with a state
+/// from before would leave a part of one life in the next.
 #[derive(Clone)]
 pub struct GroupState {
     shared: Arc<Shared>,
     group: GroupId,
+    /// How often the group had been erased when this was made.
+    erasures: u64,
 }
 
 impl fmt::Debug for GroupState {
@@ -31,7 +34,12 @@ impl fmt::Debug for GroupState {
 
 impl GroupState {
     pub(super) fn new(shared: Arc<Shared>, group: GroupId) -> Self {
-        Self { shared, group }
+        let erasures = shared.erasures(group);
+        Self {
+            shared,
+            group,
+            erasures,
+        }
     }
 
     /// The group.
@@ -46,7 +54,7 @@ impl GroupState {
 
     /// A new batch of changes on top of what is there now.
     pub fn batch(&self) -> GroupBatch {
-        GroupBatch::new(Arc::clone(&self.shared), self.group)
+        GroupBatch::new(Arc::clone(&self.shared), self.group, self.erasures)
     }
 
     /// What is there now. Waits for an install in its last step, which takes milliseconds.
@@ -68,10 +76,10 @@ impl GroupState {
     /// Replaces all the group has by what was exported elsewhere. The files are verified and copied first, `from` is
     /// not changed. An interrupted install is finished at the next start; until then the group answers nothing.
     pub fn install(&self, manifest: &SnapshotManifest, from: &Path) -> Result<(), Error> {
-        install::install(&self.shared, self.group, manifest, from)
+        install::install(&self.shared, (self.group, self.erasures), manifest, from)
     }
 
-    /// Forgets all the group has, durably.
+    /// Forgets all the group has, durably. Whoever is to write after that takes the group's state anew.
     pub fn clear(&self) -> Result<(), Error> {
         install::clear(&self.shared, self.group)
     }

@@ -8,7 +8,7 @@
 //! 6. Remove the directory.
 //!
 //! Before step 2 a crash leaves the old data, and the directory is swept at open. From step 2 on open repeats steps 3
-//! to 6, which may be repeated any number of times.
+//! to 6, which may be repeated any number of times. If the group is erased meanwhile, the install ends before its next step.
 
 use std::fs;
 use std::path::Path;
@@ -34,7 +34,7 @@ struct Installing {
 /// See [`super::GroupState::install`].
 pub(super) fn install(
     shared: &Shared,
-    group: GroupId,
+    (group, erasures): (GroupId, u64),
     manifest: &SnapshotManifest,
     from: &Path,
 ) -> Result<(), Error> {
@@ -50,17 +50,27 @@ pub(super) fn install(
     };
     stage(shared, &installing, from)?;
     fault!("install::staged");
-    mark(shared, &installing)?;
+    let installed = replace(shared, &installing, erasures);
+    if matches!(installed, Err(Error::Erased { .. })) {
+        // The marker that named them is gone with the rest.
+        files::remove_dir(&shared.staging.join(&installing.directory))?;
+    }
+    installed
+}
+
+/// Steps 2 to 6, unless the group is erased before.
+fn replace(shared: &Shared, installing: &Installing, erasures: u64) -> Result<(), Error> {
+    mark(shared, installing, erasures)?;
     fault!("install::marked");
     // What waits in memory is written now, so that the swap, which readers wait for, finds next to nothing to write.
     for table in TABLES {
         shared
             .db
             .flush_cf(family(&shared.db, table))
-            .map_err(Error::database("flush a table"))?;
+            .map_err(|source| shared.write_failed(source))?;
     }
     fault!("install::flushed");
-    swap(shared, &installing)
+    swap(shared, installing, erasures)
 }
 
 /// An earlier install may have left a directory that its marker still names, so each one gets its own.
@@ -114,7 +124,9 @@ fn check(
     }
 }
 
-fn mark(shared: &Shared, installing: &Installing) -> Result<(), Error> {
+fn mark(shared: &Shared, installing: &Installing, erasures: u64) -> Result<(), Error> {
+    let gate = shared.read_gate();
+    gate.check_life(installing.manifest.group, erasures)?;
     let payload =
         postcard::to_stdvec(installing).expect("a manifest holds only types that postcard can write");
     let mut batch = WriteBatch::default();
@@ -131,23 +143,24 @@ fn write_synced(shared: &Shared, batch: WriteBatch) -> Result<(), Error> {
     let mut options = WriteOptions::default();
     options.set_sync(true);
     let written = shared.db.write_opt(batch, &options);
-    written.map_err(Error::database("write to the state"))?;
+    written.map_err(|source| shared.write_failed(source))?;
     shared.synced();
     Ok(())
 }
 
 /// Steps 3 to 6. No view is made meanwhile; if a step fails, the group answers nothing until it is repeated.
-fn swap(shared: &Shared, installing: &Installing) -> Result<(), Error> {
+fn swap(shared: &Shared, installing: &Installing, erasures: u64) -> Result<(), Error> {
     let group = installing.manifest.group;
     let directory = shared.staging.join(&installing.directory);
     let mut gate = shared.write_gate();
+    gate.check_life(group, erasures)?;
     gate.unfinished.insert(group);
     let mut removal = WriteBatch::default();
     layout::remove_tables(&shared.db, group, &mut removal);
     shared
         .db
         .write(removal)
-        .map_err(Error::database("remove the old state"))?;
+        .map_err(|source| shared.write_failed(source))?;
     fault!("install::removed");
     ingest(shared, &installing.manifest, &directory)?;
     fault!("install::ingested");
@@ -183,7 +196,7 @@ fn ingest(shared: &Shared, manifest: &SnapshotManifest, directory: &Path) -> Res
                 &IngestExternalFileOptions::default(),
                 paths,
             )
-            .map_err(Error::database("make snapshot files part of a table"))?;
+            .map_err(|source| shared.write_failed(source))?;
         fault!("install::ingested_one_table");
     }
     Ok(())
@@ -211,7 +224,7 @@ pub(super) fn finish_interrupted(shared: &Shared) -> Result<(), Error> {
         match staged_is_whole(shared, &installing) {
             Ok(()) => {
                 tracing::warn!(%group, "finishing an interrupted snapshot install");
-                swap(shared, &installing)?;
+                swap(shared, &installing, shared.erasures(group))?;
             }
             // The old state is gone in part. The group has to be filled anew; the others are not concerned.
             Err(error) => {

@@ -122,7 +122,10 @@ pub(super) fn applied(db: &DB, group: GroupId, options: &ReadOptions) -> Result<
 pub(super) fn markers(db: &DB, marker: Marker) -> Result<Vec<(GroupId, Bytes)>, Error> {
     let mut found = Vec::new();
     for item in db.iterator(IteratorMode::From(&[marker as u8], Direction::Forward)) {
-        let (key, stored) = item.map_err(Error::database("list the groups of the state"))?;
+        let place = || Place::Database {
+            path: db.path().to_owned(),
+        };
+        let (key, stored) = item.map_err(|source| Error::reading(place, source))?;
         let Some(group) = key
             .strip_prefix(&[marker as u8])
             .and_then(|rest| rest.first_chunk())

@@ -24,7 +24,7 @@ pub(super) fn make(rewrite: &Rewrite, config: &StateDbConfig, staging: &Path) ->
         let exported = rewrite.work.join("exported");
         files::remove_dir(&exported)?;
         match export::export(&old, group, &exported) {
-            Ok(manifest) => install::install(&new, group, &manifest, &exported)?,
+            Ok(manifest) => install::install(&new, (group, new.erasures(group)), &manifest, &exported)?,
             Err(error @ Error::Corrupt { .. }) => {
                 tracing::error!(%group, %error, "the state of this group is damaged and is left out");
             }

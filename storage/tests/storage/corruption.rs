@@ -247,6 +247,25 @@ fn a_flipped_bit_in_a_table_of_the_state_is_refused_and_named() {
 }
 
 #[test]
+fn a_flipped_bit_in_the_markers_of_the_groups_is_named_when_the_state_is_opened() {
+    let directory = TempDir::new().unwrap();
+    {
+        let db = open_state(&directory);
+        apply(
+            &db.group(ID),
+            crate::sample::puts(1, 3),
+            "a marker that stands in one place",
+        );
+    }
+    drop(open_state(&directory));
+    let tables = files_ending(&directory.path().join("db"), ".sst");
+    flip_where(&tables, b"a marker that stands in one place");
+    let opened = StateDb::open(directory.path(), StateDbConfig::default());
+    let error = opened.map(drop).unwrap_err();
+    assert!(error.is_corruption(), "{error}");
+}
+
+#[test]
 fn a_record_that_was_damaged_before_it_was_stored_is_found_by_its_own_checksum() {
     let directory = TempDir::new().unwrap();
     write_large_rows(&directory);

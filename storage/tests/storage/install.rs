@@ -78,6 +78,28 @@ fn a_group_arrives_key_by_key_and_replaces_what_was_there() {
 }
 
 #[test]
+fn an_install_that_outlives_the_erasure_of_its_group_brings_nothing_back() {
+    let (here, there, files) = (
+        TempDir::new().unwrap(),
+        TempDir::new().unwrap(),
+        TempDir::new().unwrap(),
+    );
+    let source = open(&here).group(ID);
+    apply(&source, puts(1, 20), "source");
+    let manifest = source.export(files.path()).unwrap();
+    let db = open(&there);
+    let late = db.group(ID);
+    db.group(ID).clear().unwrap();
+    let refused = late.install(&manifest, files.path());
+    assert!(matches!(refused, Err(Error::Erased { .. })), "{refused:?}");
+    assert!(contents(&db.group(ID).read()).unwrap().is_empty());
+    drop((late, db));
+    let db = open(&there);
+    assert_eq!(db.groups().unwrap(), []);
+    assert_eq!(fs::read_dir(there.path().join("installing")).unwrap().count(), 0);
+}
+
+#[test]
 fn a_group_without_anything_exports_and_installs_too() {
     let (here, there, files) = (
         TempDir::new().unwrap(),

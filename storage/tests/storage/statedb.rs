@@ -127,8 +127,25 @@ fn a_batch_that_was_begun_before_its_group_was_erased_is_not_written_after() {
     assert!(matches!(refused, Err(Error::Erased { .. })), "{refused:?}");
     assert_eq!(group.applied().unwrap(), None);
     assert!(contents(&group.read()).unwrap().is_empty());
-    apply(&group, puts(2, 2), "anew");
-    assert_eq!(group.applied().unwrap().unwrap(), "anew");
+}
+
+#[test]
+fn whoever_has_a_groups_state_from_before_its_erasure_writes_nothing_into_its_next_life() {
+    let directory = TempDir::new().unwrap();
+    let db = open(&directory);
+    let worker = db.group(GroupId::new(1));
+    apply(&worker, puts(1, 2), "first");
+    db.group(GroupId::new(1)).clear().unwrap();
+    // It goes on with the next entries of a log that is erased, too.
+    let mut late = worker.batch();
+    late.stage(Change::Put(model(7), Record::Marker));
+    let refused = late.commit(Bytes::from_static(b"late"));
+    assert!(matches!(refused, Err(Error::Erased { .. })), "{refused:?}");
+    let anew = db.group(GroupId::new(1));
+    assert_eq!(anew.applied().unwrap(), None);
+    assert!(contents(&anew.read()).unwrap().is_empty());
+    apply(&anew, puts(2, 2), "anew");
+    assert_eq!(anew.applied().unwrap().unwrap(), "anew");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use covey_cluster::{Consistency, GroupStatus, Host, Peer, Probation, Role, Step,
 use covey_state::NodeId;
 use covey_state::topology::Placement;
 use tokio::runtime::Handle;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use crate::event::Event;
 use crate::node::GROUP;
@@ -64,15 +64,17 @@ pub(super) async fn take(
             let Some(newcomer) = newcomers.get(&node).cloned() else {
                 return;
             };
+            let confirmed = leader.read(GROUP, Consistency::Linearizable, deadline).await;
             let (peer, tasks) = (newcomer.peer.clone(), newcomer.tasks.clone());
-            match tasks.spawn(open(newcomer, probation)).await {
-                Ok(true) => leader.admit_learner(GROUP, peer, probation).await,
-                Ok(false) | Err(_) => return,
+            if confirmed.is_err() || !matches!(tasks.spawn(open(newcomer, probation)).await, Ok(true)) {
+                return;
             }
+            let admitted = timeout_at(deadline, leader.admit_learner(GROUP, peer, probation)).await;
+            return drop(admitted);
         }
         Step::Vote(voters) => tenure.change_voters(voters, true, deadline).await,
         Step::Dismiss(node) => tenure.remove_learner(node, deadline).await,
-        Step::HandOver(node) => leader.transfer_leader(GROUP, node, deadline).await,
+        Step::HandOver(node) => tenure.transfer_leader(node, deadline).await,
     };
     drop(taken);
 }
@@ -130,12 +132,9 @@ pub(super) async fn rebuild(
     if status.role == Role::Leader {
         let heir = status.voters.iter().find(|node| intact.contains(*node));
         if let Some(heir) = heir {
-            drop(
-                owner
-                    .host
-                    .transfer_leader(GROUP, *heir, Instant::now() + STEP_WITHIN)
-                    .await,
-            );
+            let tenure = owner.host.tenure(GROUP, status.term);
+            let handed_over = tenure.transfer_leader(*heir, Instant::now() + STEP_WITHIN);
+            drop(handed_over.await);
         }
         return;
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::catalog::{Column, FeatureView, JoinKey, Rule};
 use crate::plan::catalog::{AGGREGATES_MAX, COLUMNS_MAX, ONE_OF_MAX};
-use crate::plan::field::{check_finite, check_name, check_text, ensure, invalid, quoted, within};
+use crate::plan::field::{check_column_name, check_finite, check_text, ensure, invalid, quoted, within};
 use crate::rejection::Rejection;
 use crate::value::{DataType, Value};
 use crate::window::{Aggregate, DAY, WINDOW_MICROS_MAX, WINDOW_MICROS_MIN, window_text};
@@ -27,11 +27,12 @@ pub(super) fn check(view: &FeatureView, join_keys: &[JoinKey]) -> Result<(), Rej
     let mut names: BTreeSet<String> = join_keys.iter().map(|key| key.name.clone()).collect();
     for (position, column) in view.columns.iter().enumerate() {
         let field = format!("columns[{position}]");
-        check_name(&format!("{field}.name"), &column.name)?;
+        check_column_name(&format!("{field}.name"), &column.name)?;
         check_is_new(&mut names, &format!("{field}.name"), column.name.clone())?;
         for (rule_position, rule) in column.rules.iter().enumerate() {
             check_rule(&format!("{field}.rules[{rule_position}]"), column, rule)?;
         }
+        check_bounds(&format!("{field}.rules"), column)?;
     }
     for (position, aggregate) in view.aggregates.iter().enumerate() {
         let field = format!("aggregates[{position}]");
@@ -106,6 +107,24 @@ fn check_is_new(names: &mut BTreeSet<String>, field: &str, name: String) -> Resu
     }
     names.insert(name);
     Ok(())
+}
+
+/// Whether any number is within the bounds.
+fn check_bounds(field: &str, column: &Column) -> Result<(), Rejection> {
+    let (mut least, mut largest) = (f64::NEG_INFINITY, f64::INFINITY);
+    for rule in &column.rules {
+        match rule {
+            Rule::Min(bound) => least = least.max(*bound),
+            Rule::Max(bound) => largest = largest.min(*bound),
+            Rule::OneOf(_) => {}
+        }
+    }
+    ensure(least <= largest, field, || {
+        format!(
+            "`{}` could hold no value: it is to be at least {least} and at most {largest}",
+            column.name
+        )
+    })
 }
 
 fn check_rule(field: &str, column: &Column, rule: &Rule) -> Result<(), Rejection> {
