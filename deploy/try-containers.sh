@@ -6,9 +6,11 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 
 for engine in docker podman; do
     if "$engine" info >/dev/null 2>&1 && "$engine" compose version >/dev/null 2>&1; then
-        trap '"$engine" compose down --volumes --timeout 60' EXIT
-        "$engine" compose up --build --wait --wait-timeout 120
-        "$engine" compose exec -T covey-1 covey status
+        # Under a name of its own: taking it down removes its volumes, which must not be those of a cluster in use.
+        compose=("$engine" compose --project-name covey-try)
+        trap '"${compose[@]}" down --volumes --timeout 60' EXIT
+        "${compose[@]}" up --build --wait --wait-timeout 120
+        "${compose[@]}" exec -T covey-1 covey status
         exit 0
     fi
 done

@@ -34,19 +34,16 @@ enum Verb {
         /// The directory with its evidence
         directory: PathBuf,
     },
-    /// Print what a seed would break, and when
+    /// Print what a run of a seed breaks, and when, where all of its kinds of faults are possible
     Plan(Schedule),
 }
 
 /// What is broken, when, and for how long.
 #[derive(Debug, Clone, Args)]
 struct Schedule {
-    /// Kinds of faults, separated by commas; `all` leaves out what is not possible here
+    /// Kinds of faults, separated by commas; a run leaves out of `all` what is not possible here
     #[arg(long, value_delimiter = ',', default_value = "all")]
     faults: Vec<String>,
-    /// Leave out kinds of faults that are not possible here, and say so
-    #[arg(long)]
-    where_possible: bool,
     /// How long clients and faults are at work
     #[arg(long, default_value_t = 60)]
     seconds: u64,
@@ -59,6 +56,9 @@ struct Schedule {
 struct Run {
     #[command(flatten)]
     schedule: Schedule,
+    /// Leave out kinds of faults that are not possible here, and say so
+    #[arg(long)]
+    where_possible: bool,
     /// What clients do, separated by commas, or `all`
     #[arg(long, value_delimiter = ',', default_value = "all")]
     workloads: Vec<String>,
@@ -200,7 +200,7 @@ impl Run {
         };
         let wanted = self.schedule.kinds()?;
         let (faults, left_out) = run::possible(&wanted, &fleet).await;
-        let may_leave_out = self.schedule.where_possible || self.schedule.all_faults();
+        let may_leave_out = self.where_possible || self.schedule.all_faults();
         ensure!(may_leave_out || left_out.is_empty(), "{}", left_out.join("; "));
         for words in left_out {
             println!("{words}");

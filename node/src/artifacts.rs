@@ -63,10 +63,15 @@ impl Artifacts {
 
     /// A whole file, verified against its manifest.
     pub async fn load(&self, artifact: &Artifact) -> Result<Bytes, Failure> {
-        let capacity = usize::try_from(artifact.bytes.min(ARTIFACT_BYTES_MAX)).unwrap_or(CHUNK_BYTES);
-        let mut whole = BytesMut::with_capacity(capacity);
+        check_size(artifact)?;
+        let mut whole = BytesMut::new();
         for digest in &artifact.chunks {
-            whole.extend_from_slice(&self.chunk(*digest).await?);
+            let chunk = self.chunk(*digest).await?;
+            if chunk.len() > CHUNK_BYTES {
+                let reason = format!("a chunk has {} bytes, more than {CHUNK_BYTES}", chunk.len());
+                return Err(Failure::invalid("artifact.chunks", reason));
+            }
+            whole.extend_from_slice(&chunk);
         }
         let found = Digest::of(&whole);
         if found == artifact.digest {
@@ -204,9 +209,60 @@ where
         .map_err(Failure::from)
 }
 
+/// Whether a manifest that somebody has written can be that of a stored file: no larger, and of as many chunks as its bytes
+/// fill. Without this a short list could have one chunk read again and again.
+fn check_size(artifact: &Artifact) -> Result<(), Failure> {
+    let (bytes, chunks) = (artifact.bytes, artifact.chunks.len() as u64);
+    if bytes > ARTIFACT_BYTES_MAX {
+        let reason = format!(
+            "`{}` has {bytes} bytes, more than {ARTIFACT_BYTES_MAX}",
+            artifact.name
+        );
+        return Err(Failure::invalid("artifact.bytes", reason));
+    }
+    let expected = bytes.div_ceil(CHUNK_BYTES as u64);
+    if chunks != expected {
+        let reason = format!(
+            "`{}` names {chunks} chunks, its {bytes} bytes fill {expected}",
+            artifact.name
+        );
+        return Err(Failure::invalid("artifact.chunks", reason));
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_manifest_that_names_one_chunk_many_times_is_refused_before_anything_is_read() {
+        let chunk = Digest::of(b"chunk");
+        let artifact = |bytes, chunks| Artifact {
+            name: "model".to_owned(),
+            bytes,
+            digest: chunk,
+            chunks: vec![chunk; chunks],
+        };
+        let megabyte = CHUNK_BYTES as u64;
+        for right in [
+            artifact(0, 0),
+            artifact(1, 1),
+            artifact(megabyte, 1),
+            artifact(megabyte + 1, 2),
+        ] {
+            check_size(&right).unwrap();
+        }
+        for (bytes, chunks) in [
+            (megabyte, 100_000),
+            (megabyte, 0),
+            (megabyte + 1, 1),
+            (2 << 30, 2_048),
+        ] {
+            let refused = check_size(&artifact(bytes, chunks)).unwrap_err();
+            assert!(matches!(refused, Failure::Invalid { .. }), "{refused}");
+        }
+    }
 
     #[tokio::test]
     async fn a_peer_that_is_silent_is_given_up() {

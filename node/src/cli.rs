@@ -226,7 +226,7 @@ fn run(cli: Cli) -> Result<(), Trouble> {
 async fn dispatch(cli: Cli) -> Result<(), Trouble> {
     let Cli { access, verb } = cli;
     match verb {
-        Verb::Init(verb) => verb.run(access.output).await,
+        Verb::Init(verb) => verb.run(access.output),
         Verb::Start(verb) => verb.run().await,
         Verb::Status(verb) => verb.run(&access).await,
         Verb::Node(verb) => verb.run(&access).await,

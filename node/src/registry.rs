@@ -35,6 +35,16 @@ pub async fn create_model(
     name: &str,
     description: &str,
 ) -> Result<Model, Failure> {
+    create_model_as(context, caller, caller.next_request_id(), (name, description)).await
+}
+
+/// The same under a request id of the caller's own.
+pub async fn create_model_as(
+    context: &Context,
+    caller: &Caller,
+    id: RequestId,
+    (name, description): (&str, &str),
+) -> Result<Model, Failure> {
     if let Ok(model) = model(context, caller, name).await {
         return Ok(model);
     }
@@ -42,9 +52,9 @@ pub async fn create_model(
         name: name.to_owned(),
         description: description.to_owned(),
     };
-    context
-        .ledger
-        .ask_unique(caller, context.ledger.group_of_name(name), command)
+    let ledger = &context.ledger;
+    ledger
+        .ask(caller, ledger.group_of_name(name), id, command)
         .await?;
     model(context, caller, name).await
 }

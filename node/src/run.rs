@@ -7,6 +7,7 @@ mod services;
 mod supervisor;
 mod telemetry;
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -50,11 +51,11 @@ pub enum Beginning {
 }
 
 /// Writes the identity of a new cluster's first node. The cluster is made when that node first starts.
-pub async fn init(config: Config, new: NewCluster) -> anyhow::Result<Identity> {
+pub fn init(data_dir: &Path, new: NewCluster) -> anyhow::Result<Identity> {
     new.validate()?;
-    let data = DataDir::lock(&config.data_dir)?;
+    let data = DataDir::lock(data_dir)?;
     if let Some(known) = data.identity()? {
-        let shown = config.data_dir.display();
+        let shown = data_dir.display();
         bail!(
             "data directory `{shown}` already belongs to node {} of cluster {}; nothing was changed",
             known.node_id,

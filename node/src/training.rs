@@ -33,6 +33,11 @@ pub use evaluate::evaluate;
 pub(crate) use supervisor::spawn;
 pub use worker::train;
 
+/// The parts of a request that submits a job. They are fixed: a repeat that finds the model made must not take its part for
+/// the job's.
+const MODEL_PART: u32 = 0;
+const JOB_PART: u32 = 1;
+
 /// Checks and submits a job; the id of a job that is there already is answered with that job.
 pub async fn submit(context: &Context, caller: &Caller, id: &str, mut spec: JobSpec) -> Result<Job, Failure> {
     if let Ok(known) = job(context, caller, id).await {
@@ -43,14 +48,20 @@ pub async fn submit(context: &Context, caller: &Caller, id: &str, mut spec: JobS
     let dataset = features::dataset::manifest(context, caller, &spec.dataset, newest).await?;
     spec.dataset_version = dataset.version;
     columns::features(&context.catalog.current(), &dataset, &spec.exclude)?;
-    registry::create_model(context, caller, &spec.model, "").await?;
+    registry::create_model_as(
+        context,
+        caller,
+        caller.request_part(MODEL_PART),
+        (&spec.model, ""),
+    )
+    .await?;
     let command = Command::SubmitJob {
         id: id.to_owned(),
         spec,
     };
-    context
-        .ledger
-        .ask_unique(caller, context.ledger.group_of_name(id), command)
+    let (ledger, part) = (&context.ledger, caller.request_part(JOB_PART));
+    ledger
+        .ask(caller, ledger.group_of_name(id), part, command)
         .await?;
     job(context, caller, id).await
 }

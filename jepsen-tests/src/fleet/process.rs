@@ -119,12 +119,12 @@ impl Process {
             None => Command::new(&self.covey),
         };
         command.arg(verb).arg("--data-dir").arg(self.disk.data());
-        command
-            .args(["--api-listen", &self.api, "--peer-listen", &self.peer])
-            .args(["--log-filter", LOG_FILTER])
-            .stdin(Stdio::null());
-        if self.insecure {
-            command.arg("--insecure");
+        command.stdin(Stdio::null());
+        if verb == "start" {
+            command
+                .args(["--api-listen", &self.api, "--peer-listen", &self.peer])
+                .args(["--log-filter", LOG_FILTER])
+                .args(self.insecure.then_some("--insecure"));
         }
         if let Some(bug) = self.bug {
             command.env(PlantedBug::VARIABLE, bug.name());

@@ -88,7 +88,7 @@ impl Bugs {
         run.output = self.run.output.join(bug.name()).join(format!("run-{seed}"));
         if run.schedule.all_faults() {
             run.schedule.faults = bug.faults().iter().map(|kind| kind.name().to_owned()).collect();
-            run.schedule.where_possible = true;
+            run.where_possible = true;
         }
         if run.workloads.iter().any(|name| name == "all") {
             run.workloads = bug

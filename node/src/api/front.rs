@@ -1,15 +1,18 @@
 //! What every request passes first: it gets its caller, its deadline, its span, and is counted.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use covey_state::Rejection;
 use futures::StreamExt as _;
+use prost::Message as _;
+use prost_types::{FileDescriptorSet, MethodDescriptorProto, ServiceDescriptorProto};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 use tonic::{Code, Status};
@@ -22,7 +25,7 @@ use crate::error::Failure;
 use crate::membership::Membership;
 
 /// The longest deadline that a request may set for itself.
-const DEADLINE_MAX: Duration = Duration::from_secs(3600);
+const DEADLINE_MAX: Duration = Duration::from_secs(6 * 3600);
 
 /// Requests that clients have begun and that have no answer yet, on one node. More would only wait for each other, and
 /// most of them in vain.
@@ -43,6 +46,29 @@ const BUSY_SERVICES: [&str; 5] = [
     "covey.v1.Serving/",
     "covey.v1.Monitoring/",
 ];
+
+/// Every method of the API, as requests name it.
+static METHODS: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
+    let described = [
+        covey_proto::FILE_DESCRIPTOR_SET,
+        tonic_health::pb::FILE_DESCRIPTOR_SET,
+        tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
+        tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
+    ];
+    let files = described
+        .iter()
+        .flat_map(|set| FileDescriptorSet::decode(*set).unwrap_or_default().file);
+    let methods = files.flat_map(|file| {
+        let package = file.package().to_owned();
+        let of_service = move |service: ServiceDescriptorProto| {
+            let service_name = format!("{package}.{}", service.name());
+            let name = move |method: MethodDescriptorProto| format!("{service_name}/{}", method.name());
+            service.method.into_iter().map(name)
+        };
+        file.service.into_iter().flat_map(of_service)
+    });
+    methods.collect()
+});
 
 /// What the front needs of the node.
 #[derive(Clone)]
@@ -113,7 +139,7 @@ pub async fn admit(State(gate): State<Gate>, mut request: Request, next: Next) -
     let code = code_of(&response);
     let seconds = started.elapsed().as_secs_f64();
     // Whatever path a caller makes up must not become a label of its own.
-    let label = if is_known(&response) {
+    let label = if METHODS.contains(&method) {
         method.as_str()
     } else {
         "unknown"
@@ -175,15 +201,6 @@ fn refused(failure: Failure) -> Response {
     Status::from(failure).into_http::<Body>().into_response()
 }
 
-/// Whether the path was one that this node serves.
-fn is_known(response: &Response) -> bool {
-    let code = response
-        .headers()
-        .get("grpc-status")
-        .map(|value| Code::from_bytes(value.as_bytes()));
-    response.status() != StatusCode::NOT_FOUND && code != Some(Code::Unimplemented)
-}
-
 /// The gRPC code of an answer as far as its head tells; a stream that fails later has begun well.
 fn code_of(response: &Response) -> String {
     match response
@@ -200,6 +217,18 @@ fn code_of(response: &Response) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_that_a_caller_makes_up_is_no_label_of_the_metrics_even_if_it_is_refused() {
+        for known in [
+            "covey.v1.Features/Push",
+            "covey.v1.Cluster/Join",
+            "grpc.health.v1.Health/Check",
+        ] {
+            assert!(METHODS.contains(known), "{known} of {METHODS:?}");
+        }
+        assert!(!METHODS.contains("covey.v1.Features/MadeUp"));
+    }
 
     #[test]
     fn a_grpc_timeout_is_digits_and_a_unit() {

@@ -7,7 +7,6 @@ use covey_proto::v1::training_server::Training;
 use covey_state::job::{Job, JobSpec};
 use futures::stream::BoxStream;
 use tonic::{Request, Response, Status};
-use uuid::Uuid;
 
 use super::Caller;
 use crate::context::Context;
@@ -35,7 +34,8 @@ impl Training for TrainingApi {
         let caller = Caller::of(&request);
         let v1::SubmitJobRequest { id, spec } = request.into_inner();
         let id = if id.is_empty() {
-            format!("job-{}", Uuid::now_v7().simple())
+            // A repeat of the request finds it under the same name.
+            format!("job-{:032x}", caller.request_id)
         } else {
             id
         };

@@ -4,10 +4,12 @@ use std::path::PathBuf;
 
 use covey_proto::v1;
 use covey_proto::v1::deployment_spec::Target;
+use covey_proto::v1::get_version_request::Which;
 
 use super::apply::Apply;
 use super::client::{Access, Client};
 use super::length::Length;
+use super::model::version_of;
 use super::output::{Card, Listing, Output, remark, say};
 use super::trouble::Trouble;
 use super::waiting::{Look, wait_for};
@@ -122,27 +124,35 @@ impl Deploy {
             show(&declared, access.output);
             return Ok(());
         }
-        show(&wait_ready(&client, &spec, self.wait).await?, access.output);
+        let ready = wait_ready(&client, (&spec, declared.revision), self.wait);
+        show(&ready.await?, access.output);
         Ok(())
     }
 }
 
-/// The deployment once as many replicas as wanted are ready.
-pub(super) async fn wait_ready(
+/// The deployment once as many replicas as wanted serve the version that it names now.
+async fn wait_ready(
     client: &Client,
-    spec: &v1::DeploymentSpec,
+    (spec, revision): (&v1::DeploymentSpec, u64),
     wait: Length,
 ) -> Result<v1::Deployment, Trouble> {
     wait_for(
         &format!("deployment {}", spec.name),
         wait.duration(),
         async || {
+            let target = match target_version(client, spec).await {
+                Err(trouble) if !trouble.is_unavailable() => {
+                    return Ok(Look::NotYet(trouble.what().to_owned()));
+                }
+                target => target?,
+            };
             let now = find(client, &spec.name).await?;
-            let ready = now
-                .replicas
-                .iter()
-                .filter(|replica| replica.state == "ready")
-                .count();
+            let serves = |replica: &&v1::Replica| {
+                let served = (replica.model.as_str(), replica.version);
+                let knows = replica.state == "ready" && replica.revision >= revision;
+                knows && served == (spec.model.as_str(), target)
+            };
+            let ready = now.replicas.iter().filter(serves).count();
             let wanted = usize::try_from(spec.replicas).unwrap_or(usize::MAX);
             if ready >= wanted {
                 return Ok(Look::Reached(now));
@@ -152,11 +162,23 @@ pub(super) async fn wait_ready(
                 .map(|replica| format!(", {}: {}", replica.node, replica.error))
                 .unwrap_or_default();
             Ok(Look::NotYet(format!(
-                "{ready} of {wanted} replicas are ready{why}"
+                "{ready} of {wanted} replicas serve version {target}{why}"
             )))
         },
     )
     .await
+}
+
+/// The version that a deployment is to serve now.
+async fn target_version(client: &Client, spec: &v1::DeploymentSpec) -> Result<u64, Trouble> {
+    match &spec.target {
+        Some(Target::Version(version)) => Ok(*version),
+        Some(Target::Alias(alias)) => {
+            let found = version_of(client, &spec.model, Which::Alias(alias.clone())).await?;
+            Ok(found.number)
+        }
+        None => Ok(0),
+    }
 }
 
 /// The deployments, or those of that name.

@@ -1,8 +1,9 @@
 //! `covey init`: makes a new cluster by writing the identity of its first node.
 
+use std::path::PathBuf;
+
 use super::output::{Card, Output, remark};
 use super::trouble::Trouble;
-use crate::config::{Config, Options};
 use crate::run::{self, NewCluster};
 
 /// Options of `covey init`.
@@ -11,8 +12,14 @@ use crate::run::{self, NewCluster};
     covey init --data-dir n1\n  \
     covey init --data-dir /var/lib/covey --name fraud --groups 32 --replication-factor 3")]
 pub(super) struct Init {
-    #[command(flatten)]
-    options: Options,
+    /// Directory of everything durable
+    #[arg(
+        long,
+        env = "COVEY_DATA_DIR",
+        default_value = "covey-data",
+        value_name = "DIR"
+    )]
+    data_dir: PathBuf,
     /// The cluster's name, for people
     #[arg(long, default_value = "covey")]
     name: String,
@@ -25,15 +32,14 @@ pub(super) struct Init {
 }
 
 impl Init {
-    pub(super) async fn run(self, output: Output) -> Result<(), Trouble> {
-        let config = Config::resolve(self.options)?;
-        let data_dir = config.data_dir.display().to_string();
+    pub(super) fn run(self, output: Output) -> Result<(), Trouble> {
+        let data_dir = self.data_dir.display().to_string();
         let new = NewCluster {
             name: self.name,
             groups: self.groups,
             replication_factor: self.replication_factor,
         };
-        let identity = run::init(config, new).await.map_err(|error| {
+        let identity = run::init(&self.data_dir, new).map_err(|error| {
             Trouble::refused(
                 format!("{error:#}"),
                 "run the node that is there with `covey start`, or choose another --data-dir",

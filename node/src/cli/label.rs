@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use covey_proto::v1;
-use covey_state::Value;
+use covey_state::{DataType, Value};
 
 use super::client::Access;
 use super::output::Card;
@@ -46,7 +46,9 @@ impl Label {
             label_column,
         } = self;
         let client = access.connect().await?;
-        let mut sheet = Sheet::open(&file, Types::new(), LABELS_PER_REQUEST)?;
+        // Ids are texts, however much they look like numbers.
+        let types = Types::from([(id_column.clone(), DataType::String)]);
+        let mut sheet = Sheet::open(&file, types, LABELS_PER_REQUEST)?;
         let bar = sheet.rows.map_or_else(
             || progress::counter("labels"),
             |rows| progress::bar(rows, "labels"),

@@ -1,5 +1,7 @@
 //! `covey node`: the nodes of the cluster, their coming and going.
 
+use std::net::IpAddr;
+
 use covey_proto::v1;
 
 use super::client::{Access, Client};
@@ -229,11 +231,10 @@ fn start_command(
         .filter(|node| node.reachable)
         .map(|node| node.api_addr.as_str())
         .collect();
-    let insecure = if host == "127.0.0.1" || host == "localhost" {
-        ""
-    } else {
-        " --insecure"
-    };
+    let is_here = host
+        .parse::<IpAddr>()
+        .map_or(host == "localhost", |address| address.is_loopback());
+    let insecure = if is_here { "" } else { " --insecure" };
     let (seeds, peers) = (seeds.join(","), port + 1);
     let listen = format!("--api-listen {host}:{port} --peer-listen {host}:{peers}");
     Ok(format!(

@@ -46,6 +46,24 @@ impl Listing {
         }
     }
 
+    /// Where the column of that name, which is the user's own, stands; a new one comes last and is empty so far.
+    pub(crate) fn column(&mut self, name: &str) -> usize {
+        if let Some(place) = self.keys.iter().position(|known| known == name) {
+            return place;
+        }
+        self.keys.push(name.to_owned());
+        self.titles.push(name.to_owned());
+        for row in &mut self.rows {
+            row.push(Json::Null);
+        }
+        self.keys.len() - 1
+    }
+
+    /// How many columns there are.
+    pub(crate) fn width(&self) -> usize {
+        self.keys.len()
+    }
+
     /// Adds a row: one value per header.
     pub(crate) fn row(&mut self, values: impl IntoIterator<Item = Json>) {
         self.rows.push(values.into_iter().collect());
@@ -213,6 +231,23 @@ pub(crate) fn version(number: u64) -> Json {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_column_that_comes_later_is_empty_in_the_rows_before_it() {
+        let mut listing = Listing::with_headers(vec!["prediction".to_owned()]);
+        assert_eq!(listing.column("a"), 1);
+        listing.row([1.into(), "x".into()]);
+        assert_eq!(
+            (listing.column("b"), listing.column("a"), listing.width()),
+            (2, 1, 3)
+        );
+        listing.row([2.into(), Json::Null, "y".into()]);
+        let expected = serde_json::json!([
+            {"prediction": 1, "a": "x", "b": null},
+            {"prediction": 2, "a": null, "b": "y"}
+        ]);
+        assert_eq!(listing.json(), expected);
+    }
 
     #[test]
     fn rows_become_a_table_and_an_array_of_objects() {

@@ -3,7 +3,7 @@
 use covey_proto::v1;
 use covey_proto::v1::deployment_spec::Target;
 use covey_proto::v1::get_version_request::Which;
-use covey_state::{Timestamp, Value};
+use covey_state::{DataType, Timestamp, Value};
 use serde_json::Value as Json;
 
 use super::cell;
@@ -15,6 +15,8 @@ use super::output::{Listing, number, remark};
 use super::sheet::{Batch, Sheet, Types};
 use super::trouble::Trouble;
 
+/// The column of the answers.
+const PREDICTION: &str = "prediction";
 /// Rows of a file that are asked for at once.
 const ROWS_PER_REQUEST: usize = 1_000;
 
@@ -44,11 +46,15 @@ pub(super) struct Predict {
 impl Predict {
     pub(super) async fn run(self, access: &Access) -> Result<(), Trouble> {
         let client = access.connect().await?;
-        let types = if self.raw {
+        let mut types = if self.raw {
             Types::new()
         } else {
             self.types(&client).await?
         };
+        if let Some(ids) = &self.id_column {
+            // Ids are texts, however much they look like numbers.
+            types.insert(ids.clone(), DataType::String);
+        }
         let Some(file) = &self.rows.file else {
             let batch = self.rows.read(&types)?;
             let mut listing = None;
@@ -61,10 +67,12 @@ impl Predict {
         while let Some(batch) = sheet.next_batch()? {
             self.ask(&client, batch, &mut listing).await?;
         }
-        match listing {
-            Some(listing) => listing.print(access.output),
-            None => remark("the file has no rows"),
+        if listing.is_none() {
+            remark("the file has no rows");
         }
+        listing
+            .unwrap_or_else(|| Listing::with_headers(vec![PREDICTION.to_owned()]))
+            .print(access.output);
         Ok(())
     }
 
@@ -122,16 +130,18 @@ impl Predict {
         } else {
             given.names.into_iter().zip(given.columns).collect()
         };
-        let headers = || {
-            let named = shown.iter().map(|(name, _)| name.clone());
-            Listing::with_headers(std::iter::once("prediction".to_owned()).chain(named).collect())
-        };
-        let listing = listing.get_or_insert_with(headers);
+        let listing = listing.get_or_insert_with(|| Listing::with_headers(vec![PREDICTION.to_owned()]));
+        let places: Vec<usize> = shown
+            .iter()
+            .map(|(name, _)| listing.column(&shown_as(name)))
+            .collect();
         for (row, prediction) in reply.predictions.iter().enumerate() {
-            let cells = shown
-                .iter()
-                .map(|(_, values)| values.get(row).map_or(Json::Null, cell::to_json));
-            listing.row(std::iter::once(number(*prediction)).chain(cells));
+            let mut cells = vec![Json::Null; listing.width()];
+            cells[0] = number(*prediction);
+            for (place, (_, values)) in places.iter().zip(&shown) {
+                cells[*place] = values.get(row).map_or(Json::Null, cell::to_json);
+            }
+            listing.row(cells);
         }
         Ok(())
     }
@@ -148,6 +158,15 @@ impl Predict {
             )
         })?;
         Ok(values.iter().map(id_text).collect())
+    }
+}
+
+/// Under which name a column of the file is shown beside the predictions.
+fn shown_as(name: &str) -> String {
+    if name == PREDICTION {
+        format!("given_{PREDICTION}")
+    } else {
+        name.to_owned()
     }
 }
 

@@ -25,17 +25,16 @@ pub(super) struct Start {
 impl Start {
     pub(super) async fn run(self) -> Result<(), Trouble> {
         let config = Config::resolve(self.options)?;
-        let data_dir = config.data_dir.display().to_string();
         let beginning = match (self.join, self.init) {
             (Some(addresses), _) => Beginning::Join(addresses),
             (None, Some(name)) => Beginning::Found(NewCluster::named(name)),
             (None, None) => Beginning::Refuse,
         };
         run::start(config, beginning).await.map_err(|error| {
-            let next = format!(
-                "make a cluster with `covey init --data-dir {data_dir}`, join one with --join HOST:PORT, or mend what the error names"
-            );
-            Trouble::refused(format!("{error:#}"), next)
+            Trouble::refused(
+                format!("{error:#}"),
+                "mend what the error names, and start the node again",
+            )
         })
     }
 }

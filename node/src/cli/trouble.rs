@@ -60,6 +60,11 @@ impl Trouble {
         self.kind == Kind::Unavailable
     }
 
+    /// What went wrong, without what to do about it.
+    pub(crate) fn what(&self) -> &str {
+        &self.what
+    }
+
     /// A local file that could not be read or written.
     pub(crate) fn file(path: &std::path::Path, error: &dyn Error) -> Self {
         let what = format!("file `{}`: {}", path.display(), chain(error));

@@ -40,28 +40,39 @@ impl Verify {
             Some(group) => vec![group],
             None => all_groups(&client).await?,
         };
-        let mut verdicts = Vec::new();
+        let (mut verdicts, mut missed) = (Vec::new(), None);
         for group in groups {
-            let mut verdict = compare(&client, group, self.repair).await?;
-            if self.repair && verdict.replicas.iter().any(can_be_rebuilt) {
-                remark(&summary(&verdict));
-                wait_rebuilt(&client, group, self.wait).await?;
-                verdict = compare(&client, group, false).await?;
+            match self.verdict(&client, group).await {
+                Ok(verdict) => verdicts.push(verdict),
+                Err(trouble) if trouble.is_unavailable() => {
+                    remark(&trouble.to_string());
+                    missed.get_or_insert(trouble);
+                }
+                Err(trouble) => return Err(trouble),
             }
-            verdicts.push(verdict);
         }
         listing(&verdicts).print(access.output);
-        conclude(&verdicts)
+        conclude(&verdicts)?;
+        missed.map_or(Ok(()), Err)
+    }
+
+    /// How the replicas of a group compare, after those that can be are rebuilt if that was asked for.
+    async fn verdict(&self, client: &Client, group: u64) -> Result<v1::GroupVerdict, Trouble> {
+        let verdict = compare(client, group, self.repair).await?;
+        if !(self.repair && verdict.replicas.iter().any(can_be_rebuilt)) {
+            return Ok(verdict);
+        }
+        remark(&summary(&verdict));
+        wait_rebuilt(client, group, self.wait).await?;
+        compare(client, group, false).await
     }
 }
 
+/// Every group that the cluster has, whether a node that holds it answers or not.
 async fn all_groups(client: &Client) -> Result<Vec<u64>, Trouble> {
-    let request = client.request(v1::ListGroupsRequest { all_nodes: true });
-    let reply = client.cluster().list_groups(request).await?.into_inner();
-    let mut groups: Vec<u64> = reply.replicas.iter().map(|replica| replica.group).collect();
-    groups.sort_unstable();
-    groups.dedup();
-    Ok(groups)
+    let request = client.request(v1::GetStatusRequest {});
+    let status = client.cluster().get_status(request).await?.into_inner();
+    Ok((0..=status.groups).collect())
 }
 
 /// Compares the replicas of one group, with something moving on the screen meanwhile.

@@ -43,6 +43,8 @@ pub(super) struct Slot {
 
 struct SlotState {
     spec: Deployment,
+    /// Of the deployment, with the specification.
+    revision: u64,
     loaded: Option<Arc<Loaded>>,
     error: String,
     seats: Vec<Arc<Seat>>,
@@ -139,6 +141,7 @@ impl Slot {
     fn new(spec: Deployment) -> Self {
         let state = SlotState {
             spec,
+            revision: 0,
             loaded: None,
             error: String::new(),
             seats: Vec::new(),
@@ -155,8 +158,10 @@ impl Slot {
         lock(&self.state).spec.clone()
     }
 
-    pub(super) fn set_spec(&self, spec: &Deployment) {
-        lock(&self.state).spec = spec.clone();
+    pub(super) fn set_spec(&self, spec: &Deployment, revision: u64) {
+        let mut state = lock(&self.state);
+        state.spec = spec.clone();
+        state.revision = revision;
     }
 
     pub(super) fn window_micros(&self) -> i64 {
@@ -233,7 +238,9 @@ impl Slot {
 
     fn report(&self, node: NodeId) -> Vec<v1::Replica> {
         let state = lock(&self.state);
-        let version = state.loaded.as_ref().map_or(0, |loaded| loaded.version.number);
+        let loaded = state.loaded.as_ref().map(|loaded| &loaded.version);
+        let version = loaded.map_or(0, |version| version.number);
+        let model = loaded.map_or_else(String::new, |version| version.model.clone());
         let replica = |seat: &Arc<Seat>| {
             let (name, error) = match seat.standing() {
                 Standing::Running(_) if version > 0 => ("ready", state.error.clone()),
@@ -247,6 +254,8 @@ impl Slot {
                 predictions: seat.predictions.load(Ordering::Relaxed),
                 restarts: seat.restarts.load(Ordering::Relaxed),
                 error,
+                model: model.clone(),
+                revision: state.revision,
             }
         };
         state.seats.iter().map(replica).collect()

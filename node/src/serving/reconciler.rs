@@ -151,7 +151,7 @@ impl Running {
             .board
             .slot(name)
             .unwrap_or_else(|| self.board.open(record.spec.clone()));
-        slot.set_spec(&record.spec);
+        slot.set_spec(&record.spec, record.revision);
         slot.set_window_micros(window_micros_of(catalog, name));
         for seat in slot.resize(wanted) {
             self.stop(&seat);

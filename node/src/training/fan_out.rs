@@ -12,6 +12,7 @@ use covey_proto::node::v1 as node_v1;
 use covey_state::NodeId;
 use covey_state::topology::NodeState;
 use futures::future::join_all;
+use tokio::time::timeout;
 
 use super::order::Order;
 use super::worker;
@@ -20,7 +21,7 @@ use crate::error::Failure;
 
 /// Rounds of handing out before a task is given up.
 const ROUNDS_MAX: usize = 8;
-/// A worker that has not answered by then is passed over.
+/// A worker that has not answered about its partitions by then is passed over.
 const ANSWER_WITHIN: Duration = Duration::from_secs(120);
 /// The pause after a round in which nobody answered.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -51,7 +52,7 @@ pub(super) async fn gather(
         let shares = share_out(&workers(context, &passed_over), &missing);
         let asked = shares
             .into_iter()
-            .map(|(node, share)| ask(context, node, share, request.clone()));
+            .map(|(node, share)| ask(context, node, share, answer_within(order), request.clone()));
         for (node, share, answer) in join_all(asked).await {
             match answer {
                 Ok(partials) => {
@@ -105,12 +106,19 @@ fn share_out(nodes: &[NodeId], partitions: &[usize]) -> BTreeMap<NodeId, Vec<usi
     shares
 }
 
+/// How long one answer may take. A fit of the whole takes as long as it takes, and would take as long on another node; that a
+/// node is gone shows by its connection.
+fn answer_within(order: &Order) -> Option<Duration> {
+    (!order.whole).then_some(ANSWER_WITHIN)
+}
+
 type Answer = (NodeId, Vec<usize>, Result<Vec<Partial>, Failure>);
 
 async fn ask(
     context: &Context,
     node: NodeId,
     share: Vec<usize>,
+    within: Option<Duration>,
     mut request: node_v1::TrainRequest,
 ) -> Answer {
     request.partitions = share
@@ -118,10 +126,15 @@ async fn ask(
         .map(|partition| u32::try_from(*partition).unwrap_or(u32::MAX))
         .collect();
     let answer = async {
-        let asked = tokio::time::timeout(ANSWER_WITHIN, send(context, node, request)).await;
-        let reply = asked.map_err(|_| Failure::DeadlineExceeded {
-            what: format!("training on {node}"),
-        })??;
+        let sent = send(context, node, request);
+        let reply = match within {
+            None => sent.await?,
+            Some(within) => timeout(within, sent)
+                .await
+                .map_err(|_| Failure::DeadlineExceeded {
+                    what: format!("training on {node}"),
+                })??,
+        };
         if reply.partials.len() != share.len() {
             return Err(Failure::unavailable(format!("a whole answer of {node}")));
         }

@@ -67,6 +67,9 @@ impl Actor for Worker {
         kept: &mut Kept,
     ) -> Result<(), ActorProcessingErr> {
         fail::fail_point!("training::work");
+        if work.reply.is_closed() {
+            return Ok(());
+        }
         let answer = kept
             .compute(work.order, work.partitions)
             .instrument(work.span)

@@ -8,6 +8,7 @@
 #[path = "../support/nodes.rs"]
 mod nodes;
 mod operations;
+mod surprises;
 
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -351,8 +352,12 @@ fn look_after_the_groups(session: &Session) {
 async fn a_user_gets_from_definitions_to_predictions_and_every_answer_is_json() {
     let session = Session::begin(1).await;
     declare_and_push(&session);
+    surprises::another_file_of_a_producer_is_no_repetition(&session);
     build_and_train(&session);
+    surprises::a_training_set_that_is_defined_otherwise_is_to_be_built(&session);
     serve_and_watch(&session);
+    surprises::ids_that_look_like_numbers_are_texts(&session);
+    surprises::a_deployment_is_ready_when_it_serves_what_was_asked_for(&session);
     look_after_the_groups(&session);
     let status = session.json(&["status"]);
     assert_eq!(status["nodes"][0]["state"], "active");

@@ -202,6 +202,20 @@ async fn bad_rows_become_dead_letters_and_the_good_ones_go_in() {
 }
 
 #[tokio::test]
+async fn a_row_that_no_entry_can_hold_is_refused_for_good_and_by_its_size() {
+    let (_server, mut features) = ready().await;
+    let large = "x".repeat(17 << 20);
+    let refused = features
+        .push(push("weather", winds(&[(&large, 0, 1.0)])))
+        .await
+        .unwrap_err();
+    assert_eq!(refused.code(), Code::ResourceExhausted, "{refused}");
+    let code = refused.metadata().get("covey-code").unwrap();
+    assert_eq!(code, "limit", "waiting does not help");
+    assert!(refused.message().contains("16777216"), "{refused}");
+}
+
+#[tokio::test]
 async fn a_push_that_is_repeated_counts_once() {
     let (_server, mut features) = ready().await;
     let rows: Vec<(String, i64, f64)> = (0..2_500)

@@ -99,11 +99,12 @@ impl Node {
     pub(crate) fn command(&self, subcommand: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_covey"));
         command.arg(subcommand).arg("--data-dir").arg(&self.dir);
-        command
-            .args(["--api-listen", &self.api, "--peer-listen", &self.peer])
-            .args(&self.arguments)
-            .env("FAILPOINTS", &self.faults)
-            .stdin(Stdio::null());
+        if subcommand == "start" {
+            command
+                .args(["--api-listen", &self.api, "--peer-listen", &self.peer])
+                .args(&self.arguments);
+        }
+        command.env("FAILPOINTS", &self.faults).stdin(Stdio::null());
         command
     }
 

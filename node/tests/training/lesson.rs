@@ -130,6 +130,34 @@ impl Lesson {
             .map(tonic::Response::into_inner)
     }
 
+    /// Submits a job without a name under a request id of the caller's.
+    pub(crate) async fn submit_as(&self, request_id: &str) -> v1::Job {
+        let spec = v1::JobSpec {
+            dataset: "trips".to_owned(),
+            algorithm: "logistic_regression".to_owned(),
+            model: MODEL.to_owned(),
+            ..v1::JobSpec::default()
+        };
+        let request = v1::SubmitJobRequest {
+            id: String::new(),
+            spec: Some(spec),
+        };
+        let submitted = self.training().submit_job(named(request, request_id)).await;
+        submitted.unwrap().into_inner()
+    }
+
+    /// Makes the model, as the first part of such a submission does.
+    pub(crate) async fn create_model(&self, request_id: &str) {
+        let request = v1::CreateModelRequest {
+            name: MODEL.to_owned(),
+            ..v1::CreateModelRequest::default()
+        };
+        self.registry()
+            .create_model(named(request, request_id))
+            .await
+            .unwrap();
+    }
+
     /// Waits until the job has succeeded and gives the digest of its model.
     pub(crate) async fn finished(&self, id: &str) -> String {
         let job = until(&format!("job {id} is final"), || async {
@@ -304,4 +332,13 @@ fn trips(numbers: std::ops::Range<i64>) -> v1::Table {
             column("late", &|number| Kind::BoolValue(late(number))),
         ],
     }
+}
+
+/// A request under an id of its own.
+fn named<T>(message: T, request_id: &str) -> tonic::Request<T> {
+    let mut request = tonic::Request::new(message);
+    request
+        .metadata_mut()
+        .insert("covey-request-id", request_id.parse().unwrap());
+    request
 }

@@ -165,6 +165,20 @@ async fn a_model_with_the_wrong_signature_is_refused_by_the_name_of_the_field() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_submission_that_is_repeated_finds_its_job_also_if_the_first_try_only_made_the_model() {
+    // One group, so that the job and the model are remembered in the same place.
+    let nodes = Nodes::start(1, 1).await;
+    let lesson = Lesson::prepare(&nodes, 0).await;
+    let request = "00000000000000000000000000000abc";
+    lesson.create_model(request).await;
+    let first = lesson.submit_as(request).await;
+    let again = lesson.submit_as(request).await;
+    assert_eq!(first.id, again.id);
+    lesson.finished(&first.id).await;
+    assert_eq!(lesson.versions().await, 1, "one submission, one version");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_cannot_be_done_says_why_and_changes_nothing() {
     let nodes = Nodes::start(1, 2).await;
     let lesson = Lesson::prepare(&nodes, 0).await;

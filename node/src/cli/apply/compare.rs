@@ -36,8 +36,8 @@ impl Change {
     fn of(wanted: &Object, there: Option<&Object>) -> Self {
         match (wanted.kind(), there) {
             (_, None) => Self::Create,
-            // A built dataset and a submitted job stay as they are.
-            (Kind::Dataset | Kind::Training, Some(_)) => Self::Keep,
+            // A submitted job stays as it is.
+            (Kind::Training, Some(_)) => Self::Keep,
             (_, Some(there)) if there == wanted => Self::Keep,
             (_, Some(Object::Namespace(there))) if is_same(wanted, there) => Self::Keep,
             (_, Some(_)) => Self::Update,
@@ -65,10 +65,13 @@ fn is_same(wanted: &Object, there: &v1::PutNamespaceRequest) -> bool {
 pub(super) async fn changes(client: &Client, objects: &[Object]) -> Result<Vec<Change>, Trouble> {
     let there = everything(client, objects).await?;
     let key = |object: &Object| (object.kind(), object.name().to_owned());
-    let there: BTreeMap<_, _> = there.into_iter().map(|object| (key(&object), object)).collect();
+    // A dataset is there once for each version; one that was built as it is wanted is enough.
+    let is_there = |object: &Object| there.iter().find(|known| *known == object);
+    let named: BTreeMap<_, _> = there.iter().map(|known| (key(known), known)).collect();
+    let known = |object: &Object| is_there(object).or_else(|| named.get(&key(object)).copied());
     Ok(objects
         .iter()
-        .map(|object| Change::of(object, there.get(&key(object))))
+        .map(|object| Change::of(object, known(object)))
         .collect())
 }
 

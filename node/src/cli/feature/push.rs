@@ -1,6 +1,7 @@
 //! `covey feature push`: a file's rows into a view, batch by batch, each carried out exactly once.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::PathBuf;
 
 use covey_proto::convert::data_type;
@@ -8,6 +9,7 @@ use covey_proto::v1;
 use covey_state::{DataType, Timestamp, Value};
 use futures::stream::{FuturesUnordered, StreamExt};
 use indicatif::ProgressBar;
+use sha2::{Digest as _, Sha256};
 use tokio::time::{Duration, Instant, sleep};
 
 use crate::cli::cell;
@@ -24,6 +26,8 @@ const IN_FLIGHT_MAX: usize = 4;
 const PAUSE: Duration = Duration::from_millis(200);
 /// Reasons that are listed; further ones are only counted.
 const REASONS_LISTED: usize = 20;
+/// Digits of a file's hash that tell it from others of its producer.
+const DIGITS: usize = 16;
 /// The column that says when a row was true.
 const EVENT_TIME: &str = "event_time";
 /// The column that says when a row was made.
@@ -43,12 +47,13 @@ pub(in crate::cli) struct Push {
     /// When all rows were true, for a file without `event_time`
     #[arg(long, value_name = "TIME", value_parser = cell::moment_option)]
     event_time: Option<Timestamp>,
-    /// A name under which the same rows count once, however often they are pushed
+    /// A name under which a file counts once, however often it is pushed; another file is another one
     #[arg(long, value_name = "NAME")]
     producer: Option<String>,
-    /// The number of the first batch of this producer; the following ones count up
-    #[arg(long, default_value_t = 1, requires = "producer", value_name = "NUMBER")]
-    first_sequence: u64,
+    /// The number of the first batch, for a producer that numbers its batches itself over all its files; a number that was used
+    /// changes nothing, whatever rows it comes with
+    #[arg(long, requires = "producer", value_name = "NUMBER")]
+    first_sequence: Option<u64>,
     /// Rows per batch
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=10_000), value_name = "ROWS")]
     batch_size: u32,
@@ -75,7 +80,8 @@ impl Push {
             .map_or_else(|| progress::counter("rows"), |rows| progress::bar(rows, "rows"));
         let mut tally = Tally::default();
         let mut on_their_way = FuturesUnordered::new();
-        let (mut first_row, mut sequence, mut told) = (0_u64, self.first_sequence, false);
+        let producer = self.numbering()?;
+        let (mut first_row, mut sequence, mut told) = (0_u64, self.first_sequence.unwrap_or(1), false);
         while let Some(mut batch) = sheet.next_batch()? {
             batch.rename(&self.rename);
             let others = batch.keep(|name| wanted.contains_key(name));
@@ -96,7 +102,7 @@ impl Push {
             let rows = rows as u64;
             on_their_way.push(send(
                 client,
-                self.request(batch.into_wire(), sequence),
+                self.request(batch.into_wire(), producer.clone(), sequence),
                 first_row,
                 rows,
             ));
@@ -142,12 +148,27 @@ impl Push {
         types
     }
 
-    fn request(&self, rows: v1::Table, sequence: u64) -> v1::PushRequest {
-        let sequence = if self.producer.is_some() { sequence } else { 0 };
+    /// The producer whose numbers the batches have. Unless it numbers them itself, each file cut in this way is numbered anew.
+    fn numbering(&self) -> Result<Option<String>, Trouble> {
+        let (Some(producer), None) = (&self.producer, self.first_sequence) else {
+            return Ok(self.producer.clone());
+        };
+        let unreadable = |error: std::io::Error| Trouble::file(&self.file, &error);
+        let mut hash = Sha256::new();
+        let cut = (&self.view, self.batch_size, &self.rename, self.event_time);
+        hash.update(format!("{cut:?}"));
+        let mut file = File::open(&self.file).map_err(unreadable)?;
+        std::io::copy(&mut file, &mut hash).map_err(unreadable)?;
+        let digest = hex::encode(hash.finalize());
+        Ok(Some(format!("{producer}/{}", &digest[..DIGITS])))
+    }
+
+    fn request(&self, rows: v1::Table, producer: Option<String>, sequence: u64) -> v1::PushRequest {
+        let sequence = if producer.is_some() { sequence } else { 0 };
         v1::PushRequest {
             view: self.view.clone(),
             rows: Some(rows),
-            producer: self.producer.clone().unwrap_or_default(),
+            producer: producer.unwrap_or_default(),
             sequence,
             request_id: uuid::Uuid::new_v4().as_bytes().to_vec().into(),
         }
