@@ -299,7 +299,11 @@ impl Cause {
                             placement.voters.contains(node)
                                 && ![&from, &placement.preferred_leader].contains(&node)
                         }
-                        false => detail.replicas.iter().all(|replica| replica.node != *node),
+                        // A node that has just been started may not have told of its replica yet.
+                        false => {
+                            let holds = placement.voters.contains(node) || placement.learners.contains(node);
+                            !holds && detail.replicas.iter().all(|replica| replica.node != *node)
+                        }
                     })?;
                 Some(Self { hands_over, from, to })
             },

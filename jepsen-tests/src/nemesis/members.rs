@@ -8,6 +8,7 @@ use covey_proto::v1::admin_client::AdminClient;
 use covey_proto::v1::cluster_client::ClusterClient;
 use rand::Rng;
 use rand_xoshiro::Xoshiro256PlusPlus;
+use tonic::Status;
 
 use super::Effect;
 use crate::fleet::Fleet;
@@ -117,6 +118,12 @@ async fn node(fleet: &Fleet, id: &str) -> Option<v1::Node> {
     nodes.into_iter().find(|node| node.id == id)
 }
 
+/// Whether an order was refused because its node is out of the cluster.
+fn is_removed(refused: &Status) -> bool {
+    let code = refused.metadata().get("covey-code");
+    code.is_some_and(|code| code == "node_removed")
+}
+
 /// Gives the order again and again until some node takes it.
 pub(super) async fn set_state(fleet: &Fleet, id: &str, state: v1::NodeState) -> Result<()> {
     let what = format!("node {id} becomes {state:?}");
@@ -127,8 +134,11 @@ pub(super) async fn set_state(fleet: &Fleet, id: &str, state: v1::NodeState) -> 
                 node: id.to_owned(),
                 state: state.into(),
             };
-            if client.set_node_state(request).await.is_ok() {
-                return Some(());
+            match client.set_node_state(request).await {
+                Ok(_) => return Some(()),
+                // An earlier order came through, and its answer was lost.
+                Err(refused) if state == v1::NodeState::Removed && is_removed(&refused) => return Some(()),
+                Err(_) => {}
             }
         }
         None

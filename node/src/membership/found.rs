@@ -29,7 +29,12 @@ impl Membership {
             let copy = self.context.catalog.current();
             let host = self.context.ledger.host();
             let is_named = |placed: &Placement| !placed.is_made() && placed.voters == here;
-            let concerned = copy.placements.iter().filter(|(group, placed)| {
+            // A replica of the control group waits to be admitted; that group began with the cluster.
+            let data = copy
+                .placements
+                .iter()
+                .filter(|(group, _)| **group != GroupId::CONTROL);
+            let concerned = data.filter(|(group, placed)| {
                 is_named(placed) || (placed.is_made() && host.is_prepared(**group))
             });
             for (group, _) in concerned {
